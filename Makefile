@@ -1,0 +1,130 @@
+# Needs make and a Python >= 3.11 with venv; everything else is installed into .venv as constraints.txt pins it.
+# `make help` lists the targets. PYTHON=... chooses the interpreter, PORT=... the demo's port.
+
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PORT ?= 8000
+VENV ?= .venv
+DEMO_VENV ?= .venv-demo
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
+	"$$p" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
+
+CODE := $(wildcard src tests examples benchmarks scripts)
+PINS := pyproject.toml constraints.txt
+# Build backends come from the same pins as everything else.
+UV_INSTALL = pip install --quiet --constraints constraints.txt --build-constraints constraints.txt
+
+# A virtual environment is made anew only when what it holds has changed: $(call venv,<folder>,<what to install>).
+define venv
+	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 found; set PYTHON to one" >&2; exit 1; }
+	@echo "== $(1): $$($(PYTHON) --version), pinned by constraints.txt"
+	@rm -rf $(1) && $(PYTHON) -m venv $(1)
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	@$(1)/bin/uv $(UV_INSTALL) --python $(1)/bin/python $(2)
+	@touch $(1)/.stamp
+endef
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+$(VENV)/.stamp: $(PINS)
+	$(call venv,$(VENV),--group dev --editable '.[all]')
+
+$(DEMO_VENV)/.stamp: $(PINS)
+	$(call venv,$(DEMO_VENV),--editable '.[demo]')
+
+.PHONY: venv
+venv: $(VENV)/.stamp ## the environment of all the targets below
+
+.PHONY: demo
+demo: $(DEMO_VENV)/.stamp ## the demo at http://127.0.0.1:$(PORT), until Ctrl-C
+	@exec $(DEMO_VENV)/bin/sojourn demo --port $(PORT)
+
+.PHONY: test
+test: ## everything that is checked before a commit lands
+	@$(MAKE) --no-print-directory check-format
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory types
+	@$(MAKE) --no-print-directory check-tests
+	@$(MAKE) --no-print-directory check-coverage
+	@$(MAKE) --no-print-directory docs
+	@echo "== make test: format, lint, types, tests, coverage gate and docs all passed on $$($(BIN)/python --version)"
+
+.PHONY: check-format
+check-format: $(VENV)/.stamp
+	@echo "== format"
+	@$(BIN)/ruff format --check .
+
+.PHONY: lint
+lint: $(VENV)/.stamp ## ruff, nearly all rules
+	@echo "== lint"
+	@$(BIN)/ruff check .
+
+.PHONY: types
+types: $(VENV)/.stamp ## mypy --strict
+	@echo "== types"
+	@$(BIN)/mypy $(CODE)
+
+.PHONY: check-tests
+check-tests: $(VENV)/.stamp browser node-peers
+	@echo "== tests"
+	@rm -f .coverage .coverage.*
+	@$(BIN)/coverage run -m pytest -m "not torture" $(ARGS)
+
+.PHONY: check-coverage
+check-coverage: $(VENV)/.stamp
+	@echo "== coverage"
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage json --quiet -o coverage.json
+	@$(BIN)/coverage report
+	@$(BIN)/python -m scripts.coverage_gate coverage.json
+
+.PHONY: docs
+docs: $(VENV)/.stamp ## the documentation, in docs/_build; warnings are errors
+	@echo "== docs"
+	@$(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env --quiet -b html docs docs/_build
+	@echo "docs/_build/index.html"
+
+.PHONY: torture
+torture: $(VENV)/.stamp ## long randomized runs of the stores
+	@$(BIN)/python -m pytest -m torture $(ARGS)
+
+.PHONY: bench
+bench: $(VENV)/.stamp node-peers ## the benchmarks, beside their peers
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: format
+format: $(VENV)/.stamp ## format the code, and mend what ruff can mend
+	@$(BIN)/ruff check --fix --exit-zero --quiet .
+	@$(BIN)/ruff format .
+
+.PHONY: browser
+browser: $(VENV)/.stamp ## find a Chromium for the browser test, or install one
+	@$(BIN)/python -m scripts.find_browser --install
+
+.PHONY: node-peers
+node-peers: tests/node/node_modules/.stamp ## the Express peers, by Node.js from PATH or from a wheel
+
+tests/node/node_modules/.stamp: tests/node/package.json tests/node/package-lock.json | $(VENV)/.stamp
+	@$(BIN)/python -c 'import sys; from scripts.node_peers import find_node; sys.exit(find_node() is None)' \
+		|| $(BIN)/uv $(UV_INSTALL) --python $(BIN)/python --group node
+	@$(BIN)/python -m scripts.node_peers
+	@touch $@
+
+.PHONY: lock
+lock: $(VENV)/.stamp ## pin everything anew: constraints.txt and tests/node/package-lock.json
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev --group node \
+		--strip-extras --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-index-annotation \
+		--custom-compile-command "make lock" -o constraints.txt pyproject.toml
+	@cd tests/node && rm -f package-lock.json \
+		&& npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund --loglevel=error
+
+.PHONY: clean
+clean: ## remove everything that was made
+	rm -rf $(VENV) $(DEMO_VENV) build dist docs/_build htmlcov coverage.json .coverage .coverage.* \
+		.hypothesis .mypy_cache .pytest_cache .ruff_cache tests/node/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

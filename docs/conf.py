@@ -1,0 +1,27 @@
+"""Sphinx's settings. The pages are Markdown (MyST); the reference is taken from the docstrings."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as version_of
+
+project = "Sojourn"
+author = "The Sojourn authors"
+copyright = author
+release = version_of("sojourn")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+exclude_patterns = ["_build"]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+# `Stored` in a docstring is a link where there is such an object, and plain code where there is none.
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+napoleon_use_ivar = True
+
+html_theme = "furo"
+html_title = "Sojourn"

@@ -1,0 +1,68 @@
+"""The floors of the package: which module may import which. A module imports from its own floor and from those below.
+
+The one table of floors; `tests/test_floors.py` holds the package to it and `scripts/coverage_gate.py` takes the core from it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+__all__ = ["CORE", "FLOORS", "PACKAGE", "floor_of", "module_name", "sources"]
+
+PACKAGE: Final = Path(__file__).resolve().parent.parent / "src" / "sojourn"
+
+FLOORS: Final[dict[str, int]] = {
+    # 0 ground: the standard library alone
+    "aio": 0,
+    "clock": 0,
+    "cookies": 0,
+    "errors": 0,
+    "ids": 0,
+    "logs": 0,
+    "options": 0,
+    "profiles": 0,
+    "signing": 0,
+    # 1 core: time and values. "" is the package itself, the public names of the core
+    "": 1,
+    "codecs": 1,
+    "merge": 1,
+    "policy": 1,
+    "record": 1,
+    "rules": 1,
+    "session": 1,
+    "session_cookie": 1,
+    # 2 stores: a driver each
+    "stores": 2,
+    # 3 adapters: a protocol each
+    "asgi": 3,
+    "wsgi": 3,
+    # 4 integrations: a framework each
+    "integrations": 4,
+    # 5 tools: they know everything
+    "__main__": 5,
+    "cli": 5,
+    "dashboard": 5,
+    "demo": 5,
+    "testing": 5,
+}
+"""Module, or package with all that is in it, to floor. Names are relative to the package."""
+
+CORE: Final = frozenset(name for name, floor in FLOORS.items() if floor <= 1) - {"", "aio"}
+"""Modules whose every branch is covered. ``aio`` waits on event loops, and the package itself only names others."""
+
+
+def floor_of(module: str) -> int | None:
+    """The floor of a module such as ``"stores.redis"``: its own entry or that of its package; None if unknown."""
+    return FLOORS.get(module, FLOORS.get(module.partition(".")[0]))
+
+
+def module_name(path: Path, package: Path = PACKAGE) -> str:
+    """``stores/redis.py`` is ``"stores.redis"``, ``stores/__init__.py`` is ``"stores"``, the package itself ``""``."""
+    parts = path.relative_to(package).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def sources(package: Path = PACKAGE) -> dict[str, Path]:
+    """Every module of the package with its file."""
+    return {module_name(path, package): path for path in sorted(package.rglob("*.py"))}
