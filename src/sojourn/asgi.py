@@ -1,0 +1,234 @@
+"""Sessions for ASGI: ``scope["session"]``, which is ``request.session`` in Starlette, FastAPI and Litestar.
+
+The session is loaded before the app runs and committed when its response starts, before any byte leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final, TypeAlias, Unpack
+
+from .adapter import Adapter
+from .aio import shielded, sleep
+from .errors import SojournError, StoreError
+from .headers import BYTES, with_session
+from .logs import warn_once
+from .options import OptionsDict
+from .policy import Phase, Plan
+from .session import AsyncSession
+from .stores import apply
+from .stores.sessions import AsyncSessions
+
+__all__ = ["SessionMiddleware"]
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# The messages with which a response's headers leave. A socket closed before it was accepted has no headers of ours.
+_STARTS: Final = {
+    "http.response.start": Phase.RESPONSE,
+    "websocket.accept": Phase.RESPONSE,
+    "websocket.http.response.start": Phase.RESPONSE,
+    "websocket.close": Phase.LATE,
+}
+
+
+class SessionMiddleware(Adapter):
+    """ASGI middleware that gives every HTTP request and WebSocket a session.
+
+    Args:
+        app: the ASGI application.
+        options: see `sojourn.options.Options`; ``secret`` is required.
+
+    Raises:
+        ConfigurationError: an option is wrong; it names the option, what was given, and what would be right.
+    """
+
+    def __init__(self, app: ASGIApp, **options: Unpack[OptionsDict]) -> None:
+        super().__init__(options, asynchronous=True)
+        self.app = app
+        self._finish = _directly if getattr(self.store, "in_process", False) else shielded
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+            return
+        config = self.policy.cookie_for(scope, scope["path"]) if scope["type"] in ("http", "websocket") else None
+        if config is None:
+            await self.app(scope, receive, send)
+            return
+        if scope.get("session") is not None:
+            warn_once("twice", "a request had a session already when SessionMiddleware met it: is it installed twice?")
+            await self.app(scope, receive, send)
+            return
+        headers = scope["headers"]
+        secure = self._is_secure(scope)
+        session = AsyncSession(self.policy.rules, scope, config, secure, self)
+        cookies = [value for name, value in headers if name == b"cookie"]
+        exchange = _Exchange(self, session, scope, send)
+        if cookies and (ids := self.policy.ids(cookies, config, secure=secure)):
+            self.expect(session, ids)
+            if not self.policy.options.lazy:
+                try:
+                    await self.arrive(session)
+                except StoreError as error:
+                    if not self.load_failed(session, error):
+                        await exchange.unavailable(receive)
+                        return
+        scope["session"] = session
+        try:
+            await self.app(scope, receive, exchange.send)
+        except BaseException:
+            await exchange.end(failed=True)
+            raise
+        else:
+            await exchange.end(failed=False)
+
+    def _is_secure(self, scope: Scope) -> bool:
+        https = scope.get("scheme") in ("https", "wss")
+        if self.policy.options.trust_proxy is None:
+            return https
+        forwarded = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-proto"), None)
+        return self.policy.is_secure(https=https, forwarded=forwarded, direct="tls" in (scope.get("extensions") or {}))
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def receive_and_open() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self.store.open()
+                except StoreError as error:  # it may come up after us; requests open it too
+                    self.outage.failed(error, "starting all the same")
+            return message
+
+        async def close_and_send(message: Message) -> None:
+            if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.startup.failed"):
+                await self.store.close()
+            await send(message)
+
+        await self.app(scope, receive_and_open, close_and_send)
+
+    # -- what the session asks for ------------------------------------------------------------------------------------
+
+    async def _run(self, steps: apply.Steps[Any]) -> Any:
+        answer = await apply.run_async(steps, self.store, sleep)
+        self.outage.worked()
+        return answer
+
+    async def arrive(self, session: AsyncSession) -> None:
+        """Look up the session that the request asks for; where it is exclusive, once nobody else has it."""
+        if self.is_exclusive(session) and session._lock is None:
+            key = self.policy.rules.key_of(session._candidates[0].id)
+            session._lock = key, await self._run(apply.acquire(key))
+        policy, load = self.policy, self.store.load
+        for verified in session._candidates:
+            key = policy.rules.key_of(verified.id)
+            if policy.arrived(session, verified, key, await load(key)):
+                break
+        self.outage.worked()
+
+    async def load(self, session: AsyncSession) -> None:
+        try:
+            await self.arrive(session)
+        except StoreError as error:
+            self.lazy_load_failed(session, error)
+
+    async def unlock(self, key: str, token: str) -> None:
+        """Give an exclusive session back; failing that, its lock expires."""
+        try:
+            await self.store.unlock(key, token)
+        except StoreError as error:
+            self.outage.failed(error, "a lock is left to expire")
+
+    async def save(self, session: AsyncSession) -> None:
+        await self._finish(self._run(apply.save(self.policy, session)))
+
+    async def reload(self, session: AsyncSession) -> None:
+        await self._run(apply.reload(self.policy, session))
+
+    @property
+    def sessions(self) -> AsyncSessions:
+        return AsyncSessions(self.store, self.policy.rules)
+
+    async def commit(self, session: AsyncSession, plan: Plan, phase: Phase) -> Plan:
+        """Carry a plan out, whatever happens to the client meanwhile."""
+        return await self._finish(self._run(apply.commit(self.policy, session, plan, phase)))
+
+
+async def _directly(work: Any) -> Any:
+    # A store in this process never suspends, so that nothing can cancel it half way.
+    return await work
+
+
+class _Exchange:
+    """One request and its response: the ``send`` that commits the session."""
+
+    __slots__ = ("_forward", "_middleware", "_scope", "_session", "_swallow")
+
+    def __init__(self, middleware: SessionMiddleware, session: AsyncSession, scope: Scope, forward: Send) -> None:
+        self._middleware = middleware
+        self._session = session
+        self._scope = scope
+        self._forward = forward
+        self._swallow = False
+
+    async def send(self, message: Message) -> None:
+        if self._session._late:
+            if not self._swallow:
+                await self._forward(message)
+            return
+        phase = _STARTS.get(message["type"])
+        if phase is not None:
+            try:
+                plan = await self._commit(phase)
+            except StoreError:
+                await self.unavailable()
+                return
+            self._session._late = True
+            if plan.cookie is not None or plan.vary:
+                cookie = None if plan.cookie is None else plan.cookie.encode("latin-1")
+                message["headers"] = with_session(message.get("headers") or (), BYTES, cookie=cookie, vary=plan.vary)
+        await self._forward(message)
+
+    async def _commit(self, phase: Phase) -> Plan:
+        """Commit the session; a store's failure is raised only where the response must not go out."""
+        middleware, session, plan = self._middleware, self._session, None
+        try:
+            plan = middleware.plan(session, self._scope, "session", phase)
+            return plan if plan.write is None else await middleware.commit(session, plan, phase)
+        except StoreError as error:
+            return middleware.commit_failed(session, plan, error)
+        except SojournError:
+            session._dropped = True  # the framework's error page must not fail over it again
+            raise
+
+    async def end(self, *, failed: bool) -> None:
+        """After the app is done: late changes, and a destroy by a handler that raised."""
+        session, middleware = self._session, self._middleware
+        try:
+            if not self._swallow:
+                await self._commit(Phase.LATE if session._late and not failed else Phase.FAILED)
+        except SojournError as error:
+            middleware.lost(error)
+        finally:
+            if session._lock is not None:
+                await middleware._finish(middleware.unlock(*session._lock))
+
+    async def unavailable(self, receive: Receive | None = None) -> None:
+        """Answer 503 in the app's place, and swallow what it still sends (contract 175)."""
+        self._session._late = self._swallow = True
+        status, headers, body = self._middleware.unavailable()
+        kind = "http"
+        if self._scope["type"] == "websocket":
+            if receive is not None:
+                await receive()
+            if "websocket.http.response" not in (self._scope.get("extensions") or {}):
+                await self._forward({"type": "websocket.close", "code": 1013, "reason": "session store unavailable"})
+                return
+            kind = "websocket.http"
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers]
+        await self._forward({"type": f"{kind}.response.start", "status": status, "headers": raw})
+        await self._forward({"type": f"{kind}.response.body", "body": body})

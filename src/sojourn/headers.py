@@ -1,0 +1,58 @@
+"""The response headers that a session adds, for headers as bytes (ASGI) and as str (WSGI)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import AnyStr, Final, Generic, NamedTuple
+
+__all__ = ["BYTES", "TEXT", "Words", "with_session"]
+
+
+class Words(NamedTuple, Generic[AnyStr]):
+    """Header names and values in one string type."""
+
+    vary: AnyStr
+    cookie: AnyStr
+    star: AnyStr
+    comma: AnyStr
+    cache_control: AnyStr
+    no_store: AnyStr
+    set_cookie: AnyStr
+
+
+BYTES: Final = Words(b"vary", b"Cookie", b"*", b", ", b"cache-control", b"no-store", b"set-cookie")
+TEXT: Final = Words("Vary", "Cookie", "*", ", ", "Cache-Control", "no-store", "Set-Cookie")
+
+
+def with_session(
+    headers: Iterable[tuple[AnyStr, AnyStr]], words: Words[AnyStr], *, cookie: AnyStr | None, vary: bool
+) -> list[tuple[AnyStr, AnyStr]]:
+    """A new list with what the session adds, the app's own kept in order.
+
+    ``Vary: Cookie`` if the session was looked at; with a cookie, ``Set-Cookie`` as the last (contract 99), and
+    ``Cache-Control: no-store`` unless the app has its own (contract 101).
+    """
+    result = [(name, value) for name, value in headers]  # also of lists, which some frameworks give
+    if vary:
+        _add_vary(result, words)
+    if cookie is not None:
+        if not any(name.lower() == words.cache_control.lower() for name, _ in result):
+            result.append((words.cache_control, words.no_store))
+        result.append((words.set_cookie, cookie))
+    return result
+
+
+def _add_vary(headers: list[tuple[AnyStr, AnyStr]], words: Words[AnyStr]) -> None:
+    wanted = words.vary.lower()
+    last = None
+    for index, (name, value) in enumerate(headers):
+        if name.lower() == wanted:
+            listed = [part.strip().lower() for part in value.split(words.comma.strip())]
+            if words.star in listed or words.cookie.lower() in listed:
+                return
+            last = index
+    if last is None:
+        headers.append((words.vary, words.cookie))
+    else:
+        name, value = headers[last]
+        headers[last] = (name, value + words.comma + words.cookie if value else words.cookie)

@@ -1,0 +1,241 @@
+"""Every option of the middleware, checked at construction: nothing here is left to fail in a request."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Literal, TypeAlias, TypedDict
+
+from .clock import DAY_MS, Clock, Duration, duration_ms, system_clock
+from .cookies import Cookie
+from .errors import ConfigurationError, SojournWarning
+from .ids import new_id
+
+__all__ = ["EXPRESS", "NATIVE", "Options", "OptionsDict", "Profile", "Request", "Secret"]
+
+Request: TypeAlias = Any
+"""What functions of the request are given: the ASGI scope, or the WSGI environ."""
+Secret: TypeAlias = str | bytes
+
+_SHORTEST_SECRET: Final = 32  # bytes: what HMAC-SHA256 can use (RFC 2104, section 3)
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)  # RFC 9110's token, which a cookie's name must be
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What differs between the worlds a cookie and a record can live in, beyond the defaults of options."""
+
+    name: str
+    signature: Literal["native", "express"]
+    host_prefix: bool
+    """Whether the cookie takes the ``__Host-`` prefix where browsers allow it."""
+    max_age_attribute: bool
+    """Whether Set-Cookie has Max-Age beside Expires (contract 102)."""
+    tombstone_ms: int
+    """How long a regenerated id is remembered as replaced."""
+
+
+NATIVE: Final = Profile("native", "native", host_prefix=True, max_age_attribute=True, tombstone_ms=30_000)
+EXPRESS: Final = Profile("express", "express", host_prefix=False, max_age_attribute=False, tombstone_ms=0)
+
+
+class OptionsDict(TypedDict, total=False):
+    """The middleware's keyword arguments, for type checkers; `Options` says what each means."""
+
+    secret: Secret | Sequence[Secret]
+    store: Any
+    name: str
+    cookie: Cookie | Callable[[Request], Cookie]
+    idle_timeout: Duration | None
+    absolute_timeout: Duration | None
+    rolling: bool
+    resave: bool
+    save_uninitialized: bool
+    unset: Literal["destroy", "keep"]
+    generate_id: Callable[[Request], str]
+    trust_proxy: bool | None
+    hash_ids: bool
+    codec: Any
+    touch_after: Duration | None
+    lazy: bool
+    exclude: Sequence[str]
+    on_store_error: Literal["fail", "anonymous"]
+    store_error_page: str | None
+    exclusive: Callable[[Request], bool] | None
+    profile: Profile
+    clock: Clock
+
+
+def _random_id(_request: Request) -> str:
+    return new_id()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The middleware's options. Durations are a `timedelta` or seconds.
+
+    Args:
+        secret: signs the cookie. ``str``, ``bytes``, or a sequence: the first signs, all verify, so that secrets can be
+            rotated (contract 34); a cookie under an older one is signed anew. At least 32 bytes each.
+        store: a store, or its URL: ``memory://``, ``sqlite:///path`` and others.
+        name: the cookie's name. Where the cookie is Secure, has path ``/`` and no domain, it is sent and read as
+            ``__Host-`` + name, and under no other.
+        cookie: its attributes, or a function of the request that answers them.
+        idle_timeout: a session ends after this long without a request. Default: ``cookie.max_age``, else one day.
+        absolute_timeout: a session ends this long after it was created, whatever happens (OWASP Session Management,
+            "Session Expiration"). None for never.
+        rolling: send the cookie with every response (contract 90), so that its ``max_age`` counts from the last one.
+        resave: write the record even when nothing changed (contract 76).
+        save_uninitialized: store and send new sessions that nothing was put into (contract 73).
+        unset: what setting the request's session to None means: ``"destroy"`` it, or ``"keep"`` the record and drop the
+            request's changes (contract 161, 162).
+        generate_id: a function of the request that draws a session id.
+        trust_proxy: whether the connection is https: None asks the server's scheme; True believes the first
+            X-Forwarded-Proto; False believes only direct TLS (contract 105 to 108).
+        hash_ids: name records by the id's SHA-256, so that a leaked store opens nobody's session.
+        codec: how data become bytes; JSON with tagged Python types by default.
+        touch_after: how much of the idle time must be used before a request that changes nothing moves the expiry.
+            Default: a twentieth of it. 0 for every request.
+        lazy: load on first use (WSGI), or when ``await session.load()`` asks for it (ASGI).
+        exclude: paths at and below which there is no session at all.
+        on_store_error: ``"fail"`` answers 503; ``"anonymous"`` goes on with a session that is not saved.
+        store_error_page: the HTML of that 503.
+        exclusive: a predicate of the request; where it is true, requests of one session run one at a time.
+        profile: the world the cookie and the record live in; set by `sojourn.express`.
+        clock: milliseconds since the epoch; for tests.
+
+    Raises:
+        ConfigurationError: naming the option, what was given and what would be right.
+    """
+
+    secret: Secret | Sequence[Secret] = field(default=(), repr=False)
+    store: Any = field(default=None, repr=False)  # a URL may hold a password
+    name: str = "sid"
+    cookie: Cookie | Callable[[Request], Cookie] = Cookie()  # noqa: RUF009 - frozen
+    idle_timeout: Duration | None = None
+    absolute_timeout: Duration | None = 30 * DAY_MS // 1000
+    rolling: bool = False
+    resave: bool = False
+    save_uninitialized: bool = False
+    unset: Literal["destroy", "keep"] = "destroy"
+    generate_id: Callable[[Request], str] = _random_id
+    trust_proxy: bool | None = None
+    hash_ids: bool = True
+    codec: Any = None
+    touch_after: Duration | None = None
+    lazy: bool = False
+    exclude: Sequence[str] = ()
+    on_store_error: Literal["fail", "anonymous"] = "fail"
+    store_error_page: str | None = None
+    exclusive: Callable[[Request], bool] | None = None
+    profile: Profile = NATIVE
+    clock: Clock = system_clock
+
+    secrets: tuple[bytes, ...] = field(init=False, repr=False)
+    """The secrets as bytes."""
+    idle_ms: int | None = field(init=False)
+    """``idle_timeout`` in milliseconds; None where the cookie or the default decides."""
+    absolute_ms: int | None = field(init=False)
+    touch_after_ms: int | None = field(init=False)
+
+    @classmethod
+    def of(cls, given: OptionsDict) -> Options:
+        """Options from a middleware's keyword arguments; an unknown one is refused by name."""
+        known = {f.name for f in fields(cls) if f.init}
+        for name in given:
+            if name not in known:
+                raise ConfigurationError(name, "an unknown option", f"the options are {', '.join(sorted(known))}")
+        return cls(**given)
+
+    def __post_init__(self) -> None:
+        derive = object.__setattr__  # the dataclass is frozen
+        derive(self, "secrets", _secrets(self.secret))
+        for name in ("rolling", "resave", "save_uninitialized", "hash_ids", "lazy"):
+            _one_of(name, getattr(self, name), (True, False))
+        _one_of("unset", self.unset, ("destroy", "keep"))
+        _one_of("on_store_error", self.on_store_error, ("fail", "anonymous"))
+        _one_of("trust_proxy", self.trust_proxy, (None, True, False))
+        if not isinstance(self.profile, Profile):
+            raise ConfigurationError("profile", repr(self.profile), "give sojourn.options.NATIVE or EXPRESS")
+        for name in ("generate_id", "clock"):
+            if not callable(getattr(self, name)):
+                raise ConfigurationError(name, repr(getattr(self, name)), "give a function")
+        if self.exclusive is not None and not callable(self.exclusive):
+            raise ConfigurationError("exclusive", repr(self.exclusive), "give a function of the request, or None")
+        if self.store_error_page is not None and not isinstance(self.store_error_page, str):
+            raise ConfigurationError("store_error_page", repr(self.store_error_page), "give HTML as a str, or None")
+        derive(self, "exclude", _paths(self.exclude))
+        self._check_name()
+        self._check_cookie_and_timeouts(derive)
+
+    def _check_name(self) -> None:
+        if not isinstance(self.name, str) or not _TOKEN.fullmatch(self.name):
+            raise ConfigurationError("name", repr(self.name), 'give a cookie name such as "sid": letters, digits, "-_."')
+        prefix = self.name[: self.name.index("-") + 1].lower() if self.name.startswith("__") and "-" in self.name else ""
+        if prefix not in ("__host-", "__secure-") or not isinstance(self.cookie, Cookie):
+            return
+        if self.cookie.secure is not True:
+            raise ConfigurationError("name", repr(self.name), "browsers refuse this prefix without cookie.secure=True")
+        if prefix == "__host-" and (self.cookie.path != "/" or self.cookie.domain is not None):
+            raise ConfigurationError(
+                "name", repr(self.name), 'browsers refuse "__Host-" with a domain, or a path other than "/"'
+            )
+
+    def _check_cookie_and_timeouts(self, derive: Callable[[object, str, object], None]) -> None:
+        cookie = self.cookie
+        if not isinstance(cookie, Cookie) and not callable(cookie):
+            raise ConfigurationError("cookie", type(cookie).__name__, "give a sojourn.Cookie, or a function that answers one")
+        idle = None if self.idle_timeout is None else duration_ms("idle_timeout", self.idle_timeout)
+        absolute = None if self.absolute_timeout is None else duration_ms("absolute_timeout", self.absolute_timeout)
+        touch_after = None if self.touch_after is None else duration_ms("touch_after", self.touch_after)
+        for name, value in (("idle_timeout", idle), ("absolute_timeout", absolute)):
+            if value == 0:
+                raise ConfigurationError(name, "0", "give a duration above zero")
+        max_age = cookie.max_age_ms if isinstance(cookie, Cookie) else None
+        for name, value in (("cookie.max_age", max_age), ("idle_timeout", idle)):
+            if absolute is not None and value is not None and value > absolute:
+                raise ConfigurationError(
+                    name,
+                    f"{value / 1000:g} s",
+                    f"it cannot outlast absolute_timeout ({absolute / 1000:g} s): lower it, raise absolute_timeout or set that to None",
+                )
+        derive(self, "idle_ms", idle)
+        derive(self, "absolute_ms", absolute)
+        derive(self, "touch_after_ms", touch_after)
+
+
+def _one_of(option: str, value: object, allowed: tuple[object, ...]) -> None:
+    # `is`, for 1 == True; strings are compared by value
+    if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in allowed):
+        raise ConfigurationError(option, repr(value), f"give {' or '.join(map(repr, allowed))}")
+
+
+def _secrets(given: object) -> tuple[bytes, ...]:
+    listed = [given] if isinstance(given, str | bytes) else list(given) if isinstance(given, Iterable) else [given]
+    if not listed:
+        raise ConfigurationError("secret", "none", 'give at least 32 random bytes: python -c "import secrets; print(secrets.token_hex())"')
+    result = []
+    for secret in listed:
+        if not isinstance(secret, str | bytes) or not secret:
+            raise ConfigurationError("secret", f"{type(secret).__name__}" if secret else "an empty one", "give str or bytes, not empty")
+        result.append(secret.encode() if isinstance(secret, str) else secret)
+    if any(len(secret) < _SHORTEST_SECRET for secret in result):
+        warnings.warn(
+            "secret: one is shorter than 32 bytes and may be guessed; "
+            'python -c "import secrets; print(secrets.token_hex())" prints a good one',
+            SojournWarning,
+            stacklevel=6,
+        )
+    return tuple(result)
+
+
+def _paths(given: object) -> tuple[str, ...]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ConfigurationError("exclude", repr(given), 'give a sequence of paths, such as ("/static",)')
+    paths = tuple(given)
+    for path in paths:
+        if not isinstance(path, str) or not path.startswith("/"):
+            raise ConfigurationError("exclude", repr(path), 'give paths that start with "/"')
+    return paths

@@ -1,0 +1,135 @@
+"""The record: one layout everywhere, Express's own, so that a row means the same in both worlds.
+
+A JSON object: first the key ``cookie`` with what Express keeps there, then our reserved key ``__sojourn__``, then the data.
+A record without the reserved key was written by Express and is complete.
+
+``__sojourn__`` holds ``v`` (the layout's version), ``created`` (epoch ms), ``write`` (a number drawn for each write, by which a
+writer that lost the reply recognizes its own), ``sum`` (CRC-32 of the data's text: it tells whether the record is still as
+Sojourn wrote it, to the byte), and where they apply ``owner``, ``auth`` (epoch ms of the login) and
+``overrides`` (the cookie attributes this session changed; all others come from the configuration).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Final
+from zlib import crc32
+
+import msgspec
+from msgspec import Struct, field
+
+from .codecs import dumps, loads
+from .errors import SessionDecodeError
+
+__all__ = ["COOKIE_KEY", "OWN_KEY", "Record", "lifetime_prefix", "pack", "unpack"]
+
+COOKIE_KEY: Final = "cookie"
+OWN_KEY: Final = "__sojourn__"
+_LAYOUT: Final = 1
+_LAST_OF_HEAD: Final = b'"sum":'
+_HEAD: Final = b'{"cookie":{"originalMaxAge":'
+
+
+class Record(Struct):
+    """A record taken apart."""
+
+    body: bytes
+    """The data, as a compact JSON object."""
+    cookie: dict[str, Any]
+    """What Express keeps about the cookie."""
+    created: int | None = None
+    """Epoch ms; None where Express wrote the record."""
+    owner: str | None = None
+    auth: int | None = None
+    overrides: dict[str, Any] = {}
+    """The cookie attributes this session changed, by their names in the record."""
+    write: int | None = None
+    """The number drawn for the write that made it."""
+
+
+class _Own(Struct):
+    """The reserved part, checked while it is decoded."""
+
+    v: int
+    created: int
+    owner: str | None = None
+    auth: int | None = None
+    overrides: tuple[str, ...] = ()
+    write: int | None = None
+    sum: int | None = None
+
+
+class _Head(Struct):
+    """What a record holds beside the data."""
+
+    cookie: dict[str, Any]
+    own: _Own | None = field(default=None, name=OWN_KEY)
+
+
+_decode_head: Final = msgspec.json.Decoder(_Head).decode
+
+
+def pack(record: Record) -> bytes:
+    """A record as JSON text."""
+    own: dict[str, Any] = {"v": _LAYOUT, "created": record.created}
+    if record.owner is not None:
+        own["owner"] = record.owner
+    if record.auth is not None:
+        own["auth"] = record.auth
+    if record.overrides:
+        own["overrides"] = list(record.overrides)
+    own["write"] = record.write
+    own["sum"] = crc32(record.body)  # the last: `unpack` finds the end of the head by it
+    head = dumps({COOKIE_KEY: record.cookie, OWN_KEY: own})
+    return head if record.body == b"{}" else head[:-1] + b"," + record.body[1:]
+
+
+def unpack(text: bytes) -> tuple[Record, dict[str, Any]]:
+    """Take a record apart: all but the data, and the data as JSON values.
+
+    Raises:
+        SessionDecodeError: not JSON, not an object, without its cookie part (contract 50), or of a newer layout.
+    """
+    # A record as we wrote it falls into head and data by one cut, which saves encoding the data anew to know their text.
+    # Wherever the cut is, if both pieces are objects and the sum is right, the data are those that we wrote.
+    cut = text.find(b"}", text.find(_LAST_OF_HEAD)) + 1
+    if text.startswith(_HEAD) and text[cut : cut + 1] in (b",", b"}"):
+        body = b"{" + text[cut + 1 :] if text[cut : cut + 1] == b"," else b"{}"
+        try:
+            head = _decode_head(text[:cut] + b"}")
+            tree = loads(body) if head.own is not None and head.own.sum == crc32(body) else None
+        except (msgspec.MsgspecError, SessionDecodeError):
+            tree = None
+        if type(tree) is dict:
+            return _record(body, head), tree
+    return _unpack_slowly(text)
+
+
+def _unpack_slowly(text: bytes) -> tuple[Record, dict[str, Any]]:
+    """What others wrote, with their own spacing and order."""
+    tree = loads(text)
+    if not isinstance(tree, dict):
+        raise SessionDecodeError("the record is not a JSON object")
+    if not isinstance(tree.get(COOKIE_KEY), dict):
+        raise SessionDecodeError("the record has no cookie part")
+    head = {key: tree.pop(key) for key in (COOKIE_KEY, OWN_KEY) if key in tree}
+    try:
+        return _record(dumps(tree), msgspec.convert(head, _Head)), tree
+    except msgspec.ValidationError as error:
+        raise SessionDecodeError(f"the record's reserved part is malformed: {error}") from None
+
+
+def _record(body: bytes, head: _Head) -> Record:
+    own, cookie = head.own, head.cookie
+    if own is None:
+        return Record(body, cookie)
+    if own.v != _LAYOUT:
+        raise SessionDecodeError(f"the record has layout {own.v}; this version of Sojourn reads {_LAYOUT}")
+    overrides = {name: cookie[name] for name in own.overrides if name in cookie} if own.overrides else {}
+    return Record(body, cookie, own.created, own.owner, own.auth, overrides, own.write)
+
+
+@lru_cache(maxsize=64)
+def lifetime_prefix(original_max_age: int | None) -> bytes:
+    """How every record begins whose ``originalMaxAge`` is this: it tells a session's lifetime without decoding it."""
+    return _HEAD + (b"null" if original_max_age is None else str(original_max_age).encode()) + b","

@@ -1,0 +1,249 @@
+"""Carrying plans out on a store: the retry on conflict, the merge, and the finding out after a lost reply.
+
+Each task is written once, as a generator that yields operations and is sent their outcomes; `run` and `run_async` drive it in
+either colour. Nothing else in the package writes to a store.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias, TypeVar, cast
+
+from ..errors import (
+    SessionConflict,
+    SessionDecodeError,
+    SessionDestroyed,
+    SessionNotFound,
+    StoreTimeout,
+    StoreUnavailable,
+)
+from ..policy import Create, Delete, Ending, Phase, Plan, Policy, Regenerate, Replace, Touch, Write
+from ..session import BaseSession
+from .base import CONFLICT, EXISTS, MISSING, Stored
+
+__all__ = ["Load", "Lock", "Operation", "Pause", "Steps", "Unlock", "acquire", "commit", "reload", "run", "run_async", "save"]
+
+T = TypeVar("T")
+
+_ATTEMPTS: Final = 64  # each conflict means that another request's commit went through
+_LONGEST_PAUSE: Final = 0.1  # seconds
+LOCK_MS: Final = 30_000
+"""How long an exclusive request may hold its session; beyond it, a conflicting commit is refused rather than merged."""
+_LOCK_PAUSE: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Fetch a record."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Take a session's lock without waiting."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unlock:
+    """Give it back."""
+
+    key: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait, in seconds."""
+
+    seconds: float
+
+
+Operation: TypeAlias = Load | Lock | Unlock | Pause | Write
+Steps: TypeAlias = Generator[Operation, Any, T]
+
+_CALLS: Final[dict[type, Callable[[Any, Any], Any]]] = {
+    Load: lambda store, op: store.load(op.key),
+    Create: lambda store, op: store.create(op.key, op.data, op.ttl, owner=op.owner),
+    Replace: lambda store, op: store.replace(op.key, op.data, op.ttl, version=op.version, owner=op.owner),
+    Regenerate: lambda store, op: store.regenerate(
+        op.old, op.new, op.data, op.ttl, version=op.version, tombstone=op.tombstone, owner=op.owner
+    ),
+    Touch: lambda store, op: store.touch(op.key, op.ttl),
+    Delete: lambda store, op: store.delete(op.key),
+    Lock: lambda store, op: store.lock(op.key, LOCK_MS),
+    Unlock: lambda store, op: store.unlock(op.key, op.token),
+}
+
+
+def run(steps: Steps[T], store: Any) -> T:
+    """Drive a task on a sync store."""
+    try:
+        op = next(steps)
+        while True:
+            try:
+                answer = time.sleep(op.seconds) if isinstance(op, Pause) else _CALLS[type(op)](store, op)
+            except Exception as error:
+                op = steps.throw(error)
+            else:
+                op = steps.send(answer)
+    except StopIteration as stop:
+        return cast(T, stop.value)
+
+
+async def run_async(steps: Steps[T], store: Any, sleep: Callable[[float], Any]) -> T:
+    """Drive a task on an async store."""
+    try:
+        op = next(steps)
+        while True:
+            try:
+                answer = await (sleep(op.seconds) if isinstance(op, Pause) else _CALLS[type(op)](store, op))
+            except Exception as error:
+                op = steps.throw(error)
+            else:
+                op = steps.send(answer)
+    except StopIteration as stop:
+        return cast(T, stop.value)
+
+
+def reload(policy: Policy, session: BaseSession) -> Steps[None]:
+    """Take what the store holds now.
+
+    Raises:
+        SessionNotFound: no live record; the session stays as it was.
+    """
+    if session._destroyed:
+        raise SessionDestroyed("the session was destroyed earlier in this request")
+    session_id = session._the_id()
+    found = None
+    if session_id is not None:
+        key = policy.rules.key_of(session_id)
+        found = yield Load(key)
+    if not isinstance(found, Stored):
+        raise SessionNotFound("the session has no live record")
+    policy.reloaded(session, key, found)
+
+
+def save(policy: Policy, session: BaseSession) -> Steps[None]:
+    """Commit on the app's own call.
+
+    Raises:
+        SessionNotFound: the session has ended elsewhere.
+        SessionLate: a cookie would be needed and cannot be set any more.
+    """
+    policy.refuse_late_save(session)
+    phase = Phase.LATE if session._late else Phase.RESPONSE
+    dropped = session._dropped
+    yield from commit(policy, session, policy.close(session, phase), phase)
+    if session._dropped and not dropped:
+        raise SessionNotFound("the session has ended elsewhere; the changes are not saved")
+
+
+def commit(policy: Policy, session: BaseSession, plan: Plan, phase: Phase = Phase.RESPONSE) -> Steps[Plan]:
+    """Carry a plan out; answers the plan as it was in the end, its cookie None where none may be sent.
+
+    Raises:
+        StoreError: the store failed. `SessionConflict` when the retries are used up.
+    """
+    timeouts = 0
+    for attempt in range(_ATTEMPTS):
+        write = plan.write
+        if write is None:
+            return plan
+        try:
+            answer = yield write
+        except StoreTimeout:
+            timeouts += 1
+            if timeouts > 1:
+                raise
+            if (answer := (yield from _find_out(policy, session, plan))) is None:
+                continue  # it did not happen; should it still, the retry meets the new version
+        if answer is CONFLICT:
+            found = yield Load(_old_key(write))
+            if timeouts and isinstance(found, Stored) and policy.wrote(session, plan, found.data, _old_key(write)):
+                answer = found.version
+            else:
+                answer, plan = _resolve(policy, session, plan, found, phase)
+        if answer is CONFLICT:
+            yield Pause(random.uniform(0, min(_LONGEST_PAUSE, 0.001 * 2**attempt)))
+        elif answer is EXISTS:
+            session._id = None
+            plan = policy.close(session, phase)
+        elif isinstance(write, Delete) or (answer is not MISSING and answer is not False):
+            policy.committed(session, plan, _stored_by(write, answer, session))
+            return plan
+        elif isinstance(write, Regenerate):
+            policy.orphan(session)
+            plan = policy.close(session, phase)
+        else:
+            if isinstance(write, Replace) and plan.ending is not Ending.RESAVED:
+                policy.gone(session)
+            session._dropped = True
+            return replace(plan, write=None, cookie=None)
+    raise SessionConflict(f"the session changed under each of {_ATTEMPTS} attempts to commit it")
+
+
+def _stored_by(write: Write, answer: Any, session: BaseSession) -> Stored | None:
+    """What lies in the store after a write that succeeded."""
+    if isinstance(write, Delete):
+        return None
+    if isinstance(write, Touch):
+        before = session._stored
+        assert before is not None
+        return Stored(before.data, before.version, write.ttl)
+    return Stored(write.data, answer, write.ttl)
+
+
+def _old_key(write: Write) -> str:
+    return write.old if isinstance(write, Regenerate) else write.key
+
+
+def _resolve(policy: Policy, session: BaseSession, plan: Plan, found: object, phase: Phase) -> tuple[Any, Plan]:
+    """After a conflict: the plan to try next, or that the session is gone."""
+    if not isinstance(found, Stored):
+        return MISSING, plan
+    if plan.ending is Ending.RESAVED and isinstance(plan.write, Replace):
+        # nothing of ours is at stake: another request's newer record stands
+        return CONFLICT, replace(plan, write=Touch(plan.write.key, plan.write.ttl), record=None)
+    try:
+        policy.rebase(session, found)
+    except SessionDecodeError:
+        return MISSING, plan
+    return CONFLICT, policy.close(session, phase)
+
+
+def _find_out(policy: Policy, session: BaseSession, plan: Plan) -> Steps[Any]:
+    """After a lost reply: the write's outcome as far as reading can tell, None where it did not happen."""
+    write = plan.write
+    if isinstance(write, Touch) or write is None:
+        return None
+    key = write.new if isinstance(write, Regenerate) else write.key
+    found = yield Load(key)
+    if isinstance(write, Delete):
+        return None if isinstance(found, Stored) else True
+    if isinstance(found, Stored) and policy.wrote(session, plan, found.data, key):
+        return found.version
+    return MISSING if isinstance(write, Replace) and not isinstance(found, Stored) else None
+
+
+def acquire(key: str) -> Steps[str]:
+    """Wait for a session's lock (``exclusive``); answers the token that gives it back.
+
+    Raises:
+        StoreUnavailable: others held it for longer than a holder may.
+    """
+    waited = 0.0
+    while True:
+        token = yield Lock(key)
+        if token is not None:
+            return cast(str, token)
+        if waited * 1000 > LOCK_MS:
+            raise StoreUnavailable("other exclusive requests kept the session's lock")
+        pause = random.uniform(_LOCK_PAUSE / 4, _LOCK_PAUSE)
+        waited += pause
+        yield Pause(pause)
