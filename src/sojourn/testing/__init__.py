@@ -1,0 +1,59 @@
+"""Tests for stores, ours and anybody's: the store contract as a pytest suite, written once for both colours.
+
+Subclass the suite of your store's colour where pytest collects, and say how a store is made. It must be empty, and share
+its data with no other; the fixtures of a test class are at hand as usual::
+
+    from sojourn.testing import AsyncStoreContract, StoreContract, store_state_machine
+
+    class TestMyStore(StoreContract):
+        def make_store(self, clock):
+            return MyStore(clock=clock)
+
+    class TestMyServerStore(AsyncStoreContract):
+        short, tick = 400, 100                # no clock to move: really wait, and mind delays
+
+        def make_store(self, clock):
+            return MyServerStore(prefix=f"test-{uuid4()}:")
+
+        async def advance(self, ms):
+            await anyio.sleep(ms / 1000)
+
+    TestMyStoreAgainstAModel = store_state_machine(lambda clock: MyStore(clock=clock)).TestCase
+
+What a store may lack is said by class attributes: see `sojourn.testing.contract.harness.Harness`. Capabilities are found
+by the presence of their methods, and the cases of those that are absent are skipped. Needs ``pip install
+'sojourn[testing]'``: pytest, Hypothesis and AnyIO, each imported when it is first needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from .clock import ManualClock
+from .colour import FullStore, as_async
+
+if TYPE_CHECKING:
+    from .contract import AsyncStoreContract, StoreContract
+    from .machine import store_state_machine
+
+__all__ = ["AsyncStoreContract", "FullStore", "ManualClock", "StoreContract", "as_async", "store_state_machine"]
+
+_MODULES: Final = {"AsyncStoreContract": "contract", "StoreContract": "contract", "store_state_machine": "machine"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = f"{__name__}.{_MODULES[name]}"
+    pytest = sys.modules.get("pytest")
+    if pytest is not None and module not in sys.modules:
+        pytest.register_assert_rewrite(module)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name in {"anyio", "hypothesis", "pytest"}:
+            message = f"{__name__}.{name} needs {error.name}: pip install 'sojourn[testing]'"
+            raise ImportError(message, name=error.name) from error
+        raise

@@ -1,0 +1,23 @@
+"""A clock that stands still until it is moved."""
+
+from __future__ import annotations
+
+__all__ = ["ManualClock"]
+
+
+class ManualClock:
+    """Milliseconds since the epoch, for the ``clock`` of a store: ``clock()`` tells them, ``clock.advance(ms)`` moves on."""
+
+    def __init__(self, now: int = 1_750_000_000_000) -> None:
+        self.now = now
+
+    def __call__(self) -> int:
+        """Tell the time."""
+        return self.now
+
+    def __repr__(self) -> str:
+        return f"ManualClock({self.now})"
+
+    def advance(self, ms: int) -> None:
+        """Let ``ms`` milliseconds pass."""
+        self.now += ms

@@ -1,0 +1,332 @@
+"""Cases about what only some stores can do: walk over all records, find an owner's, and lock a key."""
+
+# ruff: noqa: D102, S101 - the cases are assertions, and each is named for the rule it states
+
+from __future__ import annotations
+
+from ...stores.base import CONFLICT, EXISTS, MISSING, Stored
+from ..colour import FullStore
+from .harness import LONG, Harness, case, live, new_key, number_of, record, wrote
+
+__all__ = ["LockCases", "OwnerCases", "ScanCases"]
+
+
+class ScanCases(Harness):
+    """`ScanningStore`."""
+
+    @case("scan", "count")
+    async def test_scan_and_count_find_exactly_the_live_records(self, store: FullStore) -> None:
+        assert await scanned(store) == {}
+        assert await store.count() == 0
+        await self.missing_keys(store)
+        others = set(await scanned(store))
+        mine = {(await self.create(store, number))[0]: number for number in range(5)}
+        found = await scanned(store)
+        assert {key: number_of(stored) for key, stored in found.items() if key not in others} == mine
+        assert len(others) == 2, "of the keys that are missing only the two helpers are live"
+        assert await store.count() == len(found) == 7
+
+    @case("scan")
+    async def test_scan_gives_each_record_as_load_does(self, store: FullStore) -> None:
+        key, version = await self.create(store, 1)
+        wrote(await store.replace(key, record(2), 2 * LONG, version=version))
+        await store.touch(key, 3 * LONG)
+        (found,) = (await scanned(store)).items()
+        assert found[0] == key
+        await self.assert_unchanged(store, key, found[1])
+        wrote(await store.replace(key, record(3), LONG, version=found[1].version))
+
+    @case("scan", "count")
+    async def test_a_record_is_out_of_scan_and_count_as_soon_as_its_time_is_up(self, store: FullStore) -> None:
+        await self.create(store, ttl=self.short)
+        kept, _ = await self.create(store)
+        await self.until_expired(self.short)
+        assert list(await scanned(store)) == [kept]
+        assert await store.count() == 1
+
+    @case("scan")
+    async def test_scan_finds_every_odd_key_and_owner(self, store: FullStore) -> None:
+        keys = ["a", "a*", "[a]", "%", "_", "a'b", "\u00e9", "\U0001f36a", ":", " ", "{a}:b"]
+        for number, key in enumerate(keys):
+            wrote(await store.create(key, record(number), LONG, owner=key))
+        assert {key: number_of(stored) for key, stored in (await scanned(store)).items()} == {
+            key: number for number, key in enumerate(keys)
+        }
+
+    @case("scan")
+    async def test_a_scan_sees_all_that_stays_once_while_others_come_change_and_go(self, store: FullStore) -> None:
+        staying = [await self.create(store, number) for number in range(300)]
+        going = [await self.create(store, 1000) for _ in range(100)]
+        seen: list[str] = []
+        async for key, _ in store.scan():
+            seen.append(key)
+            if len(seen) % 2 and going:
+                await store.delete(going.pop()[0])
+                await self.create(store, 2000)
+                changed, _ = staying[len(seen) % 300]
+                await store.touch(changed, 2 * LONG)
+                version = live(await store.load(changed)).version
+                wrote(await store.replace(changed, record(len(seen)), LONG, version=version))
+            assert len(seen) < 5000, "the scan chases what is created meanwhile"
+        stayed = {key for key, _ in staying}
+        assert sorted(key for key in seen if key in stayed) == sorted(stayed)
+        assert len(seen) == len(set(seen)), "a record was seen twice"
+
+    @case("scan")
+    async def test_a_scan_may_be_left_half_way(self, store: FullStore) -> None:
+        for number in range(50):
+            await self.create(store, number)
+        scan = store.scan()
+        async for _ in scan:
+            break
+        close = getattr(scan, "aclose", None)
+        if close is not None:
+            await close()
+        await self.create(store)
+        assert len(await scanned(store)) == 51
+
+    @case("clear", "count")
+    async def test_clear_deletes_every_live_record_and_tells_how_many(self, store: FullStore) -> None:
+        keys = [(await self.create(store, number, owner="ann"))[0] for number in range(5)]
+        await self.create(store, ttl=self.short)
+        await self.until_expired(self.short)
+        assert await store.clear() == 5
+        assert await store.count() == 0
+        assert await store.clear() == 0
+        for key in keys:
+            assert await store.load(key) is None
+        if hasattr(store, "by_owner"):
+            assert await store.by_owner("ann") == []
+        key, version = await self.create(store)
+        assert await store.replace(keys[0], record(1), LONG, version=version) is MISSING
+        wrote(await store.create(keys[0], record(2), LONG))
+        assert await store.count() == 2
+
+    @case("clear", "count")
+    async def test_clear_leaves_tombstones(self, store: FullStore) -> None:
+        old, version = await self.create(store)
+        wrote(await store.regenerate(old, new_key(), record(1), LONG, version=version, tombstone=self.tombstone(LONG)))
+        assert await store.clear() == 1
+        assert await store.load(old) is self.left
+        assert await store.count() == 0
+
+    @case("delete_expired")
+    async def test_delete_expired_removes_what_has_expired_and_nothing_else(self, store: FullStore) -> None:
+        assert await store.delete_expired() == 0
+        kept, version = await self.create(store, 1)
+        touched, _ = await self.create(store, 2, self.short)
+        await store.touch(touched, LONG)
+        old, old_version = await self.create(store, 3)
+        wrote(await store.regenerate(old, new_key(), record(3), LONG, version=old_version, tombstone=self.grave))
+        before = live(await store.load(kept))
+        expired = [(await self.create(store, number, self.short))[0] for number in range(25)]
+        await self.until_expired(self.short)
+        removed = await store.delete_expired()
+        assert removed <= 25 if self.sweeps_itself else removed == 25
+        assert await store.delete_expired() == 0
+        await self.assert_unchanged(store, kept, before, self.short + self.tick - 1)
+        assert number_of(live(await store.load(touched))) == 2
+        assert await store.load(old) is self.left
+        for key in expired:
+            assert await store.load(key) is None
+        wrote(await store.replace(kept, record(4), LONG, version=version))
+
+    @case("delete_expired")
+    async def test_delete_expired_removes_tombstones_without_counting_them(self, store: FullStore) -> None:
+        old, version = await self.create(store)
+        grave = self.tombstone(self.short)
+        wrote(await store.regenerate(old, new_key(), record(1), LONG, version=version, tombstone=grave))
+        await self.until_expired(self.short)
+        assert await store.delete_expired() == 0
+        assert await store.load(old) is None
+        wrote(await store.create(old, record(2), LONG))
+
+
+class OwnerCases(Harness):
+    """``by_owner``."""
+
+    @case("by_owner")
+    async def test_by_owner_finds_exactly_the_live_records_of_an_owner(self, store: FullStore) -> None:
+        assert await store.by_owner("ann") == []
+        anns = sorted([(await self.create(store, number, owner="ann"))[0] for number in range(3)])
+        await self.create(store, owner="bob")
+        await self.create(store)
+        await self.create(store, ttl=self.short, owner="ann")
+        old, version = await self.create(store, owner="ann")
+        wrote(await store.regenerate(old, new_key(), record(1), LONG, version=version, tombstone=self.grave))
+        deleted, _ = await self.create(store, owner="ann")
+        await store.delete(deleted)
+        await self.until_expired(self.short)
+        found = await store.by_owner("ann")
+        assert isinstance(found, list)
+        assert sorted(found) == anns
+
+    @case("by_owner")
+    async def test_an_owner_is_found_by_the_very_name_alone(self, store: FullStore) -> None:
+        owners = [
+            "ann",
+            "Ann",
+            "ann ",
+            "an",
+            "ann*",
+            "*",
+            "a%",
+            "%",
+            "_nn",
+            "'",
+            '"',
+            "\u00e9",
+            "e\u0301",
+            "1",
+            "01",
+            ":",
+        ]
+        keys = {owner: (await self.create(store, owner=owner))[0] for owner in owners}
+        for owner, key in keys.items():
+            assert await store.by_owner(owner) == [key], repr(owner)
+
+    @case("by_owner")
+    async def test_replace_sets_the_owner(self, store: FullStore) -> None:
+        key, version = await self.create(store)
+        for owner in ("ann", "ann", "bob", None, "ann"):
+            version = wrote(await store.replace(key, record(1), LONG, version=version, owner=owner))
+            found = {name: await store.by_owner(name) for name in ("ann", "bob")}
+            assert found == {name: [key] if name == owner else [] for name in ("ann", "bob")}
+
+    @case("by_owner")
+    async def test_regenerate_sets_the_owner_of_the_new_record(self, store: FullStore) -> None:
+        for owner, after in (("ann", "ann"), (None, "bob"), ("cid", "dan"), ("eve", None)):
+            old, version = await self.create(store, owner=owner)
+            new = new_key()
+            answer = await store.regenerate(
+                old, new, record(1), LONG, version=version, tombstone=self.grave, owner=after
+            )
+            wrote(answer)
+            if owner is not None:
+                assert await store.by_owner(owner) == ([new] if after == owner else [])
+            if after is not None:
+                assert await store.by_owner(after) == [new]
+
+    @case("by_owner")
+    async def test_neither_a_touch_nor_a_refused_write_changes_the_owner(self, store: FullStore) -> None:
+        key, former = await self.create(store, owner="ann")
+        version = wrote(await store.replace(key, record(1), LONG, version=former, owner="ann"))
+        taken, _ = await self.create(store)
+        assert await store.touch(key, LONG) is True
+        assert await store.create(key, record(2), LONG, owner="bob") is EXISTS
+        assert await store.replace(key, record(2), LONG, version=former, owner="bob") is CONFLICT
+        for new, known, answer in ((new_key(), former, CONFLICT), (taken, version, EXISTS)):
+            refused = store.regenerate(key, new, record(2), LONG, version=known, tombstone=self.grave, owner="bob")
+            assert await refused is answer
+        assert await store.by_owner("ann") == [key]
+        assert await store.by_owner("bob") == []
+
+    @case("by_owner")
+    async def test_a_key_created_anew_has_nothing_of_its_former_owner(self, store: FullStore) -> None:
+        deleted, _ = await self.create(store, owner="ann")
+        await store.delete(deleted)
+        expired, _ = await self.create(store, ttl=self.short, owner="ann")
+        await self.until_expired(self.short)
+        for key in (deleted, expired):
+            wrote(await store.create(key, record(1), LONG))
+        assert await store.by_owner("ann") == []
+
+
+class LockCases(Harness):
+    """`LockingStore`."""
+
+    @case("lock", "unlock")
+    async def test_a_lock_is_held_by_one_until_it_is_released(self, store: FullStore) -> None:
+        key = new_key()
+        token = taken(await store.lock(key, LONG))
+        assert await store.lock(key, LONG) is None
+        assert await store.lock(key, LONG) is None
+        assert await store.unlock(key, token) is True
+        again = taken(await store.lock(key, LONG))
+        assert again != token, "each token is another"
+        assert await store.unlock(key, again) is True
+
+    @case("lock", "unlock")
+    async def test_a_lock_is_released_by_its_own_token_once(self, store: FullStore) -> None:
+        key, other = new_key(), new_key()
+        token, others = taken(await store.lock(key, LONG)), taken(await store.lock(other, LONG))
+        for wrong in ("", "x", token + "x", token[:-1], others, "\u00e9"):
+            assert await store.unlock(key, wrong) is False, "a wrong token released the lock"
+        assert await store.lock(key, LONG) is None
+        assert await store.unlock(key, token) is True
+        assert await store.unlock(key, token) is False
+        assert await store.unlock(new_key(), token) is False
+
+    @case("lock", "unlock")
+    async def test_a_lock_expires_by_itself(self, store: FullStore) -> None:
+        key = new_key()
+        former = taken(await store.lock(key, self.short))
+        await self.while_live(self.short)
+        assert await store.lock(key, LONG) is None
+        await self.advance(2 * self.tick - 1)
+        assert await store.unlock(key, former) is False, "an expired lock is no longer held"
+        token = taken(await store.lock(key, LONG))
+        assert await store.unlock(key, former) is False, "the next holder's lock is not the former one's to release"
+        assert await store.lock(key, LONG) is None
+        assert await store.unlock(key, token) is True
+
+    @case("lock", "unlock")
+    async def test_failing_to_take_a_lock_does_not_prolong_it(self, store: FullStore) -> None:
+        key = new_key()
+        token = taken(await store.lock(key, self.short))
+        assert await store.lock(key, LONG) is None
+        assert await store.unlock(key, "x") is False
+        await self.until_expired(self.short)
+        again = taken(await store.lock(key, LONG))
+        assert again != token
+
+    @case("lock", "unlock")
+    async def test_a_lock_and_a_record_under_one_key_know_nothing_of_each_other(self, store: FullStore) -> None:
+        key, version = await self.create(store)
+        token = taken(await store.lock(key, LONG))
+        version = wrote(await store.replace(key, record(1), LONG, version=version))
+        assert await store.touch(key, LONG) is True
+        assert await store.delete(key) is True
+        assert await store.load(key) is None
+        assert await store.lock(key, LONG) is None, "the lock went with the record"
+        wrote(await store.create(key, record(2), LONG))
+        old, new = key, new_key()
+        version = live(await store.load(old)).version
+        wrote(await store.regenerate(old, new, record(3), LONG, version=version, tombstone=self.grave))
+        assert await store.lock(old, LONG) is None, "the lock went with the session's old key"
+        assert await store.unlock(old, token) is True
+        assert await store.load(old) is self.left
+        assert number_of(live(await store.load(new))) == 3
+
+    @case("lock", "unlock", "scan", "count", "clear", "delete_expired")
+    async def test_a_lock_is_no_record(self, store: FullStore) -> None:
+        key = new_key()
+        token = taken(await store.lock(key, self.short))
+        held, expiring = new_key(), new_key()
+        taken(await store.lock(expiring, self.short))
+        kept = taken(await store.lock(held, LONG))
+        assert await store.load(key) is None
+        assert await scanned(store) == {}
+        assert await store.count() == 0
+        assert await store.clear() == 0
+        assert await store.unlock(key, token) is True
+        await self.until_expired(self.short)
+        assert await store.delete_expired() == 0
+        assert await store.lock(held, LONG) is None
+        assert await store.unlock(held, kept) is True
+
+
+async def scanned(store: FullStore) -> dict[str, Stored]:
+    """All that a scan finds, each once."""
+    found: dict[str, Stored] = {}
+    async for key, stored in store.scan():
+        assert key not in found, "the scan gave a key twice"
+        found[key] = live(stored)
+    return found
+
+
+def taken(token: str | None) -> str:
+    """Assert that a lock was taken."""
+    assert isinstance(token, str), f"expected a token, got {token!r}"
+    assert token, "the token is empty"
+    return token

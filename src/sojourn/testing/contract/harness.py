@@ -1,0 +1,227 @@
+"""What the cases stand on: the hooks of a store's author, how a case is run, and what is said when it fails."""
+
+# ruff: noqa: D102, S101 - the cases are assertions, and each is named for the rule it states
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any, ClassVar, Final, NoReturn, TypeAlias, TypeVar
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from ...stores.base import DEFAULT_MAX_SIZE, REPLACED, Outcome, Replaced, Stored, Version
+from ..clock import ManualClock
+from ..colour import FullStore, in_threads
+
+__all__ = ["LONG", "Harness", "case", "live", "new_key", "number_of", "record", "wrote"]
+
+T = TypeVar("T")
+H = TypeVar("H", bound="Harness")
+
+LONG: Final = 60_000
+"""A ttl that no case waits out."""
+
+_EAGER_SWITCHING: Final = 1e-5
+"""Seconds after which a thread makes way while threads race: five hundred times as many chances to go wrong as usual."""
+
+
+class Harness:
+    """What a store's author may say about the store, and do for it."""
+
+    backend: ClassVar[str] = "asyncio"
+    """The event loop to run on, by AnyIO's name for it."""
+    tick: ClassVar[int] = 1
+    """How exact the time of expiry is, in milliseconds: beside waiting for real, also how late the test may be itself."""
+    short: ClassVar[int] = 1000
+    """A ttl in milliseconds that cases wait out; at least four ticks."""
+    tombstones: ClassVar[bool] = True
+    """Whether ``regenerate`` can leave a tombstone; Express's layouts have no place for one."""
+    reports_expiry: ClassVar[bool] = True
+    """Whether ``expires_in`` is told rather than None."""
+    any_bytes: ClassVar[bool] = True
+    """Whether any bytes can be stored, rather than a JSON object with a ``cookie``, which all cases but one store."""
+    sweeps_itself: ClassVar[bool] = False
+    """Whether expired records may be gone before ``delete_expired`` can count them."""
+    longest_key: ClassVar[int] = 4096
+    """Bytes of UTF-8."""
+    max_size: ClassVar[int] = DEFAULT_MAX_SIZE
+    """Bytes beyond which the store refuses a record."""
+    rounds: ClassVar[int] = 5
+    """How often each race is run."""
+
+    timeout: ClassVar[float] = 60
+    """Seconds after which a case is given up."""
+
+    clock: ManualClock
+
+    async def before(self) -> None:
+        """Run in the event loop before the store of a case is made."""
+
+    async def after(self) -> None:
+        """Run in the event loop after the store of a case is closed, whatever came of it."""
+
+    async def advance(self, ms: int) -> None:
+        """Let time pass. Move the clock, unless overridden: to sleep, where expiry is the server's affair."""
+        self.clock.advance(ms)
+
+    async def until_expired(self, ttl: int) -> None:
+        """Wait until what was given this ttl just now is certainly gone."""
+        await self.advance(ttl + self.tick - 1)
+
+    async def while_live(self, ttl: int) -> None:
+        """Wait as long as what was given this ttl just now is certainly there."""
+        await self.advance(ttl - self.tick)
+
+    def assert_expires_in(self, stored: Stored, ms: int) -> None:
+        left = stored.expires_in
+        assert left is None or isinstance(left, int), f"expires_in is {left!r}"
+        assert left is not None or not self.reports_expiry, (
+            "expires_in is None: set reports_expiry = False if it should be"
+        )
+        assert left is None or abs(left - ms) < self.tick, f"expires in {left} ms instead of {ms} ms"
+
+    async def assert_unchanged(self, store: FullStore, key: str, before: Stored, meanwhile: int = 0) -> None:
+        """The record is as it was loaded before, but for the time that passed meanwhile."""
+        after = live(await store.load(key))
+        assert after[:2] == before[:2], f"{before!r} became {after!r}"
+        if before.expires_in is not None:
+            self.assert_expires_in(after, before.expires_in - meanwhile)
+
+    @property
+    def grave(self) -> int:
+        """A tombstone's ttl that outlasts the case, or 0 where there are none."""
+        return LONG if self.tombstones else 0
+
+    @property
+    def left(self) -> Replaced | None:
+        """What ``load`` says of a key that was regenerated with `grave`."""
+        return REPLACED if self.tombstones else None
+
+    def tombstone(self, ttl: int) -> int:
+        """The ttl of a tombstone that the case cannot do without."""
+        if not self.tombstones:
+            self.skip("the store leaves no tombstones: tombstones is False")
+        return ttl
+
+    def peer(self) -> FullStore:
+        """A second store over the data of the first."""
+        peer = self._make_peer()
+        return self.skip("make_peer() makes no second store over the same data") if peer is None else peer
+
+    def skip(self, reason: str) -> NoReturn:
+        """Leave the case, and say why."""
+        pytest.skip(reason)
+
+    async def create(
+        self, store: FullStore, number: int = 0, ttl: int = LONG, *, owner: str | None = None
+    ) -> tuple[str, Version]:
+        """A record under a new key."""
+        key = new_key()
+        return key, wrote(await store.create(key, record(number), ttl, owner=owner))
+
+    async def missing_keys(self, store: FullStore) -> dict[str, tuple[str, Version]]:
+        """A key for each way that a write may find it missing, with the last version it had."""
+        never, version = new_key(), (await self.create(store))[1]
+        expired = await self.create(store, 1, self.short)
+        await self.until_expired(self.short)
+        deleted = await self.create(store, 2)
+        assert await store.delete(deleted[0]) is True
+        replaced = await self.create(store, 3)
+        answer = await store.regenerate(
+            replaced[0], new_key(), record(3), LONG, version=replaced[1], tombstone=self.grave
+        )
+        wrote(answer)
+        return {"never created": (never, version), "expired": expired, "deleted": deleted, "replaced": replaced}
+
+    async def race(self, store: FullStore, *runners: Callable[[FullStore], Awaitable[T]]) -> list[T]:
+        """Run all at once, in tasks or threads; answer their results in order."""
+        results: dict[int, T] = {}
+        racing = in_threads(store)
+
+        async def run(index: int) -> None:
+            await anyio.lowlevel.checkpoint()
+            results[index] = await runners[index](racing)
+
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(_EAGER_SWITCHING)
+        try:
+            async with anyio.create_task_group() as group:
+                for index in range(len(runners)):
+                    group.start_soon(run, index)
+        finally:
+            sys.setswitchinterval(interval)
+        return [results[index] for index in range(len(runners))]
+
+    def _make_store(self) -> FullStore:
+        raise NotImplementedError
+
+    def _make_peer(self) -> FullStore | None:
+        raise NotImplementedError
+
+    async def _run(self, body: Callable[[Any, FullStore], Awaitable[None]], capabilities: tuple[str, ...]) -> None:
+        self.clock = ManualClock()
+        async with AsyncExitStack() as stack:
+            await self.before()
+            stack.push_async_callback(self.after)
+            store = self._make_store()
+            stack.push_async_callback(store.close)
+            for name in capabilities:
+                if not hasattr(store, name):
+                    self.skip(f"the store has no {name}()")
+            with anyio.fail_after(self.timeout):
+                await body(self, store)
+
+
+Body: TypeAlias = Callable[[H, FullStore], Coroutine[Any, Any, None]]
+
+
+def case(*capabilities: str) -> Callable[[Body[H]], Callable[[H], None]]:
+    """Make a test that pytest collects out of an async function of a store with the named capabilities."""
+
+    def decorate(body: Body[H]) -> Callable[[H], None]:
+        def test(self: H) -> None:
+            anyio.run(self._run, body, capabilities, backend=self.backend)
+
+        # functools.wraps would have pytest look for a fixture called "store".
+        test.__name__, test.__qualname__, test.__doc__ = body.__name__, body.__qualname__, body.__doc__
+        test.__module__ = body.__module__
+        return test
+
+    return decorate
+
+
+def new_key() -> str:
+    """A key that nobody else has."""
+    return secrets.token_hex(32)
+
+
+def record(number: int, size: int = 0) -> bytes:
+    """A record that every layout can store, of at least ``size`` bytes, and exactly so where that matters."""
+    head = b'{"cookie":{"originalMaxAge":null,"path":"/"},"number":%d,"filler":"' % number
+    return head + b"x" * (size - len(head) - 2) + b'"}'
+
+
+def number_of(stored: Stored) -> int:
+    """The number that `record` was given."""
+    number: int = json.loads(stored.data)["number"]
+    return number
+
+
+def live(found: object) -> Stored:
+    """Assert that ``load`` found a live record."""
+    assert isinstance(found, Stored), f"expected a live record, found {found!r}"
+    assert isinstance(found.data, bytes), f"data are {type(found.data).__name__}, not bytes"
+    return found
+
+
+def wrote(answer: object) -> Version:
+    """Assert that a write answered a version: anything that is none of the outcomes."""
+    assert not isinstance(answer, Outcome), f"expected a version, got {answer!r}"
+    assert answer, f"a version must be true, so that `if store.replace(...)` reads as it should; got {answer!r}"
+    return answer

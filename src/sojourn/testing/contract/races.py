@@ -1,0 +1,266 @@
+"""Cases about several callers: the two invariants, step by step in every order, and at full speed."""
+
+# ruff: noqa: D102, S101 - the cases are assertions, and each is named for the rule it states
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+import anyio
+import anyio.lowlevel
+
+from ...stores.base import CONFLICT, EXISTS, MISSING, Outcome, Stored, Version
+from ..colour import FullStore
+from .harness import LONG, Harness, case, live, new_key, number_of, record, wrote
+
+__all__ = ["RaceCases"]
+
+WORKERS: Final = 6
+
+Act: TypeAlias = Callable[[FullStore, str, Version, int], Awaitable[object]]
+"""Do something to a key whose version the caller has read, with a number to write."""
+
+
+class RaceCases(Harness):
+    """Callers that get into each other's way."""
+
+    @case()
+    async def test_of_two_callers_who_read_the_same_the_second_to_write_is_told(self, store: FullStore) -> None:
+        acts: dict[str, Act] = {
+            "replace": lambda client, key, version, number: client.replace(key, record(number), LONG, version=version),
+            "regenerate": lambda client, key, version, number: client.regenerate(
+                key, new_key(), record(number), LONG, version=version, tombstone=self.grave
+            ),
+            "touch": lambda client, key, _, __: client.touch(key, LONG),
+            "delete": lambda client, key, _, __: client.delete(key),
+        }
+        wanted: dict[str, dict[str, object]] = {
+            "replace": {"replace": CONFLICT, "regenerate": CONFLICT, "touch": True, "delete": True},
+            "regenerate": {"replace": MISSING, "regenerate": MISSING, "touch": False, "delete": False},
+            "touch": {"replace": "a version", "regenerate": "a version", "touch": True, "delete": True},
+            "delete": {"replace": MISSING, "regenerate": MISSING, "touch": False, "delete": False},
+        }
+        for first, answers in wanted.items():
+            for second, answer in answers.items():
+                key, _ = await self.create(store)
+                mine, theirs = live(await store.load(key)), live(await store.load(key))
+                done = await acts[first](store, key, mine.version, 1)
+                assert done is True or wrote(done), first
+                between = await store.load(key)
+                got: object = await acts[second](store, key, theirs.version, 2)
+                assert got == answer or (answer == "a version" and wrote(got)), f"{first}, then {second}: {got!r}"
+                if isinstance(got, Outcome) or got is False:
+                    after = await store.load(key)
+                    same = (
+                        after[:2] == between[:2]
+                        if isinstance(after, Stored) and isinstance(between, Stored)
+                        else after is between
+                    )
+                    assert same, f"{first}, then {second}: it was refused and did something nevertheless"
+
+    @case()
+    async def test_of_two_stores_over_the_same_data_the_second_to_write_is_told(self, store: FullStore) -> None:
+        peer = self.peer()
+        try:
+            key, version = await self.create(store)
+            theirs = live(await peer.load(key)).version
+            wrote(await store.replace(key, record(1), LONG, version=version))
+            assert await peer.replace(key, record(2), LONG, version=theirs) is CONFLICT
+            theirs = live(await peer.load(key)).version
+            assert await store.delete(key) is True
+            assert await peer.replace(key, record(2), LONG, version=theirs) is MISSING
+            assert await peer.touch(key, LONG) is False
+            assert await store.load(key) is None
+        finally:
+            await peer.close()
+
+    @case()
+    async def test_of_many_that_create_one_key_one_succeeds(self, store: FullStore) -> None:
+        for _ in range(self.rounds):
+            key = new_key()
+            answers = await self.race(store, *(partial(_create, key=key, number=number) for number in range(WORKERS)))
+            winner = the_one(answers, EXISTS)
+            assert number_of(live(await store.load(key))) == winner
+
+    @case()
+    async def test_of_many_that_replace_the_same_version_one_succeeds(self, store: FullStore) -> None:
+        for _ in range(self.rounds):
+            key, version = await self.create(store, 99)
+            answers = await self.race(
+                store, *(partial(_replace, key=key, version=version, number=number) for number in range(WORKERS))
+            )
+            winner = the_one(answers, CONFLICT)
+            assert number_of(live(await store.load(key))) == winner
+
+    @case()
+    async def test_of_many_that_regenerate_one_session_one_succeeds(self, store: FullStore) -> None:
+        for _ in range(self.rounds):
+            old, version = await self.create(store, 99)
+            news = [new_key() for _ in range(WORKERS)]
+            answers = await self.race(
+                store, *(partial(self._regenerate, old=old, new=new, version=version) for new in news)
+            )
+            winner = the_one(answers, MISSING)
+            found = [await store.load(new) is not None for new in news]
+            assert found == [number == winner for number in range(WORKERS)]
+            assert await store.load(old) is self.left
+
+    @case()
+    async def test_of_many_that_regenerate_into_one_key_one_succeeds(self, store: FullStore) -> None:
+        for _ in range(self.rounds):
+            olds = [await self.create(store, number) for number in range(WORKERS)]
+            new = new_key()
+            answers = await self.race(
+                store, *(partial(self._regenerate, old=old, new=new, version=version) for old, version in olds)
+            )
+            winner = the_one(answers, EXISTS)
+            live(await store.load(new))
+            states = [await store.load(old) for old, _ in olds]
+            assert [isinstance(state, Stored) for state in states] == [number != winner for number in range(WORKERS)]
+
+    @case()
+    async def test_a_session_replaced_and_regenerated_at_once_takes_one_of_the_two_ways(self, store: FullStore) -> None:
+        for turn in range(2 * self.rounds):
+            old, version = await self.create(store, 0)
+            new = new_key()
+            runners = [
+                partial(_replace, key=old, version=version, number=1),
+                partial(self._regenerate, old=old, new=new, version=version),
+            ]
+            answers = await self.race(store, *runners[:: 1 if turn % 2 else -1])
+            replaced, regenerated = answers[:: 1 if turn % 2 else -1]
+            if replaced is MISSING:
+                wrote(regenerated)
+                live(await store.load(new))
+                assert await store.load(old) is self.left
+            else:
+                wrote(replaced)
+                assert regenerated is CONFLICT
+                assert await store.load(new) is None
+                assert number_of(live(await store.load(old))) == 1
+
+    @case()
+    async def test_no_update_is_lost_among_many_that_retry_on_conflict(self, store: FullStore) -> None:
+        key, _ = await self.create(store, 0)
+        each = 8
+
+        async def increment(client: FullStore) -> int:
+            done = conflicts = 0
+            while done < each:
+                stored = live(await client.load(key))
+                await anyio.lowlevel.checkpoint()
+                answer = await client.replace(key, record(number_of(stored) + 1), LONG, version=stored.version)
+                done, conflicts = (
+                    (done, conflicts + 1) if answer is CONFLICT else (done + bool(wrote(answer)), conflicts)
+                )
+            return conflicts
+
+        await self.race(store, *[increment] * WORKERS)
+        assert number_of(live(await store.load(key))) == WORKERS * each
+
+    @case()
+    async def test_a_deleted_record_stays_deleted_while_others_write(self, store: FullStore) -> None:
+        for _ in range(self.rounds):
+            key, _ = await self.create(store, 0)
+
+            async def write(client: FullStore, key: str = key) -> bool:
+                while True:
+                    found = await client.load(key)
+                    if found is None:
+                        return await client.touch(key, LONG)
+                    await anyio.lowlevel.checkpoint()
+                    stored = live(found)
+                    answer = await client.replace(key, record(number_of(stored) + 1), LONG, version=stored.version)
+                    assert answer is not EXISTS
+                    await client.touch(key, LONG)
+
+            async def delete(client: FullStore, key: str = key) -> bool:
+                for _ in range(5):
+                    await anyio.lowlevel.checkpoint()
+                    await client.load(key)
+                return await client.delete(key)
+
+            assert await self.race(store, write, write, delete, write) == [False, False, True, False]
+            assert await store.load(key) is None
+
+    @case()
+    async def test_of_many_that_delete_a_record_one_is_told_that_it_was_there(self, store: FullStore) -> None:
+        for _ in range(self.rounds):
+            key, _ = await self.create(store)
+            answers = await self.race(store, *[partial(_delete, key=key)] * WORKERS)
+            assert sorted(answers) == [False] * (WORKERS - 1) + [True]
+
+    @case()
+    async def test_touches_among_writes_cause_no_conflict(self, store: FullStore) -> None:
+        key, _ = await self.create(store, 0)
+
+        async def touch(client: FullStore) -> list[object]:
+            return [await client.touch(key, LONG + number) for number in range(20)]
+
+        async def write(client: FullStore) -> list[object]:
+            version = live(await client.load(key)).version
+            answers: list[object] = []
+            for number in range(1, 11):
+                await anyio.lowlevel.checkpoint()
+                version = await client.replace(key, record(number), LONG, version=version)
+                answers.append(isinstance(version, Outcome))
+            return answers
+
+        assert await self.race(store, touch, write, touch) == [[True] * 20, [False] * 10, [True] * 20]
+        assert number_of(live(await store.load(key))) == 10
+
+    @case("lock", "unlock")
+    async def test_of_many_that_lock_one_key_one_succeeds(self, store: FullStore) -> None:
+        for _ in range(self.rounds):
+            key = new_key()
+            tokens = await self.race(store, *[partial(_lock, key=key)] * WORKERS)
+            assert sum(token is not None for token in tokens) == 1, f"{tokens} were given out for one lock"
+
+    @case("lock", "unlock")
+    async def test_what_a_lock_guards_is_done_by_one_at_a_time(self, store: FullStore) -> None:
+        key = new_key()
+        inside: list[int] = []
+
+        async def work(client: FullStore, number: int) -> int:
+            most = 0
+            for _ in range(3):
+                while (token := await client.lock(key, LONG)) is None:  # noqa: ASYNC110 - nobody signals
+                    await anyio.sleep(0.001)
+                inside.append(number)
+                most = max(most, len(inside))
+                await anyio.lowlevel.checkpoint()
+                inside.remove(number)
+                assert await client.unlock(key, token) is True
+            return most
+
+        assert await self.race(store, *(partial(work, number=number) for number in range(4))) == [1] * 4
+
+    async def _regenerate(self, store: FullStore, *, old: str, new: str, version: Version) -> object:
+        return await store.regenerate(old, new, record(1), LONG, version=version, tombstone=self.grave)
+
+
+async def _create(store: FullStore, *, key: str, number: int) -> object:
+    return await store.create(key, record(number), LONG)
+
+
+async def _replace(store: FullStore, *, key: str, version: Version, number: int) -> object:
+    return await store.replace(key, record(number), LONG, version=version)
+
+
+async def _delete(store: FullStore, *, key: str) -> bool:
+    return await store.delete(key)
+
+
+async def _lock(store: FullStore, *, key: str) -> str | None:
+    return await store.lock(key, LONG)
+
+
+def the_one(answers: list[Any], refusal: Outcome) -> int:
+    """Assert that one answer is a version and all others are this refusal; tell which one."""
+    winners = [index for index, answer in enumerate(answers) if not isinstance(answer, Outcome)]
+    assert len(winners) == 1, f"{len(winners)} of {len(answers)} succeeded: {answers!r}"
+    refusals = [answer for answer in answers if isinstance(answer, Outcome)]
+    assert refusals == [refusal] * (len(answers) - 1), f"expected {refusal} for all but one, got {answers!r}"
+    return winners[0]

@@ -1,0 +1,262 @@
+"""A store against a dictionary: Hypothesis makes up the operations and moves the clock, and both must answer alike."""
+
+# ruff: noqa: S101 - the rules are assertions, and their names are those of the operations
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from anyio.from_thread import start_blocking_portal
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from ..stores.base import CONFLICT, EXISTS, MISSING, REPLACED, AsyncStore, Outcome, Store, Stored, Version
+from .clock import ManualClock
+
+__all__ = ["store_state_machine"]
+
+KEYS: Final = ("a", "b", "a*", "\u00e9")
+OWNERS: Final = ("ann", "bob")
+TTLS: Final = (1, 2, 50, 1_000, 60_000, 30 * 24 * 3_600_000)
+
+keys = st.sampled_from(KEYS)
+owners = st.sampled_from((None, *OWNERS))
+ttls = st.sampled_from(TTLS)
+data = st.sampled_from([b'{"cookie":{},"n":%d}' % number for number in range(3)])
+
+
+class _Live(NamedTuple):
+    data: bytes
+    owner: str | None
+    deadline: int
+    serial: int
+
+
+class _Lock(NamedTuple):
+    token: str
+    deadline: int
+
+
+def store_state_machine(
+    make_store: Callable[[ManualClock], Store | AsyncStore],
+    *,
+    backend: str = "asyncio",
+    tombstones: bool = True,
+    reports_expiry: bool = True,
+) -> type[RuleBasedStateMachine]:
+    """Make a state machine for Hypothesis; its attribute ``TestCase`` is what pytest and unittest collect.
+
+    Args:
+        make_store: a new empty store on this clock, in either colour. Called outside any event loop, once per example.
+        backend: the event loop of an async store, by AnyIO's name for it.
+        tombstones: whether ``regenerate`` can leave a tombstone.
+        reports_expiry: whether ``expires_in`` is told rather than None.
+    """
+
+    class StoreMachine(_StoreMachine):
+        def __init__(self) -> None:
+            clock = ManualClock()
+            super().__init__(clock, make_store(clock), backend)
+            self.tombstones, self.reports_expiry = tombstones, reports_expiry
+
+    return StoreMachine
+
+
+def _capability(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return precondition(lambda machine: all(hasattr(machine.store, name) for name in names))
+
+
+class _StoreMachine(RuleBasedStateMachine):
+    tombstones: bool
+    reports_expiry: bool
+
+    def __init__(self, clock: ManualClock, store: Any, backend: str) -> None:
+        super().__init__()
+        self.clock = clock
+        self.store = store
+        self.records: dict[str, _Live] = {}
+        self.graves: dict[str, int] = {}
+        self.locks: dict[str, _Lock] = {}
+        self.serial = 0
+        self.versions: dict[str, list[tuple[Version, int, bytes]]] = {key: [] for key in KEYS}
+        self.resources = ExitStack()
+        self.is_async = inspect.iscoroutinefunction(store.load)
+        if self.is_async:
+            self.portal = self.resources.enter_context(start_blocking_portal(backend))
+
+    def teardown(self) -> None:
+        with self.resources:
+            self.call("close")
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        method = partial(getattr(self.store, name), *args, **kwargs)
+        return self.portal.call(method) if self.is_async else method()
+
+    # The model
+
+    def live(self, key: str) -> _Live | None:
+        found = self.records.get(key)
+        return found if found is not None and found.deadline > self.clock() else None
+
+    def is_buried(self, key: str) -> bool:
+        return self.graves.get(key, 0) > self.clock()
+
+    def is_taken(self, key: str) -> bool:
+        return self.live(key) is not None or self.is_buried(key)
+
+    def keep(self, key: str, written: bytes, ttl: int, owner: str | None, version: Version) -> None:
+        assert not isinstance(version, Outcome), f"expected a version, got {version!r}"
+        self.serial += 1
+        self.records[key] = _Live(written, owner, self.clock() + ttl, self.serial)
+        self.versions[key].append((version, self.serial, written))
+
+    def settle(self, key: str, age: int, answer: object) -> bool:
+        """Whether a write with a known version of the key is to succeed; the answer, if not, is asserted."""
+        found = self.live(key)
+        if found is None:
+            assert answer is MISSING
+            return False
+        _, serial, written = self.version(key, age)
+        if serial == found.serial:
+            return answer is not EXISTS
+        # The version may be the data themselves, so that a former version with equal data is the present one.
+        if written == found.data and not isinstance(answer, Outcome):
+            return True
+        if written == found.data and answer is EXISTS:
+            return False
+        assert answer is CONFLICT
+        return False
+
+    def version(self, key: str, age: int) -> tuple[Version, int, bytes]:
+        known = self.versions[key]
+        return known[-1 - age % len(known)] if known else (b"never a version", -1, b"")
+
+    # What happens
+
+    @rule(ms=st.sampled_from((1, 48, 49, 50, 999, 1_000, 59_999, 3_600_000, 40 * 24 * 3_600_000)))
+    def time_passes(self, ms: int) -> None:
+        self.clock.advance(ms)
+
+    @rule(key=keys, written=data, ttl=ttls, owner=owners)
+    def create(self, key: str, written: bytes, ttl: int, owner: str | None) -> None:
+        answer = self.call("create", key, written, ttl, owner=owner)
+        if self.is_taken(key):
+            assert answer is EXISTS
+        else:
+            self.keep(key, written, ttl, owner, answer)
+
+    @rule(key=keys, written=data, ttl=ttls, owner=owners, age=st.integers(0, 2))
+    def replace(self, key: str, written: bytes, ttl: int, owner: str | None, age: int) -> None:
+        answer = self.call("replace", key, written, ttl, version=self.version(key, age)[0], owner=owner)
+        assert answer is not EXISTS
+        if self.settle(key, age, answer):
+            self.keep(key, written, ttl, owner, answer)
+
+    @rule(
+        old=keys,
+        new=keys,
+        written=data,
+        ttl=ttls,
+        owner=owners,
+        age=st.integers(0, 2),
+        grave=st.sampled_from((0, *TTLS)),
+    )
+    def regenerate(self, old: str, new: str, written: bytes, ttl: int, owner: str | None, age: int, grave: int) -> None:
+        grave = grave if self.tombstones else 0
+        version = self.version(old, age)[0]
+        answer = self.call("regenerate", old, new, written, ttl, version=version, tombstone=grave, owner=owner)
+        if answer is EXISTS:
+            assert self.is_taken(new)
+            self.settle(old, age, answer)
+        elif self.settle(old, age, answer):
+            assert not self.is_taken(new), f"the new key was taken, and the answer {answer!r}"
+            del self.records[old]
+            self.graves[old] = self.clock() + grave
+            self.keep(new, written, ttl, owner, answer)
+
+    @rule(key=keys, ttl=ttls)
+    def touch(self, key: str, ttl: int) -> None:
+        found = self.live(key)
+        assert self.call("touch", key, ttl) is (found is not None)
+        if found is not None:
+            self.records[key] = found._replace(deadline=self.clock() + ttl)
+
+    @rule(key=keys)
+    def delete(self, key: str) -> None:
+        found = self.live(key)
+        assert self.call("delete", key) is (found is not None)
+        self.records.pop(key, None)
+
+    @_capability("clear")
+    @rule()
+    def clear(self) -> None:
+        assert self.call("clear") == len(self.all_live())
+        self.records.clear()
+
+    @_capability("delete_expired")
+    @rule()
+    def delete_expired(self) -> None:
+        assert self.call("delete_expired") >= 0
+        assert self.call("delete_expired") == 0
+
+    @_capability("count")
+    @rule()
+    def count(self) -> None:
+        assert self.call("count") == len(self.all_live())
+
+    @_capability("scan")
+    @rule()
+    def scan(self) -> None:
+        found = self.call("scan") if not self.is_async else self.portal.call(_collected, self.store.scan)
+        wanted = sorted((key, kept.data) for key, kept in self.all_live().items())
+        assert sorted((key, stored.data) for key, stored in found) == wanted
+
+    @_capability("by_owner")
+    @rule(owner=st.sampled_from(OWNERS))
+    def by_owner(self, owner: str) -> None:
+        wanted = sorted(key for key, kept in self.all_live().items() if kept.owner == owner)
+        assert sorted(self.call("by_owner", owner)) == wanted
+
+    @_capability("lock", "unlock")
+    @rule(key=keys, ttl=ttls)
+    def lock(self, key: str, ttl: int) -> None:
+        token = self.call("lock", key, ttl)
+        held = self.locks.get(key)
+        if held is not None and held.deadline > self.clock():
+            assert token is None, "a lock that is held was given to a second"
+        else:
+            assert isinstance(token, str), f"a lock that is free was refused: {token!r}"
+            self.locks[key] = _Lock(token, self.clock() + ttl)
+
+    @_capability("lock", "unlock")
+    @rule(key=keys, of=keys)
+    def unlock(self, key: str, of: str) -> None:
+        token = self.locks[of].token if of in self.locks else "no token"
+        held = key == of and of in self.locks and self.locks[of].deadline > self.clock()
+        assert self.call("unlock", key, token) is held
+        if held:
+            # Expired, and remembered for its token.
+            self.locks[key] = _Lock(token, 0)
+
+    @invariant()
+    def every_key_is_in_the_state_it_should_be_in(self) -> None:
+        for key in KEYS:
+            found, wanted = self.call("load", key), self.live(key)
+            if wanted is None:
+                assert found is (REPLACED if self.is_buried(key) else None), f"{key!r}: {found!r}"
+                continue
+            assert isinstance(found, Stored), f"{key!r} is to be live, and load answers {found!r}"
+            assert found.data == wanted.data
+            if self.reports_expiry:
+                assert found.expires_in == wanted.deadline - self.clock()
+
+    def all_live(self) -> dict[str, _Live]:
+        return {key: kept for key in KEYS if (kept := self.live(key)) is not None}
+
+
+async def _collected(scan: Callable[[], AsyncIterator[tuple[str, Stored]]]) -> list[tuple[str, Stored]]:
+    return [item async for item in scan()]
