@@ -1,0 +1,184 @@
+"""What a codec is, and what the codecs of plain text share: the quick look, and the walk over what it does not pass.
+
+No type changes silently. Only exact types are held: a ``str`` enum, a ``defaultdict`` or a named tuple would come back as
+something else, and is refused with the path to it and the remedy.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from math import isfinite
+from types import NoneType
+from typing import Any, Final, Protocol, TypeAlias
+
+from ..errors import SessionEncodeError
+from .text import TOO_DEEP, TOO_LONG, dumps, is_tagged
+
+__all__ = ["CONTAINERS", "PLAIN_TYPES", "RESERVED", "Codec", "Path", "TextCodec", "refusal", "type_name", "unheld"]
+
+Path: TypeAlias = tuple[str | int, ...]
+
+MAX_DEPTH: Final = 200
+"""Containers within containers. What is deeper might not be read back, and what contains itself has no end."""
+
+RESERVED: Final = frozenset({"cookie", "__sojourn__"})
+"""The record's own top-level names."""
+
+CONTAINERS: Final[frozenset[type]] = frozenset({list, dict})
+_LEAVES: Final[frozenset[type]] = frozenset({str, int, bool, NoneType})
+PLAIN_TYPES: Final[frozenset[type]] = CONTAINERS | _LEAVES | {float}
+
+
+class Codec(Protocol):
+    """What a codec does. All four are pure and may be called from any thread."""
+
+    name: str
+    """``"json"``, ``"plain"``, ``"encrypted"``, or another's own."""
+
+    def encode(self, data: Mapping[str, Any]) -> bytes:
+        """Write session data as the text of one JSON object: compact, UTF-8, keys in their order.
+
+        Raises:
+            SessionEncodeError: something in it cannot be held (contract 71, 72), or has a name reserved for the record.
+        """
+
+    def revive(self, tree: dict[str, Any], raw: bytes | None = None) -> dict[str, Any]:
+        """Make session data of a decoded JSON object, which may be changed in place.
+
+        ``raw`` is the text it was decoded from, where at hand: it tells quickly that there is nothing to revive.
+
+        Raises:
+            SessionDecodeError: nested too deeply.
+        """
+
+    def seal(self, record: bytes, key: str) -> bytes:
+        """Make of a whole record what goes to the store under this key."""
+
+    def unseal(self, stored: bytes, key: str) -> bytes:
+        """The inverse of `seal`.
+
+        Raises:
+            SessionDecodeError: it is not what `seal` made for this key.
+        """
+
+
+def _is_plain(container: Any, max_int: int | None, depth: int = 0) -> bool:
+    """Whether a list or dict can be written as it is. Nearly all can: this look is what they pay for those that cannot.
+
+    A loop, not sets of types: containers are small, and building a set costs more than looking at ten values.
+    """
+    if type(container) is dict:
+        for key in container:
+            if type(key) is not str:
+                return False
+        if depth and is_tagged(container):
+            return False
+        container = container.values()
+    for value in container:
+        kind = type(value)
+        if kind is int:
+            if max_int is not None and not -max_int <= value <= max_int:
+                return False
+        elif kind is dict or kind is list:
+            if depth >= MAX_DEPTH or not _is_plain(value, max_int, depth + 1):
+                return False
+        elif kind is float:
+            if not isfinite(value):
+                return False
+        elif kind not in _LEAVES:
+            return False
+    return True
+
+
+class TextCodec(ABC):
+    """All of a codec but `Codec.revive` and `_special`: what becomes of values that JSON does not have."""
+
+    name: str
+    _wraps = False
+    """Whether an object of the app's that looks like a tag is wrapped."""
+
+    def __init__(self, *, max_int: int | None = None, reserved: Iterable[str] = ()) -> None:
+        self._max_int = max_int
+        self._reserved = RESERVED.union(reserved)
+
+    def encode(self, data: Mapping[str, Any]) -> bytes:
+        """See `Codec.encode`."""
+        tree = data if type(data) is dict else dict(data)
+        if not tree.keys().isdisjoint(self._reserved):
+            name = next(key for key in tree if key in self._reserved)
+            raise SessionEncodeError(name, "this name is reserved at the top level; use another")
+        try:
+            if _is_plain(tree, self._max_int):
+                try:
+                    return dumps(tree)
+                except SessionEncodeError:
+                    pass  # an integer too long for text: the walk finds out where
+            return dumps(self._object(tree, ()))
+        except RecursionError:
+            raise SessionEncodeError("", TOO_DEEP) from None
+
+    def seal(self, record: bytes, key: str) -> bytes:
+        """The record as it is."""
+        return record
+
+    def unseal(self, stored: bytes, key: str) -> bytes:
+        """The record as it is."""
+        return stored
+
+    def _value(self, value: Any, path: Path) -> Any:
+        kind = type(value)
+        if kind is int:
+            return self._integer(value, path)
+        if kind in _LEAVES:
+            return value
+        if kind is float:
+            if not isfinite(value):
+                raise refusal(path, "JSON has no NaN and no infinity; store None, or the number as text")
+            return value
+        if len(path) > MAX_DEPTH:
+            raise refusal(path[:3], TOO_DEEP)
+        if kind is dict:
+            written = self._object(value, path)
+            return {"$dict": written} if self._wraps and is_tagged(written) else written
+        if kind is list:
+            return [self._value(item, (*path, index)) for index, item in enumerate(value)]
+        return self._special(value, path)
+
+    def _object(self, tree: dict[Any, Any], path: Path) -> dict[str, Any]:
+        for key in tree:
+            if type(key) is not str:
+                raise refusal(path, f"a key of type {type_name(type(key))}; JSON's keys are strings, use str(key)")
+        return {key: self._value(value, (*path, key)) for key, value in tree.items()}
+
+    def _integer(self, value: int, path: Path) -> int:
+        if self._max_int is not None and abs(value) > self._max_int:
+            raise refusal(path, f"an integer beyond {self._max_int} is not exact for other readers; store it as text")
+        try:
+            str(value)
+        except ValueError:
+            raise refusal(path, TOO_LONG) from None
+        return value
+
+    @abstractmethod
+    def _special(self, value: Any, path: Path) -> Any:
+        """A value of no JSON type, as JSON values; or a `refusal`."""
+
+
+def refusal(path: Path, reason: str) -> SessionEncodeError:
+    """The error for the value at a path, written as in Python: ``cart.items[2]['unit price']``."""
+    parts = (f"[{part!r}]" if type(part) is int or not str(part).isidentifier() else f".{part}" for part in path)
+    return SessionEncodeError("".join(parts).removeprefix("."), reason)
+
+
+def type_name(kind: type) -> str:
+    """A type as errors name it."""
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def unheld(kind: type, held: Iterable[type]) -> str:
+    """Why a type is refused, and what to do, as the beginning of a sentence."""
+    bases = [base for base in kind.__mro__[1:] if base in held]
+    if bases:
+        return f"a {type_name(kind)} would come back as a plain {type_name(bases[0])}; convert it first"
+    return f"a {type_name(kind)} has no form in JSON; convert it first"

@@ -1,0 +1,185 @@
+"""The codec for records that the store must not be able to read: AES-256-GCM, keys and their ids.
+
+A sealed record is the JSON string ``"sj1.<key id>.<base64url(nonce + ciphertext)>"``, so that it fits wherever JSON does.
+The record's key in the store is the associated data: ciphertext copied to another session's key does not open.
+
+**Limits.** Each seal draws a random 96-bit nonce. NIST SP 800-38D (section 8.3) allows 2^32 seals under one key that way;
+at a hundred writes a second that is sixteen months, so rotate a busy site's key once a year.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from ..errors import ConfigurationError, SessionDecodeError
+from .base import Codec
+from .tagged import JSONCodec
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+__all__ = ["EncryptedCodec", "KeyRing"]
+
+Keys: TypeAlias = bytes | str | Iterable[bytes | str] | Mapping[str, bytes | str]
+
+_KEY_BYTES: Final = 32
+_NONCE_BYTES: Final = 12
+_SCHEME: Final = b'"sj1'
+_KEY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+
+class KeyRing:
+    """The keys that open records; the first of them seals.
+
+    Args:
+        keys: one key, a sequence of keys, or a mapping of key id to key. A key is 32 random bytes, as ``bytes`` or as
+            base64url text (``secrets.token_urlsafe(32)`` makes one). An id names the key in what it sealed; unless given,
+            it is derived from the key.
+
+    Raises:
+        ConfigurationError: no key, a malformed one, or two under one id.
+        ImportError: the ``cryptography`` package is missing.
+    """
+
+    __slots__ = ("_ciphers", "_invalid", "_prefix", "_sealer")
+
+    def __init__(self, keys: Keys) -> None:
+        try:
+            from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - an extra: only who encrypts needs it
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+        except ImportError as error:
+            raise ImportError(
+                'encrypted sessions need the cryptography package: pip install "sojourn[crypto]"'
+            ) from error
+        self._invalid = InvalidTag
+        self._ciphers: dict[bytes, AESGCM] = {}
+        for name, key in _named(keys):
+            if name in self._ciphers:
+                raise ConfigurationError("keys", f"two keys with the id {name.decode()}", "give each key once")
+            self._ciphers[name] = AESGCM(key)
+        if not self._ciphers:
+            raise ConfigurationError("keys", "no key", "give at least one key of 32 bytes")
+        first, self._sealer = next(iter(self._ciphers.items()))
+        self._prefix = b"%b.%b." % (_SCHEME, first)
+
+    def __repr__(self) -> str:
+        return f"KeyRing({len(self._ciphers)} keys)"
+
+    def seal(self, plain: bytes, key: str) -> bytes:
+        """Encrypt a record for one key of the store."""
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = base64.urlsafe_b64encode(nonce + self._sealer.encrypt(nonce, plain, key.encode()))
+        return b'%b%b"' % (self._prefix, sealed.rstrip(b"="))
+
+    def open(self, sealed: bytes, key: str) -> bytes:
+        """Decrypt what `seal` made for the same key of the store.
+
+        Raises:
+            SessionDecodeError: it is not a sealed record, was altered or cut, belongs to another key of the store, or was
+                sealed by a key that is not on the ring.
+        """
+        scheme, _, rest = sealed.partition(b".")
+        name, _, body = rest.partition(b".")
+        if scheme != _SCHEME or not body.endswith(b'"'):
+            raise SessionDecodeError("the record is not encrypted")
+        cipher = self._ciphers.get(name)
+        if cipher is None:
+            raise SessionDecodeError("the record was encrypted with a key that is not configured")
+        try:
+            raw = _unbase64(body[:-1])
+            return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], key.encode())
+        except (self._invalid, ValueError):
+            raise SessionDecodeError("the encrypted record was altered, cut or moved") from None
+
+
+def _named(keys: Keys) -> Iterable[tuple[bytes, bytes]]:
+    if isinstance(keys, Mapping):
+        for name, key in keys.items():
+            if not isinstance(name, str) or not _KEY_ID.fullmatch(name):
+                raise ConfigurationError("keys", "a malformed key id", "use 1 to 32 of A-Z a-z 0-9 _ -")
+            yield name.encode(), _key_bytes(key)
+    else:
+        single = isinstance(keys, bytes | bytearray | str) or not isinstance(keys, Iterable)
+        for key in map(_key_bytes, [keys] if single else keys):
+            # One way, and under a label of its own: the id says nothing about the key.
+            yield hashlib.sha256(b"sojourn key id\0" + key).hexdigest()[:8].encode(), key
+
+
+def _key_bytes(key: object) -> bytes:
+    raw = bytes(key) if isinstance(key, bytes | bytearray) else b""
+    if isinstance(key, str):
+        with suppress(ValueError):
+            raw = _unbase64(key.encode("ascii"))
+    if len(raw) != _KEY_BYTES:
+        given = "a key of the wrong length or form"
+        raise ConfigurationError("keys", given, "give 32 random bytes, or them as base64url text")
+    return raw
+
+
+def _unbase64(text: bytes) -> bytes:
+    text = text.rstrip(b"=")
+    return binascii.a2b_base64(text.translate(_URL_SAFE) + b"=" * (-len(text) % 4), strict_mode=True)
+
+
+_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
+
+
+class EncryptedCodec:
+    """Another codec's records, encrypted with AES-256-GCM under the key they have in the store.
+
+    Needs ``pip install "sojourn[crypto]"``. Whoever reads the store learns sizes and times of sessions, not their content.
+    Whoever writes it can delete a record or put back an older one of the same session, not alter one nor move it to another.
+
+    To rotate, put the new key first and keep the old ones until their last record has expired: the first key seals, all
+    open. Give every process the new key, in second place, before the first process seals with it.
+
+    Args:
+        keys: one key, a sequence of keys, or a mapping of key id to key. A key is 32 random bytes, as ``bytes`` or as
+            base64url text (``secrets.token_urlsafe(32)`` makes one).
+        codec: how data become text before they are sealed; `JSONCodec` unless given.
+        accept_plaintext: also read records that are not encrypted, while a site moves to encryption; each is sealed when it
+            is next written. As long as it is on, whoever writes the store can plant a session.
+
+    Raises:
+        ConfigurationError: no key, a malformed one, or two under one id.
+        ImportError: the ``cryptography`` package is missing.
+    """
+
+    name = "encrypted"
+
+    def __init__(self, keys: Keys, *, codec: Codec | None = None, accept_plaintext: bool = False) -> None:
+        self._ring = KeyRing(keys)
+        self._codec = JSONCodec() if codec is None else codec
+        self._accept_plaintext = accept_plaintext
+
+    def __repr__(self) -> str:
+        return f"EncryptedCodec({self._ring!r}, codec={self._codec!r})"
+
+    def encode(self, data: Mapping[str, Any]) -> bytes:
+        """See `Codec.encode`."""
+        return self._codec.encode(data)
+
+    def revive(self, tree: dict[str, Any], raw: bytes | None = None) -> dict[str, Any]:
+        """See `Codec.revive`."""
+        return self._codec.revive(tree, raw)
+
+    def seal(self, record: bytes, key: str) -> bytes:
+        """Encrypt a record for one key of the store."""
+        return self._ring.seal(self._codec.seal(record, key), key)
+
+    def unseal(self, stored: bytes, key: str) -> bytes:
+        """Decrypt what `seal` made for the same key of the store.
+
+        Raises:
+            SessionDecodeError: it is not encrypted, was altered, cut or moved, or its key is not configured.
+        """
+        if self._accept_plaintext and stored.startswith(b"{"):
+            return stored
+        return self._codec.unseal(self._ring.open(stored, key), key)

@@ -1,0 +1,305 @@
+"""The three-way merge: what each request changed survives the other."""
+
+from __future__ import annotations
+
+import copy
+from itertools import pairwise, permutations
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sojourn.codecs import dumps, loads
+from sojourn.errors import SessionConflict, SessionDecodeError
+from sojourn.merge import merge
+
+# Few keys and few leaves, so that the three trees meet.
+keys = st.sampled_from(["a", "b", "c", "$t", "$set"])
+leaves = st.sampled_from([None, True, False, 0, 1, 1.0, -1, 2**70, "", "x", "\ud800"])
+values = st.recursive(
+    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=6
+)
+trees = st.dictionaries(keys, values, max_size=4)
+
+
+def canonical(tree: Any) -> Any:
+    """Equal exactly for equal JSON: types count, the order of keys does not."""
+    if type(tree) is dict:
+        return dict, sorted((key, canonical(value)) for key, value in tree.items())
+    if type(tree) is list:
+        return list, [canonical(value) for value in tree]
+    return type(tree), repr(tree)
+
+
+def same(one: Any, other: Any) -> bool:
+    return repr(canonical(one)) == repr(canonical(other))
+
+
+@st.composite
+def edited(draw: st.DrawFn, tree: dict[str, Any]) -> dict[str, Any]:
+    """A tree with a few changes made to it, at any depth."""
+    result = copy.deepcopy(tree)
+    for _ in range(draw(st.integers(0, 3))):
+        place = result
+        while inner := [value for value in place.values() if type(value) is dict]:
+            if draw(st.booleans()):
+                break
+            place = draw(st.sampled_from(inner))
+        key = draw(keys)
+        change: str = draw(st.sampled_from(["set", "delete", "append"]))
+        if change == "delete":
+            place.pop(key, None)
+        elif change == "append" and type(place.get(key)) is list:
+            place[key].append(draw(values))
+        else:
+            place[key] = draw(values)
+    return result
+
+
+threes = trees.flatmap(lambda base: st.tuples(st.just(base), edited(base) | trees, edited(base) | trees))
+
+
+@given(trees, trees)
+def test_what_only_this_request_changed_is_what_it_made(base: dict[str, Any], mine: dict[str, Any]) -> None:
+    assert same(merge(base, mine, base), mine)
+
+
+@given(trees, trees)
+def test_what_only_the_other_changed_is_what_it_made(base: dict[str, Any], theirs: dict[str, Any]) -> None:
+    assert same(merge(base, base, theirs), theirs)
+
+
+@given(trees)
+def test_where_nothing_changed_nothing_changes(base: dict[str, Any]) -> None:
+    assert dumps(merge(base, base, base)) == dumps(base)
+
+
+def without_lists(tree: Any) -> Any:
+    if type(tree) is dict:
+        return {key: without_lists(value) for key, value in tree.items()}
+    return len(tree) if type(tree) is list else tree
+
+
+@given(threes)
+def test_a_merge_carried_out_twice_is_carried_out_once_but_for_appends(three: tuple[dict[str, Any], ...]) -> None:
+    base, mine, theirs = map(without_lists, three)
+    merged = merge(base, mine, theirs)
+    assert same(merge(base, mine, merged), merged)
+
+
+@given(threes)
+def test_the_arguments_are_neither_changed_nor_shared(three: tuple[dict[str, Any], ...]) -> None:
+    before = copy.deepcopy(three)
+    merged = merge(*three)
+
+    def spoil(value: Any) -> None:
+        for item in list(value.values() if type(value) is dict else value if type(value) is list else ()):
+            spoil(item)
+        if type(value) in (dict, list):
+            value.clear()
+
+    spoil(merged)
+    assert repr(three) == repr(before)
+
+
+@given(threes)
+def test_a_merge_is_plain_json_in_their_order_then_mine(three: tuple[dict[str, Any], ...]) -> None:
+    _base, mine, theirs = three
+    merged = merge(*three)
+    assert same(loads(dumps(merged)), merged)
+    assert list(merged) == [key for key in theirs | mine if key in merged]
+
+
+@given(threes)
+def test_every_top_level_key_that_one_side_alone_changed_is_as_that_side_left_it(
+    three: tuple[dict[str, Any], ...],
+) -> None:
+    base, mine, theirs = three
+    merged = merge(*three)
+    for key in base | mine | theirs:
+        was, my, their, now = ([tree[key]] if key in tree else [] for tree in (*three, merged))
+        if same(their, was):
+            assert same(now, my)
+        elif same(my, was):
+            assert same(now, their)
+
+
+@given(trees, st.dictionaries(st.sampled_from("pqr"), values), st.dictionaries(st.sampled_from("xyz"), values))
+@pytest.mark.parametrize("inside", [False, True])
+def test_changes_of_different_keys_all_survive(
+    inside: bool, base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
+) -> None:
+    base = base | {"p": 0, "x": 0}  # so that it is not one key alone, and some keys are overwritten
+    together = base | theirs | mine
+    if inside:
+        assert same(
+            merge({"in": {"deep": base}}, {"in": {"deep": base | mine}}, {"in": {"deep": base | theirs}}),
+            {"in": {"deep": together}},
+        )
+    else:
+        assert same(merge(base, base | mine, base | theirs), together)
+
+
+@given(threes)
+def test_where_an_exclusive_merge_finds_no_conflict_it_is_the_same_merge(three: tuple[dict[str, Any], ...]) -> None:
+    try:
+        merged = merge(*three, exclusive=True)
+    except SessionConflict:
+        base, mine, theirs = three
+        assert not same(base, mine)
+        assert not same(base, theirs)
+        assert not same(mine, theirs)
+    else:
+        assert same(merged, merge(*three))
+
+
+@given(st.lists(leaves, max_size=3), st.lists(leaves, max_size=3), st.lists(leaves, max_size=3))
+def test_appends_all_survive_theirs_first(base: list[Any], my: list[Any], their: list[Any]) -> None:
+    merged = merge({"a": {"l": base}}, {"a": {"l": base + my}}, {"a": {"l": base + their}}, exclusive=True)
+    assert same(merged, {"a": {"l": base + their + my}})
+
+
+numbers = st.integers(-(10**20), 10**20)
+
+
+@given(st.none() | numbers, st.lists(numbers, min_size=1, max_size=4))
+def test_increments_add_up_in_whatever_order_requests_commit(start: int | None, deltas: list[int]) -> None:
+    """All requests load the same, then commit one after the other, each merging with what it finds."""
+    base = {} if start is None else {"n": start}
+    for order in permutations(deltas):
+        stored = base
+        for delta in order:
+            stored = merge(base, {"n": (start or 0) + delta}, stored, increments={"n": delta})
+        # Where the sum comes to zero and there was nothing, absent counts as zero.
+        assert stored.get("n", 0) == (start or 0) + sum(deltas)
+
+
+def test_requests_that_follow_each_other_need_no_merge() -> None:
+    steps: list[dict[str, Any]] = [{}, {"a": 1}, {"a": 2, "b": []}, {"b": [1]}]
+    for before, after in pairwise(steps):
+        assert merge(before, after, before) == after
+
+
+T = {"$set": [1]}
+CASES: list[tuple[str, Any, Any, Any, Any, bool]] = [
+    # rule, base, mine, theirs, merged, whether an exclusive merge refuses
+    ("the later commit wins a leaf", {"a": 1}, {"a": 2}, {"a": 3}, {"a": 2}, True),
+    ("the same change is no conflict", {"a": 1}, {"a": 2}, {"a": 2}, {"a": 2}, False),
+    ("types are part of a value", {"a": 1}, {"a": 1.0}, {"a": True}, {"a": 1.0}, True),
+    ("a change of type alone is a change", {"a": 1}, {"a": True}, {"a": 1}, {"a": True}, False),
+    ("null is not absent", {}, {"a": None}, {}, {"a": None}, False),
+    ("both deleted", {"a": 1}, {}, {}, {}, False),
+    ("mine deleted what was not touched", {"a": 1, "b": 1}, {"b": 1}, {"a": 1, "b": 2}, {"b": 2}, False),
+    ("theirs deleted what was not touched", {"a": 1, "b": 1}, {"a": 1, "b": 2}, {"b": 1}, {"b": 2}, False),
+    ("mine deleted, theirs changed", {"a": 1}, {}, {"a": 2}, {}, True),
+    ("mine changed, theirs deleted", {"a": 1}, {"a": 2}, {}, {"a": 2}, True),
+    ("objects by key", {"a": {"x": 1, "y": 1}}, {"a": {"x": 2, "y": 1}}, {"a": {"x": 1}}, {"a": {"x": 2}}, False),
+    ("objects both began", {}, {"a": {"x": 1}}, {"a": {"y": 1}}, {"a": {"y": 1, "x": 1}}, False),
+    (
+        "objects both began from another value",
+        {"a": 0},
+        {"a": {"x": 1}},
+        {"a": {"y": 1}},
+        {"a": {"y": 1, "x": 1}},
+        False,
+    ),
+    ("the same leaf in objects both began", {}, {"a": {"x": 1}}, {"a": {"x": 2}}, {"a": {"x": 1}}, True),
+    (
+        "what was deleted whole stays deleted",
+        {"a": {"x": 1, "y": 1}},
+        {"a": {"x": 1, "z": 1}},
+        {},
+        {"a": {"z": 1}},
+        False,
+    ),
+    ("what was changed in it comes back", {"a": {"x": 1, "y": 1}}, {"a": {"x": 2, "y": 1}}, {}, {"a": {"x": 2}}, True),
+    ("what was deleted in it does not", {"a": {"x": 1, "y": 1}}, {"a": {"x": 1}}, {}, {}, False),
+    ("mine deleted whole what theirs changed inside", {"a": {"x": 1}}, {}, {"a": {"x": 1, "y": 1}}, {}, True),
+    ("an object against a leaf", {"a": {"x": 1}}, {"a": {"x": 2}}, {"a": 5}, {"a": {"x": 2}}, True),
+    ("a leaf against an object", {"a": {"x": 1}}, {"a": 5}, {"a": {"x": 2}}, {"a": 5}, True),
+    ("a tag is a leaf", {"a": T}, {"a": {"$set": [1, 2]}}, {"a": {"$set": [1, 3]}}, {"a": {"$set": [1, 2]}}, True),
+    ("a tag against an object", {"a": {"x": 1}}, {"a": T}, {"a": {"x": 2}}, {"a": T}, True),
+    ("a tag deleted, and changed", {"a": T}, {"a": {"$set": []}}, {}, {"a": {"$set": []}}, True),
+    ("a tag that became an object, deleted", {"a": T}, {"a": {"x": 1}}, {}, {"a": {"x": 1}}, True),
+    (
+        "a top level of one key is no tag",
+        {"$a": 1},
+        {"$a": 2, "b": 1},
+        {"$a": 1, "c": 1},
+        {"$a": 2, "c": 1, "b": 1},
+        False,
+    ),
+    ("the same append twice", {"a": [1]}, {"a": [1, 2]}, {"a": [1, 2]}, {"a": [1, 2, 2]}, False),
+    ("lists both began", {}, {"a": [1]}, {"a": [2]}, {"a": [1]}, True),
+    ("the same list, begun by both", {}, {"a": [1]}, {"a": [1]}, {"a": [1]}, False),
+    ("an append against a removal", {"a": [1, 2]}, {"a": [1, 2, 3]}, {"a": [2]}, {"a": [1, 2, 3]}, True),
+    ("a removal against an append", {"a": [1, 2]}, {"a": [2]}, {"a": [1, 2, 3]}, {"a": [2]}, True),
+    ("an append to a list whose types changed", {"a": [1]}, {"a": [1, 2]}, {"a": [True, 3]}, {"a": [1, 2]}, True),
+    ("an append against a deletion", {"a": [1]}, {"a": [1, 2]}, {}, {"a": [1, 2]}, True),
+    ("the order of keys is no change", {"a": [{"x": 1, "y": 2}]}, {"a": [{"y": 2, "x": 1}]}, {"a": 5}, {"a": 5}, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("base", "mine", "theirs", "merged", "conflict"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
+def test_each_rule_of_merging(base: Any, mine: Any, theirs: Any, merged: Any, conflict: bool) -> None:
+    result = merge(base, mine, theirs)
+    assert same(result, merged)
+    assert list(result) == list(merged)
+    if conflict:
+        with pytest.raises(SessionConflict):
+            merge(base, mine, theirs, exclusive=True)
+    else:
+        assert same(merge(base, mine, theirs, exclusive=True), merged)
+
+
+@pytest.mark.parametrize(
+    ("base", "mine", "theirs", "delta", "merged"),
+    [
+        ({"n": 5}, {"n": 6}, {"n": 7}, 1, {"n": 8}),
+        ({"n": 5}, {"n": 6}, {"n": 7.5}, 1, {"n": 8.5}),
+        ({"n": 5}, {"n": 4.5}, {"n": 7}, -0.5, {"n": 6.5}),
+        ({"n": 5}, {"n": 6}, {}, 1, {"n": 1}),
+        ({}, {"n": 1}, {"n": 1}, 1, {"n": 2}),
+        ({"n": 5}, {"n": 6}, {"n": 5}, 1, {"n": 6}),
+        ({"n": 5}, {"n": 5}, {"n": 9}, 0, {"n": 9}),
+        ({"n": 5}, {"n": 6}, {"n": True}, 1, {"n": 6}),
+        ({"n": 5}, {"n": 6}, {"n": "7"}, 1, {"n": 6}),
+        ({"n": 5}, {"n": 6}, {"n": None}, 1, {"n": 6}),
+        ({"n": 5}, {"n": 6}, {"n": [7]}, 1, {"n": 6}),
+        ({"n": 0.0}, {"n": 1e308}, {"n": 1.5e308}, 1e308, {"n": 1e308}),
+        ({"n": 5}, {"n": 5.5}, {"n": 10**400}, 0.5, {"n": 5.5}),
+    ],
+)
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_an_increment_is_added_to_what_the_other_left_if_that_is_a_number(
+    base: Any, mine: Any, theirs: Any, delta: float, merged: Any, exclusive: bool
+) -> None:
+    assert same(merge(base, mine, theirs, increments={"n": delta}, exclusive=exclusive), merged)
+
+
+def test_increments_are_of_top_level_keys_alone() -> None:
+    assert merge({"a": {"n": 1}}, {"a": {"n": 2}}, {"a": {"n": 5}}, increments={"n": 1}) == {"a": {"n": 2}}
+
+
+def test_a_conflict_shows_no_value() -> None:
+    with pytest.raises(SessionConflict) as caught:
+        merge({"a": "old"}, {"a": "S3CRET"}, {"a": "S3CRET2"}, exclusive=True)
+    assert "S3CRET" not in str(caught.value)
+
+
+def test_trees_too_deep_to_merge_are_refused() -> None:
+    def deep(leaf: int) -> dict[str, Any]:
+        tree: dict[str, Any] = {"a": leaf}
+        for _ in range(20_000):
+            tree = {"a": tree}
+        return tree
+
+    three = [deep(leaf) for leaf in (1, 2, 3)]
+    with pytest.raises(SessionDecodeError, match="nested too deeply"):
+        merge(*three)
+    for tree in three:
+        while type(tree) is dict:  # taken apart by hand: 3.11 frees nested dicts by recursion
+            tree = tree.pop("a")  # noqa: PLW2901
