@@ -6,10 +6,11 @@ from collections.abc import MutableMapping, Sequence
 from typing import Any, Final
 
 from .clock import DAY_MS
-from .errors import StoreError
+from .errors import SessionEncodeError, StoreError
 from .logs import Outage, log
 from .options import Options, OptionsDict
-from .policy import Delete, Ending, Phase, Plan, Policy, Regenerate
+from .plan import Delete, Ending, Phase, Plan, Regenerate
+from .policy import Policy
 from .rules import Rules
 from .session import BaseSession, Origin
 from .signing import Verified
@@ -86,7 +87,11 @@ class Adapter:
                 slot[name] = session
         elif session._data is None and phase is not Phase.RESPONSE and not session._destroyed:
             return _NOTHING  # not looked at, and nothing is due but at a response
-        return self.policy.close(session, phase)
+        try:
+            return self.policy.close(session, phase)
+        except SessionEncodeError:
+            session._dropped = True  # the framework's error page must not fail over it again
+            raise
 
     def unavailable(self) -> tuple[int, list[tuple[str, str]], bytes]:
         """The 503 that is sent when the store fails: status, headers, body."""

@@ -14,7 +14,8 @@ from .errors import SojournError, StoreError
 from .headers import BYTES, with_session
 from .logs import warn_once
 from .options import OptionsDict
-from .policy import Phase, Plan
+from .outcome import arrived
+from .plan import Phase, Plan
 from .session import AsyncSession
 from .stores import apply
 from .stores.sessions import AsyncSessions
@@ -64,11 +65,10 @@ class SessionMiddleware(Adapter):
             warn_once("twice", "a request had a session already when SessionMiddleware met it: is it installed twice?")
             await self.app(scope, receive, send)
             return
-        headers = scope["headers"]
         secure = self._is_secure(scope)
         session = AsyncSession(self.policy.rules, scope, config, secure, self)
-        cookies = [value for name, value in headers if name == b"cookie"]
         exchange = _Exchange(self, session, scope, send)
+        cookies = [value for name, value in scope["headers"] if name == b"cookie"]
         if cookies and (ids := self.policy.ids(cookies, config, secure=secure)):
             self.expect(session, ids)
             if not self.policy.options.lazy:
@@ -84,7 +84,7 @@ class SessionMiddleware(Adapter):
         except BaseException:
             await exchange.end(failed=True)
             raise
-        else:
+        if session._data is not None or session._destroyed or session._lock is not None or scope.get("session") is None:
             await exchange.end(failed=False)
 
     def _is_secure(self, scope: Scope) -> bool:
@@ -126,7 +126,7 @@ class SessionMiddleware(Adapter):
         policy, load = self.policy, self.store.load
         for verified in session._candidates:
             key = policy.rules.key_of(verified.id)
-            if policy.arrived(session, verified, key, await load(key)):
+            if arrived(session, verified, key, await load(key)):
                 break
         self.outage.worked()
 
@@ -158,6 +158,10 @@ class SessionMiddleware(Adapter):
         return await self._finish(self._run(apply.commit(self.policy, session, plan, phase)))
 
 
+async def _swallow() -> None:
+    """What becomes of a message after the 503."""
+
+
 async def _directly(work: Any) -> Any:
     # A store in this process never suspends, so that nothing can cancel it half way.
     return await work
@@ -175,34 +179,47 @@ class _Exchange:
         self._forward = forward
         self._swallow = False
 
-    async def send(self, message: Message) -> None:
-        if self._session._late:
-            if not self._swallow:
-                await self._forward(message)
-            return
+    def send(self, message: Message) -> Awaitable[None]:
+        # Not a coroutine itself, but answering one: most messages pass straight through, and a layer less is felt.
+        session = self._session
+        if session._late:
+            return _swallow() if self._swallow else self._forward(message)
         phase = _STARTS.get(message["type"])
-        if phase is not None:
-            try:
-                plan = await self._commit(phase)
-            except StoreError:
-                await self.unavailable()
-                return
-            self._session._late = True
-            if plan.cookie is not None or plan.vary:
-                cookie = None if plan.cookie is None else plan.cookie.encode("latin-1")
-                message["headers"] = with_session(message.get("headers") or (), BYTES, cookie=cookie, vary=plan.vary)
-        await self._forward(message)
-
-    async def _commit(self, phase: Phase) -> Plan:
-        """Commit the session; a store's failure is raised only where the response must not go out."""
-        middleware, session, plan = self._middleware, self._session, None
+        if phase is None:
+            return self._forward(message)
         try:
-            plan = middleware.plan(session, self._scope, "session", phase)
-            return plan if plan.write is None else await middleware.commit(session, plan, phase)
+            plan = self._middleware.plan(session, self._scope, "session", phase)
         except StoreError as error:
-            return middleware.commit_failed(session, plan, error)
+            return self._commit_and_send(Plan(), phase, message, error)
+        if plan.write is not None:
+            return self._commit_and_send(plan, phase, message)
+        return self._send(plan, message)
+
+    def _send(self, plan: Plan, message: Message) -> Awaitable[None]:
+        self._session._late = True
+        if plan.cookie is not None or plan.vary:
+            cookie = None if plan.cookie is None else plan.cookie.encode("latin-1")
+            message["headers"] = with_session(message.get("headers") or (), BYTES, cookie=cookie, vary=plan.vary)
+        return self._forward(message)
+
+    async def _commit_and_send(self, plan: Plan, phase: Phase, message: Message, error: StoreError | None = None) -> None:
+        try:
+            plan = await self._commit(plan, phase, error)
+        except StoreError:
+            await self.unavailable()
+        else:
+            await self._send(plan, message)
+
+    async def _commit(self, plan: Plan, phase: Phase, error: StoreError | None = None) -> Plan:
+        """Carry the plan out; a store's failure is raised only where the response must not go out."""
+        try:
+            if error is not None:
+                raise error
+            return await self._middleware.commit(self._session, plan, phase)
+        except StoreError as failure:
+            return self._middleware.commit_failed(self._session, plan, failure)
         except SojournError:
-            session._dropped = True  # the framework's error page must not fail over it again
+            self._session._dropped = True  # the framework's error page must not fail over it again
             raise
 
     async def end(self, *, failed: bool) -> None:
@@ -210,7 +227,10 @@ class _Exchange:
         session, middleware = self._session, self._middleware
         try:
             if not self._swallow:
-                await self._commit(Phase.LATE if session._late and not failed else Phase.FAILED)
+                phase = Phase.LATE if session._late and not failed else Phase.FAILED
+                plan = middleware.plan(session, self._scope, "session", phase)
+                if plan.write is not None:
+                    await self._commit(plan, phase)
         except SojournError as error:
             middleware.lost(error)
         finally:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import formatdate
-from functools import lru_cache
 from typing import Literal, TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 
@@ -25,8 +24,9 @@ __all__ = [
     "check_domain",
     "check_expires",
     "check_path",
+    "clean_value",
     "encode_value",
-    "find_values",
+    "finder",
     "path_matches",
     "render",
 ]
@@ -125,25 +125,20 @@ def check_expires(expires: object) -> None:
         raise ConfigurationError("cookie.expires", repr(expires), "give a datetime with a time zone")
 
 
-@lru_cache(maxsize=64)
-def _finder(name: bytes) -> Callable[[bytes], list[bytes]]:
+def finder(name: bytes) -> Callable[[bytes], list[bytes]]:
+    """A function that finds the raw values of all cookies called name in a ``Cookie`` header, in order.
+
+    It is linear in the header, whatever that holds. A raw value may want `clean_value`.
+    """
     return re.compile(rb"(?:^|;)[ \t]*" + re.escape(name) + rb"[ \t]*=([^;]*)").findall
 
 
-def find_values(header: bytes, name: bytes) -> list[bytes]:
-    """All values of the cookies called name, in order, percent-decoded; anything else in the header is ignored.
-
-    Linear in the header, whatever it holds.
-    """
-    if name not in header:
-        return []
-    values = []
-    for found in _finder(name)(header):
-        value = found.strip(b" \t")
-        if value[:1] == b'"' and len(value) > 1 and value[-1:] == b'"':
-            value = value[1:-1]
-        values.append(unquote_to_bytes(value) if b"%" in value else value)
-    return values
+def clean_value(raw: bytes) -> bytes:
+    """A cookie's value without the blanks and quotes around it, percent-decoded."""
+    value = raw.strip(b" \t")
+    if value[:1] == b'"' and len(value) > 1 and value[-1:] == b'"':
+        value = value[1:-1]
+    return unquote_to_bytes(value) if b"%" in value else value
 
 
 def path_matches(path: str, cookie_path: str) -> bool:

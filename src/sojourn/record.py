@@ -91,17 +91,17 @@ def unpack(text: bytes) -> tuple[Record, dict[str, Any]]:
         SessionDecodeError: not JSON, not an object, without its cookie part (contract 50), or of a newer layout.
     """
     # A record as we wrote it falls into head and data by one cut, which saves encoding the data anew to know their text.
-    # Wherever the cut is, if both pieces are objects and the sum is right, the data are those that we wrote.
+    # Wherever the cut is: if the head is one and the sum is right, the data are those that we wrote.
     cut = text.find(b"}", text.find(_LAST_OF_HEAD)) + 1
-    if text.startswith(_HEAD) and text[cut : cut + 1] in (b",", b"}"):
-        body = b"{" + text[cut + 1 :] if text[cut : cut + 1] == b"," else b"{}"
+    if text.startswith(_HEAD):
+        last = text[cut : cut + 1]
+        body = b"{" + text[cut + 1 :] if last == b"," else b"{}"
         try:
             head = _decode_head(text[:cut] + b"}")
-            tree = loads(body) if head.own is not None and head.own.sum == crc32(body) else None
+            if head.own is not None and head.own.sum == crc32(body) and last in b",}":
+                return _record(body, head), loads(body)
         except (msgspec.MsgspecError, SessionDecodeError):
-            tree = None
-        if type(tree) is dict:
-            return _record(body, head), tree
+            pass
     return _unpack_slowly(text)
 
 

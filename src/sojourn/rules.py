@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Final
 
 from .clock import DAY_MS
@@ -12,21 +14,41 @@ from .ids import hash_id
 from .logs import log
 from .options import Options, Request
 
-__all__ = ["Rules"]
+__all__ = ["Expiries", "Rules"]
 
 _TOUCH_SHARE: Final = 20  # a touch when a twentieth of the idle time is used
+_MOST_RECENT: Final = 10_000  # sessions
 _SIGNATURE_ROOM: Final = 64  # bytes of a cookie that marker, dot and percent-encoded signature may take
+
+
+class Expiries:
+    """Where a store cannot tell a record's remaining time, what this process last set. Bounded: a touch too many is harmless."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, int] = OrderedDict()
+
+    def remaining(self, key: str, now: int) -> int:
+        return max(0, self._known.get(key, 0) - now)
+
+    def note(self, key: str, expiry: int) -> None:
+        self._known[key] = expiry
+        self._known.move_to_end(key)
+        if len(self._known) > _MOST_RECENT:
+            self._known.popitem(last=False)
 
 
 class Rules:
     """The configuration as a session sees it."""
 
-    __slots__ = ("_longest_id", "codec", "default_idle_ms", "options")
+    __slots__ = ("_longest_id", "codec", "default_idle_ms", "expiries", "options")
 
     def __init__(self, options: Options, *, default_idle_ms: int = DAY_MS) -> None:
         self.options = options
         self.codec: Codec = JSONCodec() if options.codec is None else options.codec
         self.default_idle_ms = default_idle_ms
+        self.expiries: Expiries | None = None  # kept once a store is met that does not tell
         self._longest_id = MAX_COOKIE_BYTES - len("__Host-") - len(options.name) - _SIGNATURE_ROOM
         missing = [name for name in ("encode", "revive", "seal", "unseal") if not callable(getattr(self.codec, name, None))]
         if missing:
@@ -64,7 +86,7 @@ class Rules:
         name = self.options.name
         return "__Host-" + name if self.is_prefixed(cookie, secure=secure) and not name.startswith("__") else name
 
-    def idle_ms(self, cookie: Cookie, overrides: dict[str, object]) -> int:
+    def idle_ms(self, cookie: Cookie, overrides: Mapping[str, object]) -> int:
         """The idle timeout: the session's own lifetime if it changed that, else as configured."""
         lifetime = overrides["originalMaxAge"] if "originalMaxAge" in overrides else cookie.max_age_ms
         if self.options.idle_ms is not None and "originalMaxAge" not in overrides:

@@ -25,6 +25,7 @@ from .signing import Verified
 __all__ = ["AsyncIO", "AsyncSession", "BaseSession", "Flash", "Origin", "Session", "SyncIO"]
 
 _FLASHES: Final = "_flashes"
+_NO_OVERRIDES: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Origin(enum.Enum):
@@ -84,7 +85,7 @@ class BaseSession(MutableMapping[str, Any]):
     _stale = False  # signed by an old secret
     _cookie_due: str | None = None  # an earlier save() owes the response a cookie: "send" or "expire"
     _increments: dict[str, float] | None = None
-    _initial: Mapping[str, Any] = MappingProxyType({})  # the cookie overrides that a new session begins with
+    _initial: Mapping[str, Any] = _NO_OVERRIDES  # the cookie overrides that a new session begins with
     _candidates: Sequence[Verified] = ()  # the ids to look up, while not loaded
 
     def __init__(
@@ -242,14 +243,20 @@ class BaseSession(MutableMapping[str, Any]):
 
     def _the_cookie(self) -> SessionCookie:
         if self._cookie is None:
-            self._initial = self._initial_overrides() if self._record is None else self._record.overrides
+            self._initial = self._overrides()
             self._cookie = self._make_cookie(dict(self._initial))
         return self._cookie
 
-    def _initial_overrides(self) -> dict[str, Any]:
+    def _overrides(self) -> Mapping[str, Any]:
+        """What this session changed of its cookie, without making the cookie for it."""
+        if self._cookie is not None:
+            return self._cookie.overrides
+        return self._initial_overrides() if self._record is None else self._record.overrides
+
+    def _initial_overrides(self) -> Mapping[str, Any]:
         # A fixed date in the configuration is each new session's own lifetime (contract 123).
         if self._config.expires is None:
-            return {}
+            return _NO_OVERRIDES
         return {"originalMaxAge": max(0, round(self._config.expires.timestamp() * 1000) - self._now())}
 
     def _make_cookie(self, overrides: dict[str, Any]) -> SessionCookie:
@@ -280,8 +287,10 @@ class BaseSession(MutableMapping[str, Any]):
         return from_ms(self._deadline())
 
     def _deadline(self) -> int:
-        idle = self._rules.idle_ms(self._config, self._the_cookie().overrides)
-        return self._rules.deadline(self._now(), self._the_created(), idle)
+        return self._deadline_from(self._now())
+
+    def _deadline_from(self, now: int) -> int:
+        return self._rules.deadline(now, self._the_created(), self._rules.idle_ms(self._config, self._overrides()))
 
     @property
     def owner(self) -> str | None:
@@ -447,10 +456,3 @@ class AsyncSession(BaseSession):
     def sessions(self) -> Any:
         """All sessions of the store, by id, each method awaited; see `Session.sessions`."""
         return self._io.sessions
-
-
-def replace_data(session: BaseSession, data: Mapping[str, Any]) -> None:
-    """Make a mapping that the app put in the session's place the session's data (contract 58)."""
-    copy = dict(data)
-    session.clear()
-    session.update(copy)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from .clock import Clock, Duration, duration_ms, from_ms, iso_ms, to_ms
 from .cookies import Cookie, Priority, SameSite, check_domain, check_expires, check_path
 from .errors import ConfigurationError
 
-__all__ = ["SessionCookie"]
+__all__ = ["SessionCookie", "stored_as_configured"]
 
 _LIFETIME: Final = "originalMaxAge"
+_ALWAYS: Final = ("originalMaxAge", "expires")  # null where there is none
 _PREFIX_NEEDS: Final[dict[str, tuple[object, ...]]] = {"secure": (True, "auto"), "path": ("/",), "domain": (None,)}
 
 T = TypeVar("T")
@@ -145,27 +147,22 @@ class SessionCookie:
     def stored(self, now: int, *, secure: bool) -> dict[str, Any]:
         """The ``cookie`` part of the record, in Express's names and order. What Express leaves undefined is left out."""
         lifetime = self.original_max_age_ms
-        fields: dict[str, Any] = {_LIFETIME: lifetime}
-        if self.partitioned:
-            fields["partitioned"] = True
-        if self.priority is not None:
-            fields["priority"] = self.priority
-        fields["expires"] = None if lifetime is None else iso_ms(now + lifetime)
-        if self.secure:
-            fields["secure"] = self.sent_secure(secure)
-        elif "secure" in self.overrides:
-            fields["secure"] = False
-        fields["httpOnly"] = self.httponly
-        if self.domain is not None or "domain" in self.overrides:
-            fields["domain"] = self.domain
-        fields["path"] = self.path
-        samesite = self.sent_samesite(secure)
-        if samesite is not None or "sameSite" in self.overrides:
-            fields["sameSite"] = samesite
-        for name in ("partitioned", "priority"):
-            if name in self.overrides:
-                fields.setdefault(name, self.overrides[name])
-        return fields
+        given = {
+            _LIFETIME: lifetime,
+            "partitioned": self.partitioned or None,
+            "priority": self.priority,
+            "expires": None if lifetime is None else iso_ms(now + lifetime),
+            "secure": self.sent_secure(secure) if self.secure else None,
+            "httpOnly": self.httponly,
+            "domain": self.domain,
+            "path": self.path,
+            "sameSite": self.sent_samesite(secure),
+        }
+        return {
+            name: self.overrides[name] if value is None and name in self.overrides else value
+            for name, value in given.items()
+            if value is not None or name in _ALWAYS or name in self.overrides
+        }
 
     def sent_secure(self, secure: bool) -> bool:
         """Whether the cookie has Secure on a connection that is, or is not, https (contract 109 to 111)."""
@@ -180,3 +177,15 @@ class SessionCookie:
 
     def __repr__(self) -> str:
         return f"<SessionCookie max_age={self.original_max_age} overrides={sorted(self.overrides)}>"
+
+
+@lru_cache(maxsize=64)
+def _configured(config: Cookie, *, secure: bool) -> dict[str, Any]:
+    return SessionCookie(config, {}, int).stored(0, secure=secure)
+
+
+def stored_as_configured(config: Cookie, now: int, *, secure: bool) -> dict[str, Any]:
+    """`SessionCookie.stored` for a session that changed nothing of its cookie, which is nearly every one."""
+    fields = _configured(config, secure=secure)
+    lifetime = config.max_age_ms
+    return fields if lifetime is None else fields | {"expires": iso_ms(now + lifetime)}

@@ -14,7 +14,8 @@ from .errors import SojournError, StoreError
 from .headers import TEXT, with_session
 from .logs import warn_once
 from .options import OptionsDict
-from .policy import Phase, Plan
+from .outcome import arrived
+from .plan import Phase, Plan
 from .session import Session
 from .stores import apply
 from .stores.sessions import Sessions
@@ -92,7 +93,7 @@ class SessionMiddleware(Adapter):
         policy, load = self.policy, self.store.load
         for verified in session._candidates:
             key = policy.rules.key_of(verified.id)
-            if policy.arrived(session, verified, key, load(key)):
+            if arrived(session, verified, key, load(key)):
                 break
         self.outage.worked()
 
@@ -193,7 +194,7 @@ class _Exchange:
         except StoreError as error:
             return middleware.commit_failed(session, plan, error)
         except SojournError:
-            session._dropped = True
+            session._dropped = True  # the framework's error page must not fail over it again
             raise
 
     def end(self, *, failed: bool) -> None:

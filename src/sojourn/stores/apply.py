@@ -20,7 +20,9 @@ from ..errors import (
     StoreTimeout,
     StoreUnavailable,
 )
-from ..policy import Create, Delete, Ending, Phase, Plan, Policy, Regenerate, Replace, Touch, Write
+from ..outcome import committed, gone, orphan, rebase, refuse_late_save, reloaded, wrote
+from ..plan import Create, Delete, Ending, Phase, Plan, Regenerate, Replace, Touch, Write
+from ..policy import Policy
 from ..session import BaseSession
 from .base import CONFLICT, EXISTS, MISSING, Stored
 
@@ -126,7 +128,7 @@ def reload(policy: Policy, session: BaseSession) -> Steps[None]:
         found = yield Load(key)
     if not isinstance(found, Stored):
         raise SessionNotFound("the session has no live record")
-    policy.reloaded(session, key, found)
+    reloaded(session, key, found)
 
 
 def save(policy: Policy, session: BaseSession) -> Steps[None]:
@@ -136,7 +138,7 @@ def save(policy: Policy, session: BaseSession) -> Steps[None]:
         SessionNotFound: the session has ended elsewhere.
         SessionLate: a cookie would be needed and cannot be set any more.
     """
-    policy.refuse_late_save(session)
+    refuse_late_save(session)
     phase = Phase.LATE if session._late else Phase.RESPONSE
     dropped = session._dropped
     yield from commit(policy, session, policy.close(session, phase), phase)
@@ -165,7 +167,7 @@ def commit(policy: Policy, session: BaseSession, plan: Plan, phase: Phase = Phas
                 continue  # it did not happen; should it still, the retry meets the new version
         if answer is CONFLICT:
             found = yield Load(_old_key(write))
-            if timeouts and isinstance(found, Stored) and policy.wrote(session, plan, found.data, _old_key(write)):
+            if timeouts and isinstance(found, Stored) and wrote(policy.rules, plan, found.data, _old_key(write)):
                 answer = found.version
             else:
                 answer, plan = _resolve(policy, session, plan, found, phase)
@@ -175,15 +177,13 @@ def commit(policy: Policy, session: BaseSession, plan: Plan, phase: Phase = Phas
             session._id = None
             plan = policy.close(session, phase)
         elif isinstance(write, Delete) or (answer is not MISSING and answer is not False):
-            policy.committed(session, plan, _stored_by(write, answer, session))
+            committed(session, plan, _stored_by(write, answer, session))
             return plan
         elif isinstance(write, Regenerate):
-            policy.orphan(session)
+            orphan(session)
             plan = policy.close(session, phase)
         else:
-            if isinstance(write, Replace) and plan.ending is not Ending.RESAVED:
-                policy.gone(session)
-            session._dropped = True
+            gone(session, changed=plan.ending is Ending.CHANGED)
             return replace(plan, write=None, cookie=None)
     raise SessionConflict(f"the session changed under each of {_ATTEMPTS} attempts to commit it")
 
@@ -211,7 +211,7 @@ def _resolve(policy: Policy, session: BaseSession, plan: Plan, found: object, ph
         # nothing of ours is at stake: another request's newer record stands
         return CONFLICT, replace(plan, write=Touch(plan.write.key, plan.write.ttl), record=None)
     try:
-        policy.rebase(session, found)
+        rebase(session, found)
     except SessionDecodeError:
         return MISSING, plan
     return CONFLICT, policy.close(session, phase)
@@ -226,7 +226,7 @@ def _find_out(policy: Policy, session: BaseSession, plan: Plan) -> Steps[Any]:
     found = yield Load(key)
     if isinstance(write, Delete):
         return None if isinstance(found, Stored) else True
-    if isinstance(found, Stored) and policy.wrote(session, plan, found.data, key):
+    if isinstance(found, Stored) and wrote(policy.rules, plan, found.data, key):
         return found.version
     return MISSING if isinstance(write, Replace) and not isinstance(found, Stored) else None
 
