@@ -21,13 +21,15 @@ FLOORS: Final[dict[str, int]] = {
     "ids": 0,
     "logs": 0,
     "options": 0,
-    "profiles": 0,
     "signing": 0,
     # 1 core: time and values. "" is the package itself, the public names of the core
     "": 1,
     "codecs": 1,
     "merge": 1,
+    "outcome": 1,
+    "plan": 1,
     "policy": 1,
+    "profiles": 1,
     "record": 1,
     "rules": 1,
     "session": 1,
@@ -35,7 +37,9 @@ FLOORS: Final[dict[str, int]] = {
     # 2 stores: a driver each
     "stores": 2,
     # 3 adapters: a protocol each
+    "adapter": 3,
     "asgi": 3,
+    "headers": 3,
     "wsgi": 3,
     # 4 integrations: a framework each
     "integrations": 4,

@@ -92,7 +92,8 @@ def test_importing_the_package_loads_no_driver_no_framework_and_no_asyncio() -> 
     assert "sojourn" in loaded
     assert "asyncio" not in loaded
     roots = {name.partition(".")[0] for name in loaded}
-    assert roots - sys.stdlib_module_names - {"sojourn", "msgspec"} == set()
+    allowed = {"sojourn", "msgspec", "typing_extensions"}  # msgspec takes the last one where it finds it
+    assert roots - sys.stdlib_module_names - allowed == set()
     assert [
         name for name in loaded if (floor_of(name.partition(".")[2]) or 0) > 1 and name.startswith("sojourn.")
     ] == []
