@@ -18,7 +18,9 @@ from .stores import resolve
 
 __all__ = ["Adapter"]
 
-_PAGE: Final = "<!doctype html><title>Service unavailable</title><h1>Service unavailable</h1><p>Please try again in a moment."
+_PAGE: Final = (
+    "<!doctype html><title>Service unavailable</title><h1>Service unavailable</h1><p>Please try again in a moment."
+)
 _NOTHING: Final = Plan()
 _RETRY_AFTER: Final = "5"
 

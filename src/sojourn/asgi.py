@@ -91,7 +91,9 @@ class SessionMiddleware(Adapter):
         https = scope.get("scheme") in ("https", "wss")
         if self.policy.options.trust_proxy is None:
             return https
-        forwarded = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-proto"), None)
+        forwarded = next(
+            (value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-proto"), None
+        )
         return self.policy.is_secure(https=https, forwarded=forwarded, direct="tls" in (scope.get("extensions") or {}))
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -202,7 +204,9 @@ class _Exchange:
             message["headers"] = with_session(message.get("headers") or (), BYTES, cookie=cookie, vary=plan.vary)
         return self._forward(message)
 
-    async def _commit_and_send(self, plan: Plan, phase: Phase, message: Message, error: StoreError | None = None) -> None:
+    async def _commit_and_send(
+        self, plan: Plan, phase: Phase, message: Message, error: StoreError | None = None
+    ) -> None:
         try:
             plan = await self._commit(plan, phase, error)
         except StoreError:

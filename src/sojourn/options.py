@@ -171,9 +171,14 @@ class Options:
         self._check_cookie_and_timeouts(derive)
 
     def _check_name(self) -> None:
-        if not isinstance(self.name, str) or not _TOKEN.fullmatch(self.name):
-            raise ConfigurationError("name", repr(self.name), 'give a cookie name such as "sid": letters, digits, "-_."')
-        prefix = self.name[: self.name.index("-") + 1].lower() if self.name.startswith("__") and "-" in self.name else ""
+        given: object = self.name
+        if not isinstance(given, str) or not _TOKEN.fullmatch(given):
+            raise ConfigurationError(
+                "name", repr(self.name), 'give a cookie name such as "sid": letters, digits, "-_."'
+            )
+        prefix = (
+            self.name[: self.name.index("-") + 1].lower() if self.name.startswith("__") and "-" in self.name else ""
+        )
         if prefix not in ("__host-", "__secure-") or not isinstance(self.cookie, Cookie):
             return
         if self.cookie.secure is not True:
@@ -186,7 +191,9 @@ class Options:
     def _check_cookie_and_timeouts(self, derive: Callable[[object, str, object], None]) -> None:
         cookie = self.cookie
         if not isinstance(cookie, Cookie) and not callable(cookie):
-            raise ConfigurationError("cookie", type(cookie).__name__, "give a sojourn.Cookie, or a function that answers one")
+            raise ConfigurationError(
+                "cookie", type(cookie).__name__, "give a sojourn.Cookie, or a function that answers one"
+            )
         idle = None if self.idle_timeout is None else duration_ms("idle_timeout", self.idle_timeout)
         absolute = None if self.absolute_timeout is None else duration_ms("absolute_timeout", self.absolute_timeout)
         touch_after = None if self.touch_after is None else duration_ms("touch_after", self.touch_after)
@@ -215,11 +222,15 @@ def _one_of(option: str, value: object, allowed: tuple[object, ...]) -> None:
 def _secrets(given: object) -> tuple[bytes, ...]:
     listed = [given] if isinstance(given, str | bytes) else list(given) if isinstance(given, Iterable) else [given]
     if not listed:
-        raise ConfigurationError("secret", "none", 'give at least 32 random bytes: python -c "import secrets; print(secrets.token_hex())"')
+        raise ConfigurationError(
+            "secret", "none", 'give at least 32 random bytes: python -c "import secrets; print(secrets.token_hex())"'
+        )
     result = []
     for secret in listed:
         if not isinstance(secret, str | bytes) or not secret:
-            raise ConfigurationError("secret", f"{type(secret).__name__}" if secret else "an empty one", "give str or bytes, not empty")
+            raise ConfigurationError(
+                "secret", f"{type(secret).__name__}" if secret else "an empty one", "give str or bytes, not empty"
+            )
         result.append(secret.encode() if isinstance(secret, str) else secret)
     if any(len(secret) < _SHORTEST_SECRET for secret in result):
         warnings.warn(

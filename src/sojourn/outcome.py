@@ -119,7 +119,9 @@ def _refill(session: BaseSession, tree: dict[str, Any]) -> None:
 def gone(session: BaseSession, *, changed: bool) -> None:
     """The session has ended elsewhere while the request ran: nothing of it is saved, and no cookie sent."""
     if changed:
-        log.warning("session %s ended while a request was changing it; the changes are not saved", mask_id(session._id or ""))
+        log.warning(
+            "session %s ended while a request was changing it; the changes are not saved", mask_id(session._id or "")
+        )
     session._dropped = True
 
 

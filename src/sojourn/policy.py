@@ -68,7 +68,9 @@ class Policy:
         self._signer = Signer(options.secrets, options.profile.signature)
         cookie = options.cookie
         self._finders = (
-            (self._finder(cookie, secure=False), self._finder(cookie, secure=True)) if isinstance(cookie, Cookie) else None
+            (self._finder(cookie, secure=False), self._finder(cookie, secure=True))
+            if isinstance(cookie, Cookie)
+            else None
         )
 
     # -- entering a request -----------------------------------------------------------------------------------------
@@ -141,11 +143,21 @@ class Policy:
             StoreUnavailable: the session could not be loaded and was regenerated: the old id cannot be ended.
         """
         seen = session._data is not None
-        if not seen and session._origin is Origin.NEW and not self.options.save_uninitialized and session._cookie_due is None:
+        if (
+            not seen
+            and session._origin is Origin.NEW
+            and not self.options.save_uninitialized
+            and session._cookie_due is None
+        ):
             return _NOTHING
         now = self.options.clock()
         ending, body = self._ending(session, phase, now)
-        if ending is Ending.UNCHANGED and not self.options.rolling and not session._stale and session._cookie_due is None:
+        if (
+            ending is Ending.UNCHANGED
+            and not self.options.rolling
+            and not session._stale
+            and session._cookie_due is None
+        ):
             return _SEEN if seen else _NOTHING
         if ending not in _ALLOWED[phase]:
             self._refuse(session, ending, phase)
@@ -186,7 +198,9 @@ class Policy:
             return Ending.CHANGED, body
         if options.save_uninitialized if session._origin is Origin.NEW else options.resave:
             return Ending.RESAVED, body
-        if session._origin is Origin.STORED and (session._touched or (phase is not Phase.LATE and self._touch_due(session, now))):
+        if session._origin is Origin.STORED and (
+            session._touched or (phase is not Phase.LATE and self._touch_due(session, now))
+        ):
             return Ending.TOUCHED, body
         return Ending.UNCHANGED, body
 
@@ -258,7 +272,7 @@ class Policy:
             owner=session._owner,
             auth=session._auth,
             overrides=dict(overrides) if overrides else {},
-            write=random.getrandbits(_WRITE_BITS),  # noqa: S311 - tells writes apart, and guards nothing
+            write=random.getrandbits(_WRITE_BITS),
         )
         name = key if kind is Replace and key is not None else rules.key_of(session_id)
         data = rules.codec.seal(pack(record), name)

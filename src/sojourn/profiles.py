@@ -14,9 +14,29 @@ _LARGEST_INTEGER: Final = 2**53 - 1
 """What JavaScript's numbers hold exactly."""
 # Express drops data under the names of its session's own methods, those of every object's prototype included (contract 51).
 _DROPPED_NAMES: Final = frozenset(
-    "cookie req id touch resetMaxAge save reload destroy regenerate "
-    "__defineGetter__ __defineSetter__ __lookupGetter__ __lookupSetter__ __proto__ constructor hasOwnProperty "
-    "isPrototypeOf propertyIsEnumerable toLocaleString toString valueOf".split()
+    {
+        "cookie",
+        "req",
+        "id",
+        "touch",
+        "resetMaxAge",
+        "save",
+        "reload",
+        "destroy",
+        "regenerate",
+        "__defineGetter__",
+        "__defineSetter__",
+        "__lookupGetter__",
+        "__lookupSetter__",
+        "__proto__",
+        "constructor",
+        "hasOwnProperty",
+        "isPrototypeOf",
+        "propertyIsEnumerable",
+        "toLocaleString",
+        "toString",
+        "valueOf",
+    }
 )
 
 

@@ -50,7 +50,9 @@ class Rules:
         self.default_idle_ms = default_idle_ms
         self.expiries: Expiries | None = None  # kept once a store is met that does not tell
         self._longest_id = MAX_COOKIE_BYTES - len("__Host-") - len(options.name) - _SIGNATURE_ROOM
-        missing = [name for name in ("encode", "revive", "seal", "unseal") if not callable(getattr(self.codec, name, None))]
+        missing = [
+            name for name in ("encode", "revive", "seal", "unseal") if not callable(getattr(self.codec, name, None))
+        ]
         if missing:
             raise ConfigurationError("codec", type(self.codec).__name__, f"give a codec; this has no {missing[0]}()")
 
@@ -62,10 +64,15 @@ class Rules:
         """A new id, or None, with an error in the log, where ``generate_id`` gives what no cookie can hold (contract 59)."""
         drawn: object = self.options.generate_id(request)
         if not isinstance(drawn, str) or not drawn:
-            log.error("generate_id answered %s instead of a non-empty str; the session is not saved", type(drawn).__name__)
+            log.error(
+                "generate_id answered %s instead of a non-empty str; the session is not saved", type(drawn).__name__
+            )
             return None
         if len(encode_value(drawn)) > self._longest_id:
-            log.error("generate_id answered an id of %d characters, too long for a cookie; the session is not saved", len(drawn))
+            log.error(
+                "generate_id answered an id of %d characters, too long for a cookie; the session is not saved",
+                len(drawn),
+            )
             return None
         return drawn
 
@@ -88,7 +95,7 @@ class Rules:
 
     def idle_ms(self, cookie: Cookie, overrides: Mapping[str, object]) -> int:
         """The idle timeout: the session's own lifetime if it changed that, else as configured."""
-        lifetime = overrides["originalMaxAge"] if "originalMaxAge" in overrides else cookie.max_age_ms
+        lifetime = overrides.get("originalMaxAge", cookie.max_age_ms)
         if self.options.idle_ms is not None and "originalMaxAge" not in overrides:
             return self.options.idle_ms
         if isinstance(lifetime, int):

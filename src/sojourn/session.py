@@ -88,12 +88,12 @@ class BaseSession(MutableMapping[str, Any]):
     _initial: Mapping[str, Any] = _NO_OVERRIDES  # the cookie overrides that a new session begins with
     _candidates: Sequence[Verified] = ()  # the ids to look up, while not loaded
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one is made for every request, and keywords cost
         self,
         rules: Rules,
         request: Request,
         config: Cookie,
-        secure: bool,  # noqa: FBT001 - positional for speed: one per request
+        secure: bool,
         io: Any,
         origin: Origin = Origin.NEW,
         session_id: str | None = None,
@@ -128,7 +128,9 @@ class BaseSession(MutableMapping[str, Any]):
                 record, tree = unpack(self._rules.codec.unseal(self._stored.data, self._stored_key))
                 data = self._rules.codec.revive(tree, record.body)
             except SessionDecodeError as error:
-                log.error("session %s has an unreadable record (%s): starting a fresh session", mask_id(self._id), error)
+                log.error(
+                    "session %s has an unreadable record (%s): starting a fresh session", mask_id(self._id), error
+                )
                 self._start_anew()
             else:
                 self._adopt(record, data)
@@ -331,8 +333,9 @@ class BaseSession(MutableMapping[str, Any]):
             owner: who logs in, as your application names users; stores can list an owner's sessions.
             keep_data: keep what the anonymous visitor gathered, such as a cart.
         """
-        if not isinstance(owner, str) or not owner:
-            raise TypeError(f"owner must be a non-empty str, not {type(owner).__name__}")
+        given: object = owner
+        if not isinstance(given, str) or not given:
+            raise TypeError(f"owner must be a non-empty str, not {type(given).__name__}")
         self.regenerate(keep_data=keep_data)
         self._owner = owner
         self._auth = self._now()

@@ -48,7 +48,9 @@ class _Attribute(Generic[T]):
         cookie.refuse_for_prefix(self._name, value)
         if self._name == "samesite" and value == "none" and cookie.secure is not True:
             raise ConfigurationError(
-                "session.cookie.samesite", repr(value), "browsers refuse SameSite=None without Secure; set secure=True first"
+                "session.cookie.samesite",
+                repr(value),
+                "browsers refuse SameSite=None without Secure; set secure=True first",
             )
         cookie.override(self._stored, value, getattr(cookie.config, self._name))
 

@@ -45,7 +45,9 @@ class SessionMiddleware(Adapter):
         self.app = app
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        path = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1").decode("utf-8", "replace")
+        path = (
+            (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1").decode("utf-8", "replace")
+        )
         config = self.policy.cookie_for(environ, path)
         if config is None:
             return self.app(environ, start_response)
@@ -129,7 +131,9 @@ class SessionMiddleware(Adapter):
 class _Exchange:
     """One request and its response: holds the headers back until the session is committed."""
 
-    def __init__(self, middleware: SessionMiddleware, session: Session, environ: Environ, forward: StartResponse) -> None:
+    def __init__(
+        self, middleware: SessionMiddleware, session: Session, environ: Environ, forward: StartResponse
+    ) -> None:
         self._middleware = middleware
         self._session = session
         self._environ = environ

@@ -56,10 +56,14 @@ def resolve(given: Any, *, asynchronous: bool, exclusive: bool = False) -> Any:
         raise ConfigurationError(
             "store",
             f"{type(store).__name__}, a {colour} store",
-            f"give an {wanted} one to this {wanted} middleware" if asynchronous else f"give a {wanted} one to this {wanted} middleware",
+            f"give an {wanted} one to this {wanted} middleware"
+            if asynchronous
+            else f"give a {wanted} one to this {wanted} middleware",
         )
     if exclusive and not callable(getattr(store, "lock", None)):
-        raise ConfigurationError("exclusive", f"a predicate, with {type(store).__name__}", "give a store that has lock() and unlock()")
+        raise ConfigurationError(
+            "exclusive", f"a predicate, with {type(store).__name__}", "give a store that has lock() and unlock()"
+        )
     return store
 
 
@@ -67,6 +71,8 @@ def _from_url(url: str, *, asynchronous: bool) -> Any:
     scheme = urlsplit(url).scheme
     if scheme not in _SCHEMES:
         # the URL itself may hold a password
-        raise ConfigurationError("store", f"a URL of scheme {scheme!r}", f"the schemes are {', '.join(f'{s}://' for s in _SCHEMES)}")
+        raise ConfigurationError(
+            "store", f"a URL of scheme {scheme!r}", f"the schemes are {', '.join(f'{s}://' for s in _SCHEMES)}"
+        )
     name = ("Async" if asynchronous else "") + _SCHEMES[scheme]
     return getattr(importlib.import_module(_CLASSES[name], __name__), name).from_url(url)

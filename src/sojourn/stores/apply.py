@@ -26,7 +26,20 @@ from ..policy import Policy
 from ..session import BaseSession
 from .base import CONFLICT, EXISTS, MISSING, Stored
 
-__all__ = ["Load", "Lock", "Operation", "Pause", "Steps", "Unlock", "acquire", "commit", "reload", "run", "run_async", "save"]
+__all__ = [
+    "Load",
+    "Lock",
+    "Operation",
+    "Pause",
+    "Steps",
+    "Unlock",
+    "acquire",
+    "commit",
+    "reload",
+    "run",
+    "run_async",
+    "save",
+]
 
 T = TypeVar("T")
 
@@ -83,19 +96,22 @@ _CALLS: Final[dict[type, Callable[[Any, Any], Any]]] = {
 }
 
 
+_sleep: Callable[[float], Any] = time.sleep
+
+
 def run(steps: Steps[T], store: Any) -> T:
     """Drive a task on a sync store."""
     try:
         op = next(steps)
         while True:
             try:
-                answer = time.sleep(op.seconds) if isinstance(op, Pause) else _CALLS[type(op)](store, op)
-            except Exception as error:
+                answer = _sleep(op.seconds) if isinstance(op, Pause) else _CALLS[type(op)](store, op)
+            except Exception as error:  # noqa: BLE001 - the steps decide what to do about it
                 op = steps.throw(error)
             else:
                 op = steps.send(answer)
     except StopIteration as stop:
-        return cast(T, stop.value)
+        return cast("T", stop.value)
 
 
 async def run_async(steps: Steps[T], store: Any, sleep: Callable[[float], Any]) -> T:
@@ -105,12 +121,12 @@ async def run_async(steps: Steps[T], store: Any, sleep: Callable[[float], Any]) 
         while True:
             try:
                 answer = await (sleep(op.seconds) if isinstance(op, Pause) else _CALLS[type(op)](store, op))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the steps decide what to do about it
                 op = steps.throw(error)
             else:
                 op = steps.send(answer)
     except StopIteration as stop:
-        return cast(T, stop.value)
+        return cast("T", stop.value)
 
 
 def reload(policy: Policy, session: BaseSession) -> Steps[None]:
@@ -122,10 +138,8 @@ def reload(policy: Policy, session: BaseSession) -> Steps[None]:
     if session._destroyed:
         raise SessionDestroyed("the session was destroyed earlier in this request")
     session_id = session._the_id()
-    found = None
-    if session_id is not None:
-        key = policy.rules.key_of(session_id)
-        found = yield Load(key)
+    key = "" if session_id is None else policy.rules.key_of(session_id)
+    found = (yield Load(key)) if key else None
     if not isinstance(found, Stored):
         raise SessionNotFound("the session has no live record")
     reloaded(session, key, found)
@@ -163,7 +177,7 @@ def commit(policy: Policy, session: BaseSession, plan: Plan, phase: Phase = Phas
             timeouts += 1
             if timeouts > 1:
                 raise
-            if (answer := (yield from _find_out(policy, session, plan))) is None:
+            if (answer := (yield from _find_out(policy, plan))) is None:
                 continue  # it did not happen; should it still, the retry meets the new version
         if answer is CONFLICT:
             found = yield Load(_old_key(write))
@@ -217,7 +231,7 @@ def _resolve(policy: Policy, session: BaseSession, plan: Plan, found: object, ph
     return CONFLICT, policy.close(session, phase)
 
 
-def _find_out(policy: Policy, session: BaseSession, plan: Plan) -> Steps[Any]:
+def _find_out(policy: Policy, plan: Plan) -> Steps[Any]:
     """After a lost reply: the write's outcome as far as reading can tell, None where it did not happen."""
     write = plan.write
     if isinstance(write, Touch) or write is None:
@@ -241,7 +255,7 @@ def acquire(key: str) -> Steps[str]:
     while True:
         token = yield Lock(key)
         if token is not None:
-            return cast(str, token)
+            return cast("str", token)
         if waited * 1000 > LOCK_MS:
             raise StoreUnavailable("other exclusive requests kept the session's lock")
         pause = random.uniform(_LOCK_PAUSE / 4, _LOCK_PAUSE)

@@ -22,7 +22,9 @@ class SessionView(Mapping[str, Any]):
 
     __slots__ = ("_data", "created_at", "expires_at", "key", "owner")
 
-    def __init__(self, key: str, data: Mapping[str, Any], owner: str | None, created: int | None, expires: int | None) -> None:
+    def __init__(
+        self, key: str, data: Mapping[str, Any], owner: str | None, created: int | None, expires: int | None
+    ) -> None:
         self.key = key
         """Its name in the store."""
         self._data = data
