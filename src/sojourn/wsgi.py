@@ -153,6 +153,11 @@ class _Exchange:
         self._started = status, list(headers)
         return self.write
 
+    @property
+    def committed(self) -> bool:
+        """Whether the headers have left."""
+        return self._session._late
+
     def write(self, data: bytes) -> None:
         """PEP 3333's imperative way to send."""
         if data:
@@ -243,8 +248,10 @@ class _Body:
             if self._chunks is None:
                 self._chunks = iter(self._body)
             chunk = next(self._chunks, None)
-            if chunk is None or chunk:
-                exchange._leave()
+            # Even an empty chunk must not reach the server before start_response has (PEP 3333).
+            while chunk is not None and not chunk and not exchange.committed:
+                chunk = next(self._chunks, None)
+            exchange._leave()
         except BaseException:
             self._failed = True
             raise
