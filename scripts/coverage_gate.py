@@ -8,15 +8,16 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import re
 import sys
 import tokenize
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from scripts.floors import CORE, PACKAGE, sources
+from scripts.floors import CORE, sources
 
 __all__ = ["check", "main"]
 
@@ -29,6 +30,13 @@ def _pragmas(source: str) -> Iterator[tuple[int, bool]]:
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT and (found := _PRAGMA.search(token.string)):
             yield token.start[0], bool(_REASON.match(found["rest"]))
+
+
+def _ranges(lines: Iterable[int]) -> Iterator[str]:
+    """Ascending line numbers as runs: 3, 5-8."""
+    for _, run in itertools.groupby(enumerate(lines), lambda pair: pair[1] - pair[0]):
+        first, *rest = [line for _, line in run]
+        yield f"{first}-{rest[-1]}" if rest else f"{first}"
 
 
 def check(modules: Mapping[str, Path], files: Mapping[Path, Mapping[str, Any]]) -> Iterator[str]:
@@ -48,8 +56,8 @@ def check(modules: Mapping[str, Path], files: Mapping[Path, Mapping[str, Any]]) 
             if source.strip():
                 yield f"{path}: not measured at all"
             continue
-        for line in entry["missing_lines"]:
-            yield f"{path}:{line}: never run"
+        if missing := entry["missing_lines"]:
+            yield f"{path}:{missing[0]}: never run: {', '.join(_ranges(missing))}"
         for start, end in entry.get("missing_branches", ()) if core else ():
             yield f"{path}:{start}: never goes to {'the exit' if end < 0 else f'line {end}'}"
 
@@ -65,7 +73,7 @@ def main(argv: list[str]) -> int:
     print(
         f"coverage gate: {'refused' if wrong else 'passed'}; {totals['covered_lines']} of {totals['num_statements']} lines,"
         f" {totals['covered_branches']} of {totals['num_branches']} branches, {totals['excluded_lines']} lines excluded,"
-        f" {len(wrong)} wrong in {PACKAGE.name}"
+        f" {len(wrong)} complaints"
     )
     return bool(wrong)
 
