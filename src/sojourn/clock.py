@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from .errors import ConfigurationError
 
-__all__ = ["DAY_MS", "Clock", "Duration", "duration_ms", "from_ms", "iso_ms", "system_clock", "to_ms"]
+__all__ = ["DAY_MS", "LONGEST_MS", "Clock", "Duration", "duration_ms", "from_ms", "iso_ms", "system_clock", "to_ms"]
 
 Clock: TypeAlias = Callable[[], int]
 """Answers milliseconds since the Unix epoch. Stores and options take another one for tests to move."""
@@ -17,7 +17,7 @@ Duration: TypeAlias = timedelta | float
 """A `timedelta`, or seconds."""
 
 DAY_MS = 86_400_000
-_LONGEST_MS = 400 * 366 * DAY_MS  # four centuries; keeps every date within what datetime and JavaScript's Date can hold
+LONGEST_MS = 400 * 366 * DAY_MS  # four centuries; keeps every date within what datetime and JavaScript's Date can hold
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -39,7 +39,7 @@ def duration_ms(option: str, value: object) -> int:
         seconds = value
     else:
         raise ConfigurationError(option, repr(value), "give a timedelta or a number of seconds")
-    if not 0 <= seconds <= _LONGEST_MS / 1000:  # also false for NaN
+    if not 0 <= seconds <= LONGEST_MS / 1000:  # also false for NaN
         raise ConfigurationError(option, repr(value), "give a duration from 0 to 400 years")
     return round(seconds * 1000)
 

@@ -45,6 +45,8 @@ class Record(Struct):
     """The cookie attributes this session changed, by their names in the record."""
     write: int | None = None
     """The number drawn for the write that made it."""
+    ours: bool = True
+    """Exactly as Sojourn wrote it; False where somebody else wrote it, or wrote it anew."""
 
 
 class _Own(Struct):
@@ -114,19 +116,19 @@ def _unpack_slowly(text: bytes) -> tuple[Record, dict[str, Any]]:
         raise SessionDecodeError("the record has no cookie part")
     head = {key: tree.pop(key) for key in (COOKIE_KEY, OWN_KEY) if key in tree}
     try:
-        return _record(dumps(tree), msgspec.convert(head, _Head)), tree
+        return _record(dumps(tree), msgspec.convert(head, _Head), ours=False), tree
     except msgspec.ValidationError as error:
         raise SessionDecodeError(f"the record's reserved part is malformed: {error}") from None
 
 
-def _record(body: bytes, head: _Head) -> Record:
+def _record(body: bytes, head: _Head, *, ours: bool = True) -> Record:
     own, cookie = head.own, head.cookie
     if own is None:
-        return Record(body, cookie)
+        return Record(body, cookie, ours=ours)
     if own.v != _LAYOUT:
         raise SessionDecodeError(f"the record has layout {own.v}; this version of Sojourn reads {_LAYOUT}")
     overrides = {name: cookie[name] for name in own.overrides if name in cookie} if own.overrides else {}
-    return Record(body, cookie, own.created, own.owner, own.auth, overrides, own.write)
+    return Record(body, cookie, own.created, own.owner, own.auth, overrides, own.write, ours)
 
 
 @lru_cache(maxsize=64)

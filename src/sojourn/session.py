@@ -11,9 +11,9 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 
-from .clock import from_ms
+from .clock import LONGEST_MS, from_ms
 from .cookies import Cookie
-from .errors import SessionDecodeError, SessionDestroyed, SessionNotLoaded, StoreError
+from .errors import SessionDecodeError, SessionDestroyed, SessionEncodeError, SessionNotLoaded, StoreError
 from .ids import mask_id
 from .logs import log
 from .options import Request
@@ -127,6 +127,8 @@ class BaseSession(MutableMapping[str, Any]):
             try:
                 record, tree = unpack(self._rules.codec.unseal(self._stored.data, self._stored_key))
                 data = self._rules.codec.revive(tree, record.body)
+                if not record.ours:
+                    record.body = self._as_we_write(data, record.body)
             except SessionDecodeError as error:
                 log.error(
                     "session %s has an unreadable record (%s): starting a fresh session", mask_id(self._id), error
@@ -138,13 +140,24 @@ class BaseSession(MutableMapping[str, Any]):
             self._data = {}
         return self._data
 
+    def _as_we_write(self, data: dict[str, Any], body: bytes) -> bytes:
+        """Another writer's data in our own text, so that reading them is no change."""
+        try:
+            return self._rules.codec.encode(data)
+        except SessionEncodeError:  # it holds what we would refuse; saving it will say so
+            return body
+
     def _load_now(self) -> None:
         raise SessionNotLoaded("with lazy=True, call `await session.load()` before using the session")
 
     def _adopt(self, record: Record, data: dict[str, Any]) -> None:
         if record.created is None:  # Express wrote it: its lifetime is the session's own
             lifetime = record.cookie.get("originalMaxAge")
-            if isinstance(lifetime, int | float) and lifetime != self._config.max_age_ms:
+            if (
+                isinstance(lifetime, int | float)
+                and 0 <= lifetime <= LONGEST_MS
+                and lifetime != self._config.max_age_ms
+            ):
                 record.overrides = {"originalMaxAge": int(lifetime)}
             record.created = self._now()
         self._record = record

@@ -36,7 +36,9 @@ class PlainCodec(TextCodec):
         self._long_number = b"0" * len(str(max_int))
 
     def revive(self, tree: dict[str, Any], raw: bytes | None = None) -> dict[str, Any]:
-        """See `Codec.revive`. Nothing changes but integers beyond ``max_int``."""
+        """See `Codec.revive`. Integers beyond ``max_int`` become floats, and reserved names go, as in Express (contract 51)."""
+        for name in self._reserved.intersection(tree):
+            del tree[name]
         limit = self._max_int
         if limit is None or (raw is not None and self._long_number not in raw.translate(_DIGITS_TO_ZERO)):
             return tree
