@@ -157,7 +157,7 @@ def test_a_wrong_cookie_attribute_is_refused_at_construction_and_named(option: s
 @pytest.mark.parametrize("given", [5, "x", True, {"path": "/"}])
 def test_a_cookie_is_made_of_keywords_alone(given: Any) -> None:
     with pytest.raises(TypeError):
-        Cookie(given)
+        Cookie(given)  # type: ignore[call-arg]
     with pytest.raises(TypeError):
         Cookie(data=given)  # type: ignore[call-arg]
 

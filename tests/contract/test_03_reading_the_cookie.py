@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sojourn import SojournWarning
-from tests.contract.harness import OLD_SECRET, SECRET, Client, Ctx, Make, sign
-
-
-def read(ctx: Ctx) -> dict[str, Any]:
-    return dict(ctx.session)
+from tests.contract.harness import OLD_SECRET, SECRET, Client, Make, read, sign
 
 
 # contract 29, 38, 39, 40, 41

@@ -9,11 +9,7 @@ from typing import Any
 import pytest
 
 from sojourn import StoreError, StoreTimeout, StoreUnavailable
-from tests.contract.harness import DAY, MINUTE, Client, Ctx, Make
-
-
-def read(ctx: Ctx) -> dict[str, Any]:
-    return dict(ctx.session)
+from tests.contract.harness import DAY, MINUTE, Client, Ctx, Make, put, read
 
 
 # contract 42
@@ -34,7 +30,7 @@ def test_what_was_stored_is_there_on_the_next_request(make: Make) -> None:
 # contract 43
 def test_two_clients_without_cookies_have_two_sessions(make: Make) -> None:
     world = make()
-    ids = {Client(world).get(lambda ctx, n=n: ctx.session.update(n=n)).id for n in range(2)}
+    ids = {Client(world).get(put(n=n)).id for n in range(2)}
     assert len(ids) == 2
     assert sorted(world.data(session_id)["n"] for session_id in ids) == [0, 1]  # type: ignore[index]
 
