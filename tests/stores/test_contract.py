@@ -1,4 +1,8 @@
+"""The contract suite over every store that needs no server."""
+
 from __future__ import annotations
+
+import copy
 
 from sojourn.stores.memory import AsyncMemoryStore, MemoryStore
 from sojourn.testing import AsyncStoreContract, ManualClock, StoreContract
@@ -6,12 +10,20 @@ from sojourn.testing import AsyncStoreContract, ManualClock, StoreContract
 
 class TestMemoryStore(StoreContract):
     def make_store(self, clock: ManualClock) -> MemoryStore:
-        return MemoryStore(clock=clock)
+        self.made = MemoryStore(clock=clock)
+        return self.made
+
+    def make_peer(self, clock: ManualClock) -> MemoryStore:
+        return copy.copy(self.made)  # another object with the same records, tombstones, locks and mutex
 
 
 class TestAsyncMemoryStore(AsyncStoreContract):
     def make_store(self, clock: ManualClock) -> AsyncMemoryStore:
-        return AsyncMemoryStore(clock=clock)
+        self.made = AsyncMemoryStore(clock=clock)
+        return self.made
+
+    def make_peer(self, clock: ManualClock) -> AsyncMemoryStore:
+        return copy.copy(self.made)
 
 
 class TestAsyncMemoryStoreOnTrio(TestAsyncMemoryStore):

@@ -4,7 +4,6 @@ The store is bounded and needs no background thread: every write also clears awa
 """
 
 # The methods are described by the protocols they fulfil.
-# ruff: noqa: D102
 
 from __future__ import annotations
 
@@ -290,9 +289,11 @@ class AsyncMemoryStore:
 
     async def open(self) -> None:
         """Do nothing: there is nothing to acquire."""
+        self._store.open()
 
     async def close(self) -> None:
         """Do nothing: the sessions stay as long as the store does."""
+        self._store.close()
 
     async def load(self, key: str) -> Stored | Replaced | None:
         return self._store.load(key)

@@ -1,7 +1,5 @@
 """Cases about what only some stores can do: walk over all records, find an owner's, and lock a key."""
 
-# ruff: noqa: D102, S101 - the cases are assertions, and each is named for the rule it states
-
 from __future__ import annotations
 
 from ...stores.base import CONFLICT, EXISTS, MISSING, Stored

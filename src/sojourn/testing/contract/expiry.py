@@ -1,7 +1,5 @@
 """Cases about time."""
 
-# ruff: noqa: D102, S101 - the cases are assertions, and each is named for the rule it states
-
 from __future__ import annotations
 
 from ...stores.base import CONFLICT, EXISTS, MISSING

@@ -1,7 +1,5 @@
 """What the cases stand on: the hooks of a store's author, how a case is run, and what is said when it fails."""
 
-# ruff: noqa: D102, S101 - the cases are assertions, and each is named for the rule it states
-
 from __future__ import annotations
 
 import json

@@ -1,7 +1,5 @@
 """Cases about several callers: the two invariants, step by step in every order, and at full speed."""
 
-# ruff: noqa: D102, S101 - the cases are assertions, and each is named for the rule it states
-
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable

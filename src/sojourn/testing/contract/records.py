@@ -1,10 +1,9 @@
 """Cases about one record: create, load, replace, touch and delete."""
 
-# ruff: noqa: D102, S101 - the cases are assertions, and each is named for the rule it states
-
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 
@@ -242,14 +241,14 @@ class RecordCases(Harness):
         largest, larger = record(1, self.max_size), record(1, self.max_size + 1)
         key, version = await self.create(store)
         before, new = live(await store.load(key)), new_key()
-        writes: dict[str, Awaitable[object]] = {
-            "create": store.create(new, larger, LONG),
-            "replace": store.replace(key, larger, LONG, version=version),
-            "regenerate": store.regenerate(key, new, larger, LONG, version=version, tombstone=self.grave),
+        writes: dict[str, Callable[[], Awaitable[object]]] = {
+            "create": partial(store.create, new, larger, LONG),
+            "replace": partial(store.replace, key, larger, LONG, version=version),
+            "regenerate": partial(store.regenerate, key, new, larger, LONG, version=version, tombstone=self.grave),
         }
         for name, write in writes.items():
             with pytest.raises(SessionTooLarge) as refused:
-                await write
+                await write()
             assert (refused.value.size, refused.value.limit) == (self.max_size + 1, self.max_size), name
         await self.assert_unchanged(store, key, before)
         assert await store.load(new) is None

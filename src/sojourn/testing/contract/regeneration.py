@@ -1,7 +1,5 @@
 """Cases about ``regenerate`` and the tombstone it leaves."""
 
-# ruff: noqa: D102, S101 - the cases are assertions, and each is named for the rule it states
-
 from __future__ import annotations
 
 from ...stores.base import CONFLICT, EXISTS, MISSING, REPLACED
