@@ -79,14 +79,14 @@ def make_app(*, secret: str, database: Path) -> FastAPI:
             cart = session.setdefault("cart", {})
             cart[product] = cart.get(product, 0) + 1  # a change within is seen, too
             session.flash(f"{PRODUCTS[product].name} is in your cart.")
-        return _to("/#cart")
+        return _to("/")
 
     @app.post("/cart/remove/{product}")
     async def remove(request: Request, product: str) -> Response:
         session = _session(request)
         if session.get("cart", {}).pop(product, None) is not None:
             session.flash(f"{PRODUCTS[product].name} is back on the shelf.")
-        return _to("/#cart")
+        return _to("/")
 
     return app
 
