@@ -172,6 +172,7 @@ class Client:
         *,
         method: str = "GET",
         scheme: str = "http",
+        browser_https: bool | None = None,
         headers: Iterable[tuple[str, str]] = (),
         cookies: str | None = None,
         may_fail: bool = False,
@@ -181,12 +182,15 @@ class Client:
         """One whole request, also from within a handler.
 
         Args:
+            scheme: what the server says.
+            browser_https: whether the browser's own connection is https; as the server says, unless there is a proxy.
             cookies: the Cookie header, instead of what the jar has.
             may_fail: whether an error that the app raises is expected; it is in the answer then.
             leave_after: the client goes away after so many chunks.
             extra: further keys of the scope or environ.
         """
-        header = self.cookie_header(path, secure=scheme == "https") if cookies is None else cookies
+        secure = scheme == "https" if browser_https is None else browser_https
+        header = self.cookie_header(path, secure=secure) if cookies is None else cookies
         sent = [*headers, *([("Cookie", header)] if header else [])]
         answer = Answer(self.world)
         begun = len(self.world.timeline)
@@ -194,7 +198,7 @@ class Client:
         await self.world.serve(request, answer, self)
         answer.timeline = self.world.timeline[begun:]
         for cookie in answer.set_cookies:
-            self.keep(cookie, secure=scheme == "https")
+            self.keep(cookie, secure=secure)
         if answer.error is not None and not may_fail:
             raise answer.error
         return answer
