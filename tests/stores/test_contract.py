@@ -1,4 +1,4 @@
-"""The contract suite over every store that needs no server."""
+"""The contract suite over the memory store. The other stores have it among their own tests."""
 
 from __future__ import annotations
 

@@ -224,7 +224,7 @@ class RecordCases(Harness):
     @case()
     async def test_data_are_any_bytes(self, store: FullStore) -> None:
         if not self.any_bytes:
-            self.skip("this store keeps JSON objects only: any_bytes is False")
+            self.skip("the store keeps JSON objects only: any_bytes is False")
         for data in (bytes(range(256)), b"\x00", b"\xff\xfe", b"\r\n", b"'\"\\", b" {} ", b"{}", b"null", b"0"):
             key = new_key()
             version = wrote(await store.create(key, data, LONG))
