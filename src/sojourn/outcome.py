@@ -44,6 +44,7 @@ def committed(session: BaseSession, plan: Plan, stored: StoredRecord | None) -> 
     session._touched = False
     if plan.cookie is not None:  # owed to the response if this was a save() before it
         session._cookie_due = "expire" if session._destroyed else "send"
+        session._cookie_at = plan.at
     if isinstance(write, Delete):
         session._origin, session._stored_key = Origin.NEW, None
         return
@@ -53,6 +54,7 @@ def committed(session: BaseSession, plan: Plan, stored: StoredRecord | None) -> 
     if plan.record is not None:
         session._origin = Origin.STORED
         session._record = plan.record
+        session._saved = True
         session._initial = plan.record.overrides
         session._regenerated = False
         session._increments = None

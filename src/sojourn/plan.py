@@ -94,3 +94,5 @@ class Plan(Struct, frozen=True):
     """The session was looked at: the response depends on the cookie (contract 101)."""
     record: Record | None = None
     """What the write holds, taken apart."""
+    at: int = 0
+    """When it was made, epoch ms: what expiry, cookie and record count from."""

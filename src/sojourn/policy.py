@@ -142,7 +142,7 @@ class Policy:
             SessionEncodeError: a value cannot be stored.
             StoreUnavailable: the session could not be loaded and was regenerated: the old id cannot be ended.
         """
-        seen = session._data is not None
+        seen = session._data is not None or session._destroyed
         if (
             not seen
             and session._origin is Origin.NEW
@@ -172,7 +172,7 @@ class Policy:
             return Plan(ending, vary=seen)
         write, record = self._write(session, kind, body, now)
         cookie = self._cookie(session, ending, write, now) if phase is Phase.RESPONSE else None
-        return Plan(ending, write, cookie, seen or session._destroyed, record)
+        return Plan(ending, write, cookie, seen, record, now)
 
     def _ending(self, session: BaseSession, phase: Phase, now: int) -> tuple[Ending, bytes]:
         options, rules = self.options, self.rules
@@ -196,7 +196,8 @@ class Policy:
             return (Ending.REGENERATED if worth else Ending.EMPTIED), body
         if changed:
             return Ending.CHANGED, body
-        if options.save_uninitialized if session._origin is Origin.NEW else options.resave:
+        resave = options.save_uninitialized if session._origin is Origin.NEW else options.resave
+        if resave and not session._saved:
             return Ending.RESAVED, body
         if session._origin is Origin.STORED and (
             session._touched or (phase is not Phase.LATE and self._touch_due(session, now))
@@ -288,6 +289,7 @@ class Policy:
 
     def _cookie(self, session: BaseSession, ending: Ending, write: Write | None, now: int) -> str | None:
         due = session._cookie_due
+        now = now if due is None else session._cookie_at  # one expiry for record, store and cookie (contract 84)
         if due == "expire" or (ending is Ending.DESTROYED and isinstance(write, Delete)):
             return self._render(session, expire=True, now=now)
         if due == "send" or isinstance(write, _NEEDS_COOKIE) or self._send_again(session, ending):

@@ -84,6 +84,8 @@ class BaseSession(MutableMapping[str, Any]):
     _failure: StoreError | None = None  # a lazy load failed: the response will be a 503
     _stale = False  # signed by an old secret
     _cookie_due: str | None = None  # an earlier save() owes the response a cookie: "send" or "expire"
+    _cookie_at = 0  # and since when it counts
+    _saved = False  # an earlier save() wrote it
     _increments: dict[str, float] | None = None
     _initial: Mapping[str, Any] = _NO_OVERRIDES  # the cookie overrides that a new session begins with
     _candidates: Sequence[Verified] = ()  # the ids to look up, while not loaded
