@@ -454,6 +454,23 @@ def test_a_regenerate_is_seen_as_one_step(eager_switching: None) -> None:
     assert wrong == []
 
 
+def test_at_no_moment_of_a_regenerate_are_both_keys_to_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, states = MemoryStore(), []
+
+    def watched(step: Callable[..., None]) -> Callable[..., None]:
+        def run(*args: object) -> None:
+            step(*args)
+            states.append(sorted(store._records.entries))
+
+        return run
+
+    create(store, "old")
+    monkeypatch.setattr(ExpiringTable, "put", watched(ExpiringTable.put))
+    monkeypatch.setattr(ExpiringTable, "remove", watched(ExpiringTable.remove))
+    assert store.regenerate("old", "new", b"data", DAY, version=b"data", tombstone=DAY)
+    assert states == [[], [], ["new"]]
+
+
 def test_threads_that_do_everything_at_once_leave_a_sound_store(eager_switching: None) -> None:
     store = MemoryStore(max_sessions=50)
     failures: list[BaseException] = []

@@ -123,7 +123,7 @@ class MemoryStore:
             now = self._sweep()
             if self._is_taken(key, now):
                 return EXISTS
-            if len(self._records.entries) >= self._limit and key not in self._records.entries:
+            if len(self._records.entries) >= self._limit:
                 self._records.remove_oldest()
                 self._overflowed = True
             self._records.put(key, data, owner, now + ttl, now)
@@ -234,7 +234,7 @@ class MemoryStore:
             if self._locks.get(key, now) is not None:
                 return None
             # A lock that is held must not be dropped to make room: the new one is refused instead.
-            if len(self._locks.entries) >= self._limit and key not in self._locks.entries:
+            if len(self._locks.entries) >= self._limit:
                 return None
             self._locks.put(key, token.encode(), None, now + ttl, now)
         return token
