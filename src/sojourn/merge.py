@@ -2,7 +2,8 @@
 
 A rule per kind of value, all of them in this file:
 
-- **Objects** are merged key by key, also where the base had none (both requests began the same cart).
+- **Objects** are merged key by key, also where the base had none (both requests began the same cart). What would come out
+  in the form of a tag, and be taken for one, is a leaf after all.
 - **Lists** that both sides only appended to keep all appended elements, theirs first. An append is an append: the same
   element appended by both is there twice.
 - **Everything else is a leaf**, tagged objects (one key, beginning with ``$``) included. Changed on one side, the change
@@ -91,11 +92,11 @@ def _values(base: Any, mine: Any, theirs: Any, delta: float | None, *, exclusive
     if delta is not None:
         total = _sum(theirs, delta)
         return mine if total is None else total
-    if _is_object(mine) and _is_object(theirs):
-        return _objects(base if _is_object(base) else {}, mine, theirs, exclusive=exclusive)
-    if _is_object(mine) and _is_object(base) and theirs is _ABSENT:
-        # They deleted it whole: only what this request itself put in comes back.
-        return _objects(base, mine, {}, exclusive=exclusive) or _ABSENT
+    gone = theirs is _ABSENT and _is_object(base)  # deleted whole: only what this request itself put in comes back
+    if _is_object(mine) and (gone or _is_object(theirs)):
+        merged = _objects(base if _is_object(base) else {}, mine, {} if gone else theirs, exclusive=exclusive)
+        if not is_tagged(merged):
+            return _ABSENT if gone and not merged else merged
     if type(base) is list and _extends(mine, base) and _extends(theirs, base):
         return theirs + mine[len(base) :]
     if exclusive and not _same(mine, theirs):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sojourn.codecs import dumps, loads
+from sojourn.codecs import dumps, is_tagged, loads
 from sojourn.errors import SessionConflict, SessionDecodeError
 from sojourn.merge import merge
 
@@ -86,6 +86,21 @@ def test_a_merge_carried_out_twice_is_carried_out_once_but_for_appends(three: tu
     base, mine, theirs = map(without_lists, three)
     merged = merge(base, mine, theirs)
     assert same(merge(base, mine, merged), merged)
+
+
+def tagged(tree: Any) -> set[str]:
+    """All that has the form of a tag below the top level."""
+    found: set[str] = set()
+    for value in tree.values() if type(tree) is dict else tree if type(tree) is list else ():
+        if type(value) is dict and is_tagged(value):
+            found.add(repr(canonical(value)))
+        found |= tagged(value)
+    return found
+
+
+@given(threes)
+def test_a_merge_makes_no_tag(three: tuple[dict[str, Any], ...]) -> None:
+    assert tagged(merge(*three)) <= set().union(*map(tagged, three))
 
 
 @given(threes)
@@ -229,6 +244,30 @@ CASES: list[tuple[str, Any, Any, Any, Any, bool]] = [
         {"$a": 1, "c": 1},
         {"$a": 2, "c": 1, "b": 1},
         False,
+    ),
+    (
+        "what would become a tag",
+        {"a": {"$set": [1], "x": 1}},
+        {"a": {"$set": [1, 2], "x": 1}},
+        {"a": {"$set": [1]}},
+        {"a": {"$set": [1, 2], "x": 1}},
+        True,
+    ),
+    (
+        "what would become a tag of what was deleted",
+        {"a": {"x": 1}},
+        {"a": {"$set": [1], "x": 1}},
+        {},
+        {"a": {"$set": [1], "x": 1}},
+        True,
+    ),
+    (
+        "what would become a tag though both have more",
+        {"a": {"$set": [1], "x": 1, "y": 1}},
+        {"a": {"$set": [1], "x": 1}},
+        {"a": {"$set": [1], "y": 1}},
+        {"a": {"$set": [1], "x": 1}},
+        True,
     ),
     ("the same append twice", {"a": [1]}, {"a": [1, 2]}, {"a": [1, 2]}, {"a": [1, 2, 2]}, False),
     ("lists both began", {}, {"a": [1]}, {"a": [2]}, {"a": [1]}, True),

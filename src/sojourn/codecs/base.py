@@ -26,8 +26,12 @@ RESERVED: Final = frozenset({"cookie", "__sojourn__"})
 """The record's own top-level names."""
 
 CONTAINERS: Final[frozenset[type]] = frozenset({list, dict})
-_LEAVES: Final[frozenset[type]] = frozenset({str, int, bool, NoneType})
-PLAIN_TYPES: Final[frozenset[type]] = CONTAINERS | _LEAVES | {float}
+_ALWAYS_HELD: Final[frozenset[type]] = frozenset({str, bool, NoneType})
+PLAIN_TYPES: Final[frozenset[type]] = CONTAINERS | _ALWAYS_HELD | {int, float}
+_LOOKS: Final = 2
+"""Levels at which a part is looked at again, so that one date makes no walk over all else. More would add up in deep data."""
+_SHORT: Final = 10**600
+"""Integers up to it become text under every limit that ``sys.set_int_max_str_digits`` can set, 640 digits at least."""
 
 
 class Codec(Protocol):
@@ -72,11 +76,13 @@ def _is_plain(container: Any, max_int: int | None, depth: int = 0) -> bool:
         for key in container:
             if type(key) is not str:
                 return False
-        if depth and is_tagged(container):
+        if depth and len(container) == 1 and is_tagged(container):
             return False
         container = container.values()
     for value in container:
         kind = type(value)
+        if kind is str:
+            continue
         if kind is int:
             if max_int is not None and not -max_int <= value <= max_int:
                 return False
@@ -86,7 +92,7 @@ def _is_plain(container: Any, max_int: int | None, depth: int = 0) -> bool:
         elif kind is float:
             if not isfinite(value):
                 return False
-        elif kind not in _LEAVES:
+        elif value is not None and kind is not bool:
             return False
     return True
 
@@ -100,6 +106,7 @@ class TextCodec(ABC):
 
     def __init__(self, *, max_int: int | None = None, reserved: Iterable[str] = ()) -> None:
         self._max_int = max_int
+        self._short = _SHORT if max_int is None else min(max_int, _SHORT)
         self._reserved = RESERVED.union(reserved)
 
     def encode(self, data: Mapping[str, Any]) -> bytes:
@@ -128,16 +135,18 @@ class TextCodec(ABC):
 
     def _value(self, value: Any, path: Path) -> Any:
         kind = type(value)
-        if kind is int:
-            return self._integer(value, path)
-        if kind in _LEAVES:
+        if kind in _ALWAYS_HELD:
             return value
+        if kind is int:
+            return value if -self._short <= value <= self._short else self._long(value, path)
         if kind is float:
             if not isfinite(value):
                 raise refusal(path, "JSON has no NaN and no infinity; store None, or the number as text")
             return value
         if len(path) > MAX_DEPTH:
             raise refusal(path[:3], TOO_DEEP)
+        if kind in CONTAINERS and len(path) <= _LOOKS and _is_plain(value, self._short, len(path)):
+            return value
         if kind is dict:
             written = self._object(value, path)
             return {"$dict": written} if self._wraps and is_tagged(written) else written
@@ -149,9 +158,12 @@ class TextCodec(ABC):
         for key in tree:
             if type(key) is not str:
                 raise refusal(path, f"a key of type {type_name(type(key))}; JSON's keys are strings, use str(key)")
-        return {key: self._value(value, (*path, key)) for key, value in tree.items()}
+        return {
+            key: value if type(value) in _ALWAYS_HELD else self._value(value, (*path, key))
+            for key, value in tree.items()
+        }
 
-    def _integer(self, value: int, path: Path) -> int:
+    def _long(self, value: int, path: Path) -> int:
         if self._max_int is not None and abs(value) > self._max_int:
             raise refusal(path, f"an integer beyond {self._max_int} is not exact for other readers; store it as text")
         try:
