@@ -1,30 +1,37 @@
 """Sojourn: server-side HTTP sessions. The browser holds a signed, random id; the data stays on the server, in a store.
 
-``sojourn.asgi`` and ``sojourn.wsgi`` have the middleware, ``sojourn.stores`` the stores.
+``sojourn.asgi`` and ``sojourn.wsgi`` have the middleware, ``sojourn.stores`` the stores. The names here are imported on first
+use, so that who wants one of them does not pay for all.
 """
 
 from __future__ import annotations
 
-from .codecs import EncryptedCodec, JSONCodec, PlainCodec
-from .cookies import Cookie
-from .errors import (
-    ConfigurationError,
-    SessionConflict,
-    SessionDecodeError,
-    SessionDestroyed,
-    SessionEncodeError,
-    SessionLate,
-    SessionNotFound,
-    SessionNotLoaded,
-    SessionTooLarge,
-    SojournError,
-    SojournWarning,
-    StoreError,
-    StoreTimeout,
-    StoreUnavailable,
-)
-from .profiles import express
-from .session import AsyncSession, Flash, Session
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .codecs import EncryptedCodec as EncryptedCodec
+    from .codecs import JSONCodec as JSONCodec
+    from .codecs import PlainCodec as PlainCodec
+    from .cookies import Cookie as Cookie
+    from .errors import ConfigurationError as ConfigurationError
+    from .errors import SessionConflict as SessionConflict
+    from .errors import SessionDecodeError as SessionDecodeError
+    from .errors import SessionDestroyed as SessionDestroyed
+    from .errors import SessionEncodeError as SessionEncodeError
+    from .errors import SessionLate as SessionLate
+    from .errors import SessionNotFound as SessionNotFound
+    from .errors import SessionNotLoaded as SessionNotLoaded
+    from .errors import SessionTooLarge as SessionTooLarge
+    from .errors import SojournError as SojournError
+    from .errors import SojournWarning as SojournWarning
+    from .errors import StoreError as StoreError
+    from .errors import StoreTimeout as StoreTimeout
+    from .errors import StoreUnavailable as StoreUnavailable
+    from .profiles import express as express
+    from .session import AsyncSession as AsyncSession
+    from .session import Flash as Flash
+    from .session import Session as Session
 
 __all__ = [
     "AsyncSession",
@@ -53,3 +60,39 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "AsyncSession": ".session",
+    "ConfigurationError": ".errors",
+    "Cookie": ".cookies",
+    "EncryptedCodec": ".codecs",
+    "Flash": ".session",
+    "JSONCodec": ".codecs",
+    "PlainCodec": ".codecs",
+    "Session": ".session",
+    "SessionConflict": ".errors",
+    "SessionDecodeError": ".errors",
+    "SessionDestroyed": ".errors",
+    "SessionEncodeError": ".errors",
+    "SessionLate": ".errors",
+    "SessionNotFound": ".errors",
+    "SessionNotLoaded": ".errors",
+    "SessionTooLarge": ".errors",
+    "SojournError": ".errors",
+    "SojournWarning": ".errors",
+    "StoreError": ".errors",
+    "StoreTimeout": ".errors",
+    "StoreUnavailable": ".errors",
+    "express": ".profiles",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_HOMES[name], __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,7 +9,18 @@ from typing import TypeAlias
 
 from .errors import ConfigurationError
 
-__all__ = ["DAY_MS", "LONGEST_MS", "Clock", "Duration", "duration_ms", "from_ms", "iso_ms", "system_clock", "to_ms"]
+__all__ = [
+    "DAY_MS",
+    "LONGEST_MS",
+    "Clock",
+    "Duration",
+    "duration_ms",
+    "from_ms",
+    "http_date",
+    "iso_ms",
+    "system_clock",
+    "to_ms",
+]
 
 Clock: TypeAlias = Callable[[], int]
 """Answers milliseconds since the Unix epoch. Stores and options take another one for tests to move."""
@@ -19,6 +30,8 @@ Duration: TypeAlias = timedelta | float
 DAY_MS = 86_400_000
 LONGEST_MS = 400 * 366 * DAY_MS  # four centuries; keeps every date within what datetime and JavaScript's Date can hold
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -58,3 +71,12 @@ def iso_ms(epoch_ms: int) -> str:
     """An epoch time as JavaScript's ``toISOString`` writes it: ``2026-11-21T04:32:17.370Z``."""
     seconds, ms = divmod(epoch_ms, 1000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ms:03d}Z"
+
+
+def http_date(epoch_ms: int) -> str:
+    """An epoch time as HTTP writes dates (RFC 9110, section 5.6.7): ``Sat, 21 Nov 2026 04:32:14 GMT``, in any locale."""
+    at = time.gmtime(epoch_ms // 1000)
+    return (
+        f"{_DAYS[at.tm_wday]}, {at.tm_mday:02d} {_MONTHS[at.tm_mon - 1]} {at.tm_year:04d} "
+        f"{at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d} GMT"
+    )

@@ -9,11 +9,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from email.utils import formatdate
 from typing import Literal, TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 
-from .clock import Duration, duration_ms
+from .clock import Duration, duration_ms, http_date
 from .errors import ConfigurationError
 
 __all__ = [
@@ -176,7 +175,7 @@ def render(
         parts.append(f"Domain={domain}")
     parts.append(f"Path={path}")
     if expires_ms is not None:
-        parts.append(f"Expires={formatdate(expires_ms // 1000, usegmt=True)}")
+        parts.append(f"Expires={http_date(expires_ms)}")
     if max_age_ms is not None:
         parts.append(f"Max-Age={-(-max_age_ms // 1000)}")  # rounded up: 0 would delete the cookie
     if httponly:
