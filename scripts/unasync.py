@@ -56,6 +56,7 @@ DRIVERS: Final[dict[str, Rules]] = {
         (r"\bredis\.asyncio\b", "redis"),
         (r"\baclose\b", "close"),
     ),
+    "mongo": ((r"\bpymongo\.asynchronous\b", "pymongo.synchronous"),),
 }
 """Further rules for code, tried before the others, of the files whose name begins so."""
 
