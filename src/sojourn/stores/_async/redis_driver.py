@@ -1,0 +1,207 @@
+"""Commands over redis-py, one level below its own: it retries a command whose reply was lost, and a store must not.
+
+redis-py's ``execute_command`` sends a command again after a lost connection (three or ten times by default, whatever the
+command). Here a connection is taken from the client's pool and the command sent on it once. In a cluster, redis-py sends
+it once to a node it is told (``target_nodes``), and again only after MOVED, ASK or TRYAGAIN, when nothing was done.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Final, Protocol
+
+import redis.asyncio
+import redis.asyncio.sentinel
+from redis.client import NEVER_DECODE
+from redis.exceptions import ResponseError
+
+from .._redis_errors import DRIVER_ERRORS, translate
+from .._redis_url import Server
+
+__all__ = ["AsyncCluster", "AsyncDriver", "AsyncPool", "connect_async"]
+
+_BATCH: Final = 500
+"""Names that a server is asked to look at in one step of a scan."""
+
+
+_NOWAIT: Final = True
+
+
+class AsyncDriver(Protocol):
+    """Sends commands, once each."""
+
+    clustered: bool
+
+    async def call(self, name: bytes, *command: Any, writes: bool) -> Any:
+        """The answer to a command about the key ``name``.
+
+        Raises:
+            ErrorReply: the server refused it.
+            StoreUnavailable: nothing was written.
+            StoreTimeout: something may have been written.
+        """
+
+    def names(self, pattern: bytes) -> AsyncIterator[list[bytes]]:
+        """The names of all strings that match, in batches, some perhaps repeated."""
+
+    async def values(self, names: Sequence[bytes]) -> list[bytes | None]:
+        """What is stored under each name; None for what is no string."""
+
+    async def close(self) -> None:
+        """Close what was opened here."""
+
+
+class AsyncPool:
+    """A client of one server, or of the master that Sentinel names."""
+
+    clustered = False
+
+    def __init__(self, client: redis.asyncio.Redis, close: Sequence[Any] = ()) -> None:
+        self._client: Any = client  # partly untyped
+        self._close = close
+
+    async def call(self, name: bytes, *command: Any, writes: bool) -> Any:
+        pool = self._client.connection_pool
+        try:
+            connection = await pool.get_connection()
+        except DRIVER_ERRORS as error:
+            raise translate(error, sent=False) from error
+        try:
+            await connection.send_packed_command(connection.pack_command(*command))
+            return await connection.read_response(disable_decoding=True)
+        except ResponseError as error:
+            raise translate(error, sent=writes) from error
+        except BaseException as error:
+            # nobody else may read the reply to this command
+            await connection.disconnect(_NOWAIT)
+            if isinstance(error, DRIVER_ERRORS):
+                raise translate(error, sent=writes) from error
+            raise
+        finally:
+            await pool.release(connection)
+
+    async def names(self, pattern: bytes) -> AsyncIterator[list[bytes]]:
+        cursor = b"0"
+        while True:
+            command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _BATCH, "TYPE", "string")
+            cursor, names = await self.call(pattern, *command, writes=False)
+            yield names
+            if cursor == b"0":
+                return
+
+    async def values(self, names: Sequence[bytes]) -> list[bytes | None]:
+        values: list[bytes | None] = await self.call(names[0], "MGET", *names, writes=False)
+        return values
+
+    async def close(self) -> None:
+        for client in self._close:
+            await client.aclose()
+
+
+class AsyncCluster:
+    """A client of a cluster, given or made at the first use, for the sync one connects when it is made."""
+
+    clustered = True
+
+    def __init__(
+        self,
+        client: redis.asyncio.RedisCluster | None = None,
+        make: Callable[[], redis.asyncio.RedisCluster] | None = None,
+    ) -> None:
+        self._client: Any = client  # partly untyped
+        self._make = make
+        self._mutex = threading.Lock()
+
+    async def call(self, name: bytes, *command: Any, writes: bool) -> Any:
+        sent = False
+        try:
+            client = await self._connected()
+            node = client.get_node_from_key(name)
+            sent = writes
+            return await client.execute_command(*command, target_nodes=node, **{NEVER_DECODE: True})
+        except DRIVER_ERRORS as error:
+            raise translate(error, sent=sent) from error
+
+    async def names(self, pattern: bytes) -> AsyncIterator[list[bytes]]:
+        try:
+            client = await self._connected()
+            for node in client.get_primaries():
+                cursor = 0
+                while True:
+                    command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _BATCH, "TYPE", "string")
+                    cursors, names = await client.execute_command(*command, target_nodes=node, **{NEVER_DECODE: True})
+                    yield names
+                    cursor = cursors[node.name]
+                    if cursor == 0:
+                        break
+        except DRIVER_ERRORS as error:
+            raise translate(error, sent=False) from error
+
+    async def values(self, names: Sequence[bytes]) -> list[bytes | None]:
+        try:
+            client = await self._connected()
+            pipeline = client.pipeline()
+            for name in names:
+                pipeline.execute_command("GET", name, **{NEVER_DECODE: True})
+            values = await pipeline.execute(raise_on_error=False)
+        except DRIVER_ERRORS as error:
+            raise translate(error, sent=False) from error
+        for value in values:
+            if isinstance(value, Exception) and not isinstance(value, ResponseError):
+                raise translate(value, sent=False) from value
+        return [value if isinstance(value, bytes) else None for value in values]
+
+    async def close(self) -> None:
+        if self._make is not None and self._client is not None:
+            client, self._client = self._client, None
+            await client.aclose()
+
+    async def _connected(self) -> Any:
+        client = self._client
+        if client is None:
+            assert self._make is not None
+            with self._mutex:
+                client = self._client = self._client or self._make()
+        await client.initialize()  # async only
+        return client
+
+
+def connect_async(server: Server) -> AsyncDriver:
+    """A client of our own, that waits no longer than it is told, and does not try again to connect."""
+    options: dict[str, Any] = {
+        "username": server.username,
+        "password": server.password,
+        "socket_connect_timeout": server.connect_timeout,
+        "socket_timeout": server.timeout,
+    }
+    security: dict[str, Any] = {}
+    if server.tls:
+        security = {
+            "ssl": True,
+            "ssl_ca_certs": server.ssl_ca_certs,
+            "ssl_certfile": server.ssl_certfile,
+            "ssl_keyfile": server.ssl_keyfile,
+            "ssl_cert_reqs": server.ssl_cert_reqs,
+            "ssl_check_hostname": server.ssl_check_hostname and server.ssl_cert_reqs == "required",
+        }
+    if server.max_connections is not None:
+        options["max_connections"] = server.max_connections
+    if server.kind == "cluster":
+        node: Any = redis.asyncio.cluster.ClusterNode  # untyped
+        nodes = [node(host, port) for host, port in server.hosts]
+        return AsyncCluster(make=lambda: redis.asyncio.RedisCluster(startup_nodes=nodes, **options, **security))
+    options |= {"db": server.db, "retry": None}
+    if server.kind == "sentinel":
+        logins = {"username": server.sentinel_username, "password": server.sentinel_password}
+        times = {"socket_connect_timeout": server.connect_timeout, "socket_timeout": server.timeout, "retry": None}
+        make: Any = redis.asyncio.sentinel.Sentinel  # untyped
+        sentinel = make(server.hosts, sentinel_kwargs={**logins, **times, **security}, **options, **security)
+        client = sentinel.master_for(server.service)
+        return AsyncPool(client, close=[client, *sentinel.sentinels])
+    if server.kind == "unix":
+        client = redis.asyncio.Redis(unix_socket_path=server.path, **options)
+    else:
+        ((host, port),) = server.hosts
+        client = redis.asyncio.Redis(host=host, port=port, **options, **security)
+    return AsyncPool(client, close=[client])
