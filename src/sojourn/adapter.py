@@ -32,7 +32,9 @@ class Adapter:
         options = Options.of(given)
         self.store: Any = resolve(options.store, asynchronous=asynchronous, exclusive=options.exclusive is not None)
         self.policy = Policy(options, Rules(options, default_idle_ms=getattr(self.store, "default_ttl", DAY_MS)))
-        self.outage = Outage()
+        # Apart, as a full disk or a read-only replica fails writes alone, and loads that work end no such outage.
+        self.loads = Outage()
+        self.writes = Outage()
 
     def expect(self, session: BaseSession, ids: Sequence[Verified]) -> None:
         """Note what the request brought, before the store is asked."""
@@ -48,7 +50,7 @@ class Adapter:
     def load_failed(self, session: BaseSession, error: StoreError) -> bool:
         """Log a failed load. True if the request goes on, with a session that is not saved."""
         anonymous = self.policy.options.on_store_error == "anonymous"
-        self.outage.failed(error, "requests go on without their sessions" if anonymous else "requests are answered 503")
+        self.loads.failed(error, "requests go on without their sessions" if anonymous else "requests are answered 503")
         session._origin = Origin.UNSAVED
         return anonymous
 
@@ -67,10 +69,10 @@ class Adapter:
         write = None if plan is None else plan.write
         grave = ending or isinstance(write, Delete | Regenerate)
         if self.policy.options.on_store_error == "fail" or grave:
-            self.outage.failed(error, "requests are answered 503")
+            self.writes.failed(error, "requests are answered 503")
             raise error
-        self.outage.failed(error, "requests go on and their sessions are not saved")
-        session._dropped = True
+        self.writes.failed(error, "requests go on and their sessions are not saved")
+        session._dropped, session._quiet = True, False
         return Plan(Ending.DROPPED, vary=plan is not None and plan.vary)
 
     def plan(self, session: BaseSession, slot: MutableMapping[str, Any], name: str, phase: Phase) -> Plan:
@@ -87,12 +89,12 @@ class Adapter:
             self.policy.unset(session, current)
             if current is not None:
                 slot[name] = session
-        elif session._data is None and phase is not Phase.RESPONSE and not session._destroyed:
-            return _NOTHING  # not looked at, and nothing is due but at a response
+        elif phase is not Phase.RESPONSE and self.policy.is_settled(session):
+            return _NOTHING
         try:
             return self.policy.close(session, phase)
         except SessionEncodeError:
-            session._dropped = True  # the framework's error page must not fail over it again
+            session._dropped, session._quiet = True, False  # the framework's error page must not fail over it again
             raise
 
     def unavailable(self) -> tuple[int, list[tuple[str, str]], bytes]:

@@ -103,7 +103,7 @@ class SessionMiddleware(Adapter):
                 try:
                     await self.store.open()
                 except StoreError as error:  # it may come up after us; requests open it too
-                    self.outage.failed(error, "starting all the same")
+                    self.loads.failed(error, "starting all the same")
             return message
 
         async def close_and_send(message: Message) -> None:
@@ -117,7 +117,7 @@ class SessionMiddleware(Adapter):
 
     async def _run(self, steps: apply.Steps[Any]) -> Any:
         answer = await apply.run_async(steps, self.store, sleep)
-        self.outage.worked()
+        self.writes.worked()
         return answer
 
     async def arrive(self, session: AsyncSession) -> None:
@@ -130,7 +130,7 @@ class SessionMiddleware(Adapter):
             key = policy.rules.key_of(verified.id)
             if arrived(session, verified, key, await load(key)):
                 break
-        self.outage.worked()
+        self.loads.worked()
 
     async def load(self, session: AsyncSession) -> None:
         try:
@@ -143,7 +143,7 @@ class SessionMiddleware(Adapter):
         try:
             await self.store.unlock(key, token)
         except StoreError as error:
-            self.outage.failed(error, "a lock is left to expire")
+            self.writes.failed(error, "a lock is left to expire")
 
     async def save(self, session: AsyncSession) -> None:
         await self._finish(self._run(apply.save(self.policy, session)))
@@ -223,7 +223,10 @@ class _Exchange:
         except StoreError as failure:
             return self._middleware.commit_failed(self._session, plan, failure)
         except SojournError:
-            self._session._dropped = True  # the framework's error page must not fail over it again
+            self._session._dropped, session._quiet = (
+                True,
+                False,
+            )  # the framework's error page must not fail over it again
             raise
 
     async def end(self, *, failed: bool) -> None:

@@ -231,13 +231,13 @@ def _secrets(given: object) -> tuple[bytes, ...]:
             raise ConfigurationError(
                 "secret", f"{type(secret).__name__}" if secret else "an empty one", "give str or bytes, not empty"
             )
-        result.append(secret.encode() if isinstance(secret, str) else secret)
+        result.append(secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret)
     if any(len(secret) < _SHORTEST_SECRET for secret in result):
         warnings.warn(
             "secret: one is shorter than 32 bytes and may be guessed; "
             'python -c "import secrets; print(secrets.token_hex())" prints a good one',
             SojournWarning,
-            stacklevel=6,
+            stacklevel=7,  # the line that made the middleware
         )
     return tuple(result)
 

@@ -28,7 +28,9 @@ def arrived(session: BaseSession, verified: Verified, key: str, found: Any) -> b
     """
     if found:
         session._origin = Origin.STORED
-        session._id, session._stored_key, session._stored, session._stale = verified.id, key, found, verified.stale
+        session._id, session._stored_key, session._stored = verified.id, key, found
+        if verified.stale:
+            session._stale, session._quiet = True, False
     else:
         replaced = found is not None or session._origin is Origin.REPLACED
         session._origin = Origin.REPLACED if replaced else Origin.NEW
@@ -42,6 +44,7 @@ def committed(session: BaseSession, plan: Plan, stored: StoredRecord | None) -> 
     """Note that the plan's write is done; ``stored`` is what now lies under the session's key, if anything does."""
     write = plan.write
     session._touched = False
+    session._quiet = plan.cookie is None and not session._destroyed and session._cookie is None
     if plan.cookie is not None:  # owed to the response if this was a save() before it
         session._cookie_due = "expire" if session._destroyed else "send"
         session._cookie_at = plan.at
@@ -124,7 +127,7 @@ def gone(session: BaseSession, *, changed: bool) -> None:
         log.warning(
             "session %s ended while a request was changing it; the changes are not saved", mask_id(session._id or "")
         )
-    session._dropped = True
+    session._dropped, session._quiet = True, False
 
 
 def reloaded(session: BaseSession, key: str, stored: StoredRecord) -> None:

@@ -60,7 +60,7 @@ _SEEN: Final = Plan(vary=True)
 class Policy:
     """The rules, under one middleware's options."""
 
-    __slots__ = ("_finders", "_signer", "options", "rules")
+    __slots__ = ("_always", "_calm", "_calm_prefix", "_finders", "_signer", "options", "rules")
 
     def __init__(self, options: Options, rules: Rules | None = None) -> None:
         self.options = options
@@ -72,6 +72,13 @@ class Policy:
             if isinstance(cookie, Cookie)
             else None
         )
+        # A loaded session needs something at every response, or else only once less than `_calm` milliseconds are left.
+        self._always = options.rolling or options.resave or not isinstance(cookie, Cookie)
+        self._calm, self._calm_prefix = 0, b""
+        if isinstance(cookie, Cookie):
+            idle = self.rules.idle_ms(cookie, {})
+            self._calm = idle - self.rules.touch_after_ms(idle)
+            self._calm_prefix = lifetime_prefix(cookie.max_age_ms)
 
     # -- entering a request -----------------------------------------------------------------------------------------
 
@@ -129,7 +136,7 @@ class Policy:
             if self.options.unset == "destroy":
                 session.destroy()
             else:
-                session._dropped = True
+                session._dropped, session._quiet = True, False
         elif isinstance(value, Mapping):
             replace_data(session, value)
         else:
@@ -142,27 +149,15 @@ class Policy:
             SessionEncodeError: a value cannot be stored.
             StoreUnavailable: the session could not be loaded and was regenerated: the old id cannot be ended.
         """
+        if session._quiet and phase is Phase.RESPONSE and self._is_idle(session):
+            return _NOTHING if session._data is None else _SEEN
         seen = session._data is not None or session._destroyed
-        if (
-            not seen
-            and session._origin is Origin.NEW
-            and not self.options.save_uninitialized
-            and session._cookie_due is None
-        ):
-            return _NOTHING
         now = self.options.clock()
         ending, body = self._ending(session, phase, now)
-        if (
-            ending is Ending.UNCHANGED
-            and not self.options.rolling
-            and not session._stale
-            and session._cookie_due is None
-        ):
-            return _SEEN if seen else _NOTHING
         if ending not in _ALLOWED[phase]:
             self._refuse(session, ending, phase)
             return Plan(ending, vary=seen)
-        if session._origin is Origin.UNSAVED and ending is Ending.REGENERATED:
+        if session._origin is Origin.UNSAVED and ending in (Ending.REGENERATED, Ending.EMPTIED):
             raise StoreUnavailable("the session was not loaded, so its old id cannot be ended")
         kind = _WRITES[session._origin].get(ending)
         if kind in _NEEDS_COOKIE and not self._can_tell(session):
@@ -173,6 +168,32 @@ class Policy:
         write, record = self._write(session, kind, body, now)
         cookie = self._cookie(session, ending, write, now) if phase is Phase.RESPONSE else None
         return Plan(ending, write, cookie, seen, record, now)
+
+    def _is_idle(self, session: BaseSession) -> bool:
+        """Whether a session of which only the data were looked at, if that, needs nothing. The short way for most requests."""
+        data, origin = session._data, session._origin
+        if origin is Origin.NEW:
+            return data is None and not self.options.save_uninitialized
+        if origin is not Origin.STORED or self._always:
+            return False
+        if data is not None and not _is_same(data, session._record.body):  # type: ignore[union-attr]  # it was decoded
+            return False
+        stored = session._stored
+        left = stored.expires_in  # type: ignore[union-attr]  # it was loaded
+        return left is not None and left > self._calm and stored.data.startswith(self._calm_prefix)  # type: ignore[union-attr]
+
+    def is_settled(self, session: BaseSession) -> bool:
+        """Whether nothing happened to a session since its response left, told as cheaply as can be.
+
+        The same text will do by then: it could only miss a value that was exchanged for one of another type with that text.
+        """
+        record = session._record
+        if not session._quiet or session._data is None or record is None:
+            return session._data is None and not session._destroyed
+        try:
+            return dumps(session._data) == record.body
+        except (SessionEncodeError, TypeError, ValueError):
+            return False
 
     def _ending(self, session: BaseSession, phase: Phase, now: int) -> tuple[Ending, bytes]:
         options, rules = self.options, self.rules
@@ -185,10 +206,7 @@ class Policy:
         changed, body = False, b"{}"
         if session._data is not None:
             before = b"{}" if session._record is None else session._record.body
-            # Once the response has left, the same text will do: it could only miss a value that was exchanged for one of
-            # another type with the very same text.
-            same = _is_same(session._data, before, exactly=phase is not Phase.LATE)
-            body = before if same else rules.codec.encode(session._data)
+            body = before if _is_same(session._data, before) else rules.codec.encode(session._data)
             changed = body != before or (session._cookie is not None and session._cookie.overrides != session._initial)
         if session._regenerated:
             # What was stored before and kept stays stored.
@@ -246,7 +264,7 @@ class Policy:
                 "a session was %s after the response headers had left, when no cookie can be set: nothing is stored",
                 "changed for the first time" if ending is Ending.CHANGED else "regenerated",
             )
-            session._dropped = True
+            session._dropped, session._quiet = True, False
 
     def _write(
         self, session: BaseSession, kind: type[Write] | None, body: bytes, now: int
@@ -289,7 +307,8 @@ class Policy:
 
     def _cookie(self, session: BaseSession, ending: Ending, write: Write | None, now: int) -> str | None:
         due = session._cookie_due
-        now = now if due is None else session._cookie_at  # one expiry for record, store and cookie (contract 84)
+        if due is not None and write is None:
+            now = session._cookie_at  # one expiry for record, store and cookie (contract 84)
         if due == "expire" or (ending is Ending.DESTROYED and isinstance(write, Delete)):
             return self._render(session, expire=True, now=now)
         if due == "send" or isinstance(write, _NEEDS_COOKIE) or self._send_again(session, ending):
@@ -309,7 +328,7 @@ class Policy:
         return lifetime is not None or (session._cookie is not None and overrides != session._initial)
 
     def _render(self, session: BaseSession, *, expire: bool, now: int) -> str | None:
-        cookie = session._make_cookie({}) if session._destroyed else session._the_cookie()
+        cookie = session._the_cookie()
         session_id = session._id
         secure = cookie.sent_secure(session._secure)
         if session_id is None or (secure and not session._secure):
@@ -330,12 +349,12 @@ class Policy:
         )
 
 
-def _is_same(data: dict[str, object], body: bytes, *, exactly: bool) -> bool:
+def _is_same(data: dict[str, object], body: bytes) -> bool:
     """Whether data are surely what a body holds: the same text and, decoded, equal. Quicker than to encode them anew.
 
     False where only encoding can tell: then the body has tags, or the data have what JSON does not.
     """
     try:
-        return dumps(data) == body and (not exactly or loads(body) == data)
+        return dumps(data) == body and loads(body) == data
     except (SessionEncodeError, TypeError, ValueError):
         return False

@@ -102,8 +102,8 @@ def unpack(text: bytes) -> tuple[Record, dict[str, Any]]:
             head = _decode_head(text[:cut] + b"}")
             if head.own is not None and head.own.sum == crc32(body) and last in b",}":
                 return _record(body, head), loads(body)
-        except (msgspec.MsgspecError, SessionDecodeError):
-            pass
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, SessionDecodeError):
+            pass  # the slow way says what is wrong, or reads it nevertheless
     return _unpack_slowly(text)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, MutableMapping, Sequence, ValuesView
+from contextlib import suppress
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
@@ -75,6 +76,7 @@ class BaseSession(MutableMapping[str, Any]):
     _created: int | None = None
     _owner: str | None = None
     _auth: int | None = None
+    _quiet = True  # nothing happened to it but reading and changing its data
     _destroyed = False
     _regenerated = False
     _touched = False
@@ -260,6 +262,7 @@ class BaseSession(MutableMapping[str, Any]):
 
     def _the_cookie(self) -> SessionCookie:
         if self._cookie is None:
+            self._quiet = False
             self._initial = self._overrides()
             self._cookie = self._make_cookie(dict(self._initial))
         return self._cookie
@@ -335,6 +338,7 @@ class BaseSession(MutableMapping[str, Any]):
         data = self._mapping()
         self._id = None
         self._regenerated = True
+        self._quiet = False
         self._the_id()
         if not keep_data:
             data.clear()
@@ -361,13 +365,19 @@ class BaseSession(MutableMapping[str, Any]):
 
     def destroy(self) -> None:
         """End the session: the record is deleted and the browser's cookie expired when the session is committed."""
+        if self._origin is Origin.STORED and self._record is None and self._stored is not None and self._stored_key:
+            # Its cookie may be one of its own, which must be expired where it is.
+            with suppress(SessionDecodeError):
+                self._record, _tree = unpack(self._rules.codec.unseal(self._stored.data, self._stored_key))
         self._destroyed = True
+        self._quiet = False
         self._data = None
 
     def touch(self) -> None:
         """Start the idle timeout anew with this response, even if that is not due yet (contract 158)."""
         self._mapping()
         self._touched = True
+        self._quiet = False
 
     def flash(self, message: str, category: str = "info") -> None:
         """Keep a message until ``flashes()`` takes it, usually on the next page."""

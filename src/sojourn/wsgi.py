@@ -84,7 +84,7 @@ class SessionMiddleware(Adapter):
 
     def _run(self, steps: apply.Steps[Any]) -> Any:
         answer = apply.run(steps, self.store)
-        self.outage.worked()
+        self.writes.worked()
         return answer
 
     def arrive(self, session: Session) -> None:
@@ -97,7 +97,7 @@ class SessionMiddleware(Adapter):
             key = policy.rules.key_of(verified.id)
             if arrived(session, verified, key, load(key)):
                 break
-        self.outage.worked()
+        self.loads.worked()
 
     def load(self, session: Session) -> None:
         try:
@@ -110,7 +110,7 @@ class SessionMiddleware(Adapter):
         try:
             self.store.unlock(key, token)
         except StoreError as error:
-            self.outage.failed(error, "a lock is left to expire")
+            self.writes.failed(error, "a lock is left to expire")
 
     def save(self, session: Session) -> None:
         self._run(apply.save(self.policy, session))
@@ -203,7 +203,7 @@ class _Exchange:
         except StoreError as error:
             return middleware.commit_failed(session, plan, error)
         except SojournError:
-            session._dropped = True  # the framework's error page must not fail over it again
+            session._dropped, session._quiet = True, False  # the framework's error page must not fail over it again
             raise
 
     def end(self, *, failed: bool) -> None:
