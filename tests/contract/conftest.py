@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 
@@ -16,6 +17,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("profile", ["native", "express"], scope="function")
 
 
+@pytest.fixture(scope="session")
+def runner() -> Iterator[asyncio.Runner]:
+    """One event loop for all requests: making one takes longer than most of them."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
 @pytest.fixture
 def worlds(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[list[World]]:
     """All worlds of a test. At its end, no log record may hold an id or a signed value."""
@@ -29,26 +37,26 @@ def worlds(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) ->
 
 
 @pytest.fixture
-def make(adapter: str, profile: str, worlds: list[World]) -> Make:
+def make(adapter: str, profile: str, worlds: list[World], runner: asyncio.Runner) -> Make:
     """Makes a world of either adapter, in either profile; takes the middleware's options."""
-    return _maker(adapter, profile, worlds)
+    return _maker(adapter, profile, worlds, runner)
 
 
 @pytest.fixture
-def native(adapter: str, worlds: list[World]) -> Make:
+def native(adapter: str, worlds: list[World], runner: asyncio.Runner) -> Make:
     """The same in our own profile alone."""
-    return _maker(adapter, "native", worlds)
+    return _maker(adapter, "native", worlds, runner)
 
 
 @pytest.fixture
-def expressive(adapter: str, worlds: list[World]) -> Make:
+def expressive(adapter: str, worlds: list[World], runner: asyncio.Runner) -> Make:
     """The same in the Express profile alone."""
-    return _maker(adapter, "express", worlds)
+    return _maker(adapter, "express", worlds, runner)
 
 
-def _maker(adapter: str, profile: str, worlds: list[World]) -> Make:
+def _maker(adapter: str, profile: str, worlds: list[World], runner: asyncio.Runner) -> Make:
     def make(**options: object) -> World:
-        worlds.append(World(adapter, profile, dict(options)))
+        worlds.append(World(adapter, profile, runner, dict(options)))
         return worlds[-1]
 
     return make

@@ -346,8 +346,9 @@ ASYNC_COUNTING: Final = _counted(asynchronous=True)
 class World:
     """An app behind our middleware, with a clock to move and a store to look into."""
 
-    def __init__(self, adapter: str, profile: str, options: dict[str, Any]) -> None:
+    def __init__(self, adapter: str, profile: str, runner: asyncio.Runner, options: dict[str, Any]) -> None:
         self.adapter = adapter
+        self._runner = runner
         self.profile = profile
         self.timeline: list[str] = []
         self.clock: ManualClock = options.pop("clock", None) or ManualClock()
@@ -384,7 +385,7 @@ class World:
 
     def run(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         if self.adapter == "asgi":
-            return asyncio.run(make())
+            return self._runner.run(make())
         if self.adapter == "asgi-trio":
             return trio.run(make)
         work = make()
