@@ -25,6 +25,7 @@ __all__ = ["COOKIE_KEY", "OWN_KEY", "Record", "lifetime_prefix", "pack", "unpack
 
 COOKIE_KEY: Final = "cookie"
 OWN_KEY: Final = "__sojourn__"
+_OWN_BYTES: Final = OWN_KEY.encode()
 _LAYOUT: Final = 1
 _LAST_OF_HEAD: Final = b'"sum":'
 _HEAD: Final = b'{"cookie":{"originalMaxAge":'
@@ -73,17 +74,28 @@ _decode_head: Final = msgspec.json.Decoder(_Head).decode
 
 def pack(record: Record) -> bytes:
     """A record as JSON text."""
-    own: dict[str, Any] = {"v": _LAYOUT, "created": record.created}
+    # Put together by hand, as most of it is numbers; a record is packed for every write.
+    more = b""
     if record.owner is not None:
-        own["owner"] = record.owner
+        more += b',"owner":' + dumps(record.owner)
     if record.auth is not None:
-        own["auth"] = record.auth
+        more += b',"auth":%d' % record.auth
     if record.overrides:
-        own["overrides"] = list(record.overrides)
-    own["write"] = record.write
-    own["sum"] = crc32(record.body)  # the last: `unpack` finds the end of the head by it
-    head = dumps({COOKIE_KEY: record.cookie, OWN_KEY: own})
-    return head if record.body == b"{}" else head[:-1] + b"," + record.body[1:]
+        more += b',"overrides":' + dumps(list(record.overrides))
+    body = record.body
+    return (
+        b'{"cookie":%b,"%b":{"v":%d,"created":%d%b,"write":%d,"sum":%d}%b'
+        % (
+            dumps(record.cookie),
+            _OWN_BYTES,
+            _LAYOUT,
+            record.created,
+            more,
+            record.write,
+            crc32(body),  # the last: `unpack` finds the end of the head by it
+            b"}" if body == b"{}" else b"," + body[1:],
+        )
+    )
 
 
 def unpack(text: bytes) -> tuple[Record, dict[str, Any]]:
