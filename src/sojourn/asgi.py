@@ -57,7 +57,8 @@ class SessionMiddleware(Adapter):
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
             return
-        config = self.policy.cookie_for(scope, scope["path"]) if scope["type"] in ("http", "websocket") else None
+        policy = self.policy
+        config = policy.cookie_for(scope, scope["path"]) if scope["type"] in ("http", "websocket") else None
         if config is None:
             await self.app(scope, receive, send)
             return
@@ -66,12 +67,12 @@ class SessionMiddleware(Adapter):
             await self.app(scope, receive, send)
             return
         secure = self._is_secure(scope)
-        session = AsyncSession(self.policy.rules, scope, config, secure, self)
+        session = AsyncSession(policy.rules, scope, config, secure, self)
         exchange = _Exchange(self, session, scope, send)
         cookies = [value for name, value in scope["headers"] if name == b"cookie"]
-        if cookies and (ids := self.policy.ids(cookies, config, secure=secure)):
+        if cookies and (ids := policy.ids(cookies, config, secure=secure)):
             self.expect(session, ids)
-            if not self.policy.options.lazy:
+            if not policy.options.lazy:
                 try:
                     await self.arrive(session)
                 except StoreError as error:
@@ -122,12 +123,12 @@ class SessionMiddleware(Adapter):
 
     async def arrive(self, session: AsyncSession) -> None:
         """Look up the session that the request asks for; where it is exclusive, once nobody else has it."""
-        if self.is_exclusive(session) and session._lock is None:
+        if session._lock is None and self.is_exclusive(session):
             key = self.policy.rules.key_of(session._candidates[0].id)
             session._lock = key, await self._run(apply.acquire(key))
-        policy, load = self.policy, self.store.load
+        key_of, load = self.policy.rules.key_of, self.store.load
         for verified in session._candidates:
-            key = policy.rules.key_of(verified.id)
+            key = key_of(verified.id)
             if arrived(session, verified, key, await load(key)):
                 break
         self.loads.worked()

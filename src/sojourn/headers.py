@@ -32,7 +32,7 @@ def with_session(
     ``Vary: Cookie`` if the session was looked at; with a cookie, ``Set-Cookie`` as the last (contract 99), and
     ``Cache-Control: no-store`` unless the app has its own (contract 101).
     """
-    result = [(name, value) for name, value in headers]  # also of lists, which some frameworks give
+    result: list[tuple[AnyStr, AnyStr]] = [(name, value) for name, value in headers]  # some frameworks give lists
     if vary:
         _add_vary(result, words)
     if cookie is not None:
@@ -42,11 +42,13 @@ def with_session(
     return result
 
 
+_LENGTH_OF_VARY: Final = 4
+
+
 def _add_vary(headers: list[tuple[AnyStr, AnyStr]], words: Words[AnyStr]) -> None:
-    wanted = words.vary.lower()
     last = None
     for index, (name, value) in enumerate(headers):
-        if name.lower() == wanted:
+        if len(name) == _LENGTH_OF_VARY and name.lower() == words.vary.lower():
             listed = [part.strip().lower() for part in value.split(words.comma.strip())]
             if words.star in listed or words.cookie.lower() in listed:
                 return

@@ -310,7 +310,8 @@ class BaseSession(MutableMapping[str, Any]):
         return self._deadline_from(self._now())
 
     def _deadline_from(self, now: int) -> int:
-        return self._rules.deadline(now, self._the_created(), self._rules.idle_ms(self._config, self._overrides()))
+        created = self._the_created() if self._created is None else self._created
+        return self._rules.deadline(now, created, self._rules.idle_ms(self._config, self._overrides()))
 
     @property
     def owner(self) -> str | None:

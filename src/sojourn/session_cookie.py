@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from .clock import Clock, Duration, duration_ms, from_ms, iso_ms, to_ms
@@ -14,6 +13,7 @@ from .errors import ConfigurationError
 __all__ = ["SessionCookie", "stored_as_configured"]
 
 _LIFETIME: Final = "originalMaxAge"
+_MOST_CONFIGURED: Final = 64  # a function of the request may make a new one each time
 _ALWAYS: Final = ("originalMaxAge", "expires")  # null where there is none
 _PREFIX_NEEDS: Final[dict[str, tuple[object, ...]]] = {"secure": (True, "auto"), "path": ("/",), "domain": (None,)}
 
@@ -181,13 +181,15 @@ class SessionCookie:
         return f"<SessionCookie max_age={self.original_max_age} overrides={sorted(self.overrides)}>"
 
 
-@lru_cache(maxsize=64)
-def _configured(config: Cookie, *, secure: bool) -> dict[str, Any]:
-    return SessionCookie(config, {}, int).stored(0, secure=secure)
+_configured: dict[tuple[int, bool], tuple[Cookie, dict[str, Any]]] = {}  # by identity: to hash so many attributes would cost more
 
 
 def stored_as_configured(config: Cookie, now: int, *, secure: bool) -> dict[str, Any]:
     """`SessionCookie.stored` for a session that changed nothing of its cookie, which is nearly every one."""
-    fields = _configured(config, secure=secure)
+    kept = _configured.get((id(config), secure))
+    if kept is None or kept[0] is not config:
+        if len(_configured) >= _MOST_CONFIGURED:
+            _configured.clear()
+        kept = _configured[id(config), secure] = config, SessionCookie(config, {}, int).stored(0, secure=secure)
     lifetime = config.max_age_ms
-    return fields if lifetime is None else fields | {"expires": iso_ms(now + lifetime)}
+    return kept[1] if lifetime is None else kept[1] | {"expires": iso_ms(now + lifetime)}

@@ -89,12 +89,12 @@ class SessionMiddleware(Adapter):
 
     def arrive(self, session: Session) -> None:
         """Look up the session that the request asks for; where it is exclusive, once nobody else has it."""
-        if self.is_exclusive(session) and session._lock is None:
+        if session._lock is None and self.is_exclusive(session):
             key = self.policy.rules.key_of(session._candidates[0].id)
             session._lock = key, self._run(apply.acquire(key))
-        policy, load = self.policy, self.store.load
+        key_of, load = self.policy.rules.key_of, self.store.load
         for verified in session._candidates:
-            key = policy.rules.key_of(verified.id)
+            key = key_of(verified.id)
             if arrived(session, verified, key, load(key)):
                 break
         self.loads.worked()
