@@ -8,7 +8,7 @@ from typing import Any, Final
 from .clock import DAY_MS
 from .errors import SessionEncodeError, StoreError
 from .logs import Outage, log
-from .options import Options, OptionsDict
+from .options import EXPRESS, Options, OptionsDict
 from .plan import Delete, Ending, Phase, Plan, Regenerate
 from .policy import Policy
 from .rules import Rules
@@ -30,8 +30,13 @@ class Adapter:
 
     def __init__(self, given: OptionsDict, *, asynchronous: bool) -> None:
         options = Options.of(given)
-        self.store: Any = resolve(options.store, asynchronous=asynchronous, exclusive=options.exclusive is not None)
-        self.policy = Policy(options, Rules(options, default_idle_ms=getattr(self.store, "default_ttl", DAY_MS)))
+        express = options.profile is EXPRESS
+        self.store: Any = resolve(
+            options.store, asynchronous=asynchronous, exclusive=options.exclusive is not None, express=express
+        )
+        # Express's stores each have a default lifetime of their own; ours is one for all.
+        default_idle = getattr(self.store, "default_ttl", DAY_MS) if express else DAY_MS
+        self.policy = Policy(options, Rules(options, default_idle_ms=default_idle))
         # Apart, as a full disk or a read-only replica fails writes alone, and loads that work end no such outage.
         self.loads = Outage()
         self.writes = Outage()

@@ -4,37 +4,84 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
 from ..errors import ConfigurationError
 from ..logs import warn_once
 
 if TYPE_CHECKING:
+    from ._async.mongo import AsyncMongoStore as AsyncMongoStore
+    from ._async.postgres import AsyncPostgresStore as AsyncPostgresStore
+    from ._async.redis import AsyncRedisStore as AsyncRedisStore
+    from ._sync.mongo import MongoStore as MongoStore
+    from ._sync.postgres import PostgresStore as PostgresStore
+    from ._sync.redis import RedisStore as RedisStore
     from .memory import AsyncMemoryStore as AsyncMemoryStore
     from .memory import MemoryStore as MemoryStore
     from .sqlite import AsyncSQLiteStore as AsyncSQLiteStore
     from .sqlite import SQLiteStore as SQLiteStore
 
-__all__ = ["AsyncMemoryStore", "AsyncSQLiteStore", "MemoryStore", "SQLiteStore", "resolve"]
+__all__ = [
+    "AsyncMemoryStore",
+    "AsyncMongoStore",
+    "AsyncPostgresStore",
+    "AsyncRedisStore",
+    "AsyncSQLiteStore",
+    "MemoryStore",
+    "MongoStore",
+    "PostgresStore",
+    "RedisStore",
+    "SQLiteStore",
+    "resolve",
+]
 
-_CLASSES: Final = {
-    "MemoryStore": ".memory",
+_HOMES: Final = {
     "AsyncMemoryStore": ".memory",
-    "SQLiteStore": ".sqlite",
+    "AsyncMongoStore": "._async.mongo",
+    "AsyncPostgresStore": "._async.postgres",
+    "AsyncRedisStore": "._async.redis",
     "AsyncSQLiteStore": ".sqlite",
+    "MemoryStore": ".memory",
+    "MongoStore": "._sync.mongo",
+    "PostgresStore": "._sync.postgres",
+    "RedisStore": "._sync.redis",
+    "SQLiteStore": ".sqlite",
 }
-_SCHEMES: Final = {"memory": "MemoryStore", "sqlite": "SQLiteStore"}
+
+
+class _Scheme(NamedTuple):
+    store: str
+    express_layout: str | None = None
+    """The layout of the Node store for this server, which the Express profile takes unless the URL names another."""
+
+
+_REDIS: Final = _Scheme("RedisStore", "connect-redis")
+_POSTGRES: Final = _Scheme("PostgresStore", "connect-pg-simple")
+_MONGO: Final = _Scheme("MongoStore", "connect-mongo")
+_SCHEMES: Final = {
+    "memory": _Scheme("MemoryStore"),
+    "sqlite": _Scheme("SQLiteStore"),
+    "redis": _REDIS,
+    "rediss": _REDIS,
+    "redis+unix": _REDIS,
+    "redis+sentinel": _REDIS,
+    "redis+cluster": _REDIS,
+    "postgresql": _POSTGRES,
+    "postgres": _POSTGRES,
+    "mongodb": _MONGO,
+    "mongodb+srv": _MONGO,
+}
 _CONTRACT: Final = ("load", "create", "replace", "regenerate", "touch", "delete", "open", "close")
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _CLASSES:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_CLASSES[name], __name__), name)
+    return getattr(importlib.import_module(_HOMES[name], __name__), name)
 
 
-def resolve(given: Any, *, asynchronous: bool, exclusive: bool = False) -> Any:
+def resolve(given: Any, *, asynchronous: bool, exclusive: bool = False, express: bool = False) -> Any:
     """The store that an option names: an instance as it is, a URL as a store of the right colour.
 
     Raises:
@@ -47,7 +94,7 @@ def resolve(given: Any, *, asynchronous: bool, exclusive: bool = False) -> Any:
             "choose one, such as store='sqlite:///sessions.db', or say store='memory://'",
         )
         given = "memory://"
-    store = _from_url(given, asynchronous=asynchronous) if isinstance(given, str) else given
+    store = _from_url(given, asynchronous=asynchronous, express=express) if isinstance(given, str) else given
     for method in _CONTRACT:
         if not callable(getattr(store, method, None)):
             raise ConfigurationError("store", type(store).__name__, f"give a store or its URL; this has no {method}()")
@@ -67,12 +114,15 @@ def resolve(given: Any, *, asynchronous: bool, exclusive: bool = False) -> Any:
     return store
 
 
-def _from_url(url: str, *, asynchronous: bool) -> Any:
+def _from_url(url: str, *, asynchronous: bool, express: bool) -> Any:
     scheme = urlsplit(url).scheme
     if scheme not in _SCHEMES:
         # the URL itself may hold a password
         raise ConfigurationError(
             "store", f"a URL of scheme {scheme!r}", f"the schemes are {', '.join(f'{s}://' for s in _SCHEMES)}"
         )
-    name = ("Async" if asynchronous else "") + _SCHEMES[scheme]
-    return getattr(importlib.import_module(_CLASSES[name], __name__), name).from_url(url)
+    store, layout = _SCHEMES[scheme]
+    name = ("Async" if asynchronous else "") + store
+    if express and layout is not None and "layout" not in parse_qs(urlsplit(url).query):
+        url += f"{'&' if urlsplit(url).query else '?'}layout={layout}"
+    return getattr(importlib.import_module(_HOMES[name], __name__), name).from_url(url)
