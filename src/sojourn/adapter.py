@@ -77,7 +77,7 @@ class Adapter:
             self.writes.failed(error, "requests are answered 503")
             raise error
         self.writes.failed(error, "requests go on and their sessions are not saved")
-        session._dropped, session._quiet = True, False
+        session._drop()
         return Plan(Ending.DROPPED, vary=plan is not None and plan.vary)
 
     def plan(self, session: BaseSession, slot: MutableMapping[str, Any], name: str, phase: Phase) -> Plan:
@@ -99,7 +99,7 @@ class Adapter:
         try:
             return self.policy.close(session, phase)
         except SessionEncodeError:
-            session._dropped, session._quiet = True, False  # the framework's error page must not fail over it again
+            session._drop()  # the framework's error page must not fail over it again
             raise
 
     def unavailable(self) -> tuple[int, list[tuple[str, str]], bytes]:

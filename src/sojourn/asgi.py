@@ -224,10 +224,7 @@ class _Exchange:
         except StoreError as failure:
             return self._middleware.commit_failed(self._session, plan, failure)
         except SojournError:
-            self._session._dropped, self._session._quiet = (
-                True,
-                False,
-            )  # the framework's error page must not fail over it again
+            self._session._drop()  # the framework's error page must not fail over it again
             raise
 
     async def end(self, *, failed: bool) -> None:

@@ -127,7 +127,7 @@ def gone(session: BaseSession, *, changed: bool) -> None:
         log.warning(
             "session %s ended while a request was changing it; the changes are not saved", mask_id(session._id or "")
         )
-    session._dropped, session._quiet = True, False
+    session._drop()
 
 
 def reloaded(session: BaseSession, key: str, stored: StoredRecord) -> None:

@@ -136,7 +136,7 @@ class Policy:
             if self.options.unset == "destroy":
                 session.destroy()
             else:
-                session._dropped, session._quiet = True, False
+                session._drop()
         elif isinstance(value, Mapping):
             replace_data(session, value)
         else:
@@ -264,7 +264,7 @@ class Policy:
                 "a session was %s after the response headers had left, when no cookie can be set: nothing is stored",
                 "changed for the first time" if ending is Ending.CHANGED else "regenerated",
             )
-            session._dropped, session._quiet = True, False
+            session._drop()
 
     def _write(
         self, session: BaseSession, kind: type[Write] | None, body: bytes, now: int

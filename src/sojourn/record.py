@@ -83,6 +83,7 @@ def pack(record: Record) -> bytes:
     if record.overrides:
         more += b',"overrides":' + dumps(list(record.overrides))
     body = record.body
+    assert record.created is not None and record.write is not None
     return (
         b'{"cookie":%b,"%b":{"v":%d,"created":%d%b,"write":%d,"sum":%d}%b'
         % (

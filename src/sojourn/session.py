@@ -374,6 +374,10 @@ class BaseSession(MutableMapping[str, Any]):
         self._quiet = False
         self._data = None
 
+    def _drop(self) -> None:
+        """Save nothing of it any more."""
+        self._dropped, self._quiet = True, False
+
     def touch(self) -> None:
         """Start the idle timeout anew with this response, even if that is not due yet (contract 158)."""
         self._mapping()

@@ -203,7 +203,7 @@ class _Exchange:
         except StoreError as error:
             return middleware.commit_failed(session, plan, error)
         except SojournError:
-            session._dropped, session._quiet = True, False  # the framework's error page must not fail over it again
+            session._drop()  # the framework's error page must not fail over it again
             raise
 
     def end(self, *, failed: bool) -> None:
