@@ -37,6 +37,9 @@ _STARTS: Final = {
 }
 
 
+_SECURE: Final = ("https", "wss")
+
+
 class SessionMiddleware(Adapter):
     """ASGI middleware that gives every HTTP request and WebSocket a session.
 
@@ -66,7 +69,7 @@ class SessionMiddleware(Adapter):
             warn_once("twice", "a request had a session already when SessionMiddleware met it: is it installed twice?")
             await self.app(scope, receive, send)
             return
-        secure = self._is_secure(scope)
+        secure = scope.get("scheme") in _SECURE if policy.options.trust_proxy is None else self._is_secure(scope)
         session = AsyncSession(policy.rules, scope, config, secure, self)
         exchange = _Exchange(self, session, scope, send)
         cookies = [value for name, value in scope["headers"] if name == b"cookie"]
@@ -85,16 +88,14 @@ class SessionMiddleware(Adapter):
         except BaseException:
             await exchange.end(failed=True)
             raise
-        if session._data is not None or session._destroyed or session._lock is not None or scope.get("session") is None:
+        if not policy.is_settled(session) or session._lock is not None or scope.get("session") is not session:
             await exchange.end(failed=False)
 
     def _is_secure(self, scope: Scope) -> bool:
-        https = scope.get("scheme") in ("https", "wss")
-        if self.policy.options.trust_proxy is None:
-            return https
         forwarded = next(
             (value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-proto"), None
         )
+        https = scope.get("scheme") in _SECURE
         return self.policy.is_secure(https=https, forwarded=forwarded, direct="tls" in (scope.get("extensions") or {}))
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -121,8 +121,10 @@ class Policy:
             direct: the server itself ended TLS, and says so.
         """
         trust = self.options.trust_proxy
-        if trust is None or direct:
-            return https or direct
+        if trust is None:
+            return https
+        if direct:
+            return True
         if trust:
             return https or (forwarded is not None and forwarded.split(",", 1)[0].strip().lower() == "https")
         # Servers may have taken their scheme from this header, so beside it the scheme says nothing.

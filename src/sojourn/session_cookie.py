@@ -181,7 +181,9 @@ class SessionCookie:
         return f"<SessionCookie max_age={self.original_max_age} overrides={sorted(self.overrides)}>"
 
 
-_configured: dict[tuple[int, bool], tuple[Cookie, dict[str, Any]]] = {}  # by identity: to hash so many attributes would cost more
+_configured: dict[
+    tuple[int, bool], tuple[Cookie, dict[str, Any]]
+] = {}  # by identity: to hash so many attributes would cost more
 
 
 def stored_as_configured(config: Cookie, now: int, *, secure: bool) -> dict[str, Any]:
