@@ -49,7 +49,12 @@ def test_the_cookie_is_expired_with_the_attributes_it_was_set_with(make: Make, o
 # contract 142
 def test_the_cookie_is_expired_at_the_path_this_session_had_it_at(make: Make) -> None:
     world = make()
-    world.get(lambda ctx: (ctx.session.update(n=1), setattr(ctx.session.cookie, "path", "/app")), "/app")
+
+    def begin(ctx: Ctx) -> None:
+        ctx.session["n"] = 1
+        ctx.session.cookie.path = "/app"
+
+    world.get(begin, "/app")
     assert "/app" in {cookie["path"] for cookie in world.client.jar.values()}
     answer = world.get(lambda ctx: (dict(ctx.session), ctx.session.destroy()), "/app")
     assert answer.the_cookie.is_expired and answer.the_cookie["path"] == "/app"
@@ -175,7 +180,12 @@ def test_a_sessions_own_lifetime_and_age_move_along_with_its_data(make: Make, *,
     world = make(cookie=Cookie(max_age=3600, secure=False), absolute_timeout=7200)
     client = Client(world)
     begun = world.clock()
-    client.get(lambda ctx: (ctx.session.update(n=1), setattr(ctx.session.cookie, "max_age", 600)))
+
+    def begin(ctx: Ctx) -> None:
+        ctx.session["n"] = 1
+        ctx.session.cookie.max_age = 600
+
+    client.get(begin)
     world.clock.advance(5 * MINUTE)
     answer = client.get(
         lambda ctx: (

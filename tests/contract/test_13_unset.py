@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import pytest
@@ -73,7 +74,7 @@ def test_a_failing_delete_is_a_503(make: Make) -> None:
     world = make(unset="destroy")
     client = world.plant({"n": 1})
     world.store.fail("delete")
-    answer = client.get(lambda ctx: unset(ctx, "none"))
+    answer = client.get(partial(unset, way="none"))
     assert answer.status == 503 and answer.cookie is None
     world.store.failing = {}
     assert client.get(read).seen == {"n": 1}
@@ -84,7 +85,12 @@ def test_a_failing_delete_is_a_503(make: Make) -> None:
 def test_destroy_and_unset_delete_once(make: Make, way: str) -> None:
     world = make(unset="destroy")
     client = world.plant({"n": 1})
-    answer = client.get(lambda ctx: (ctx.session.destroy(), unset(ctx, way)))
+
+    def handle(ctx: Ctx) -> None:
+        ctx.session.destroy()
+        unset(ctx, way)
+
+    answer = client.get(handle)
     assert answer.writes == ["delete"] and answer.the_cookie.is_expired
 
 
@@ -93,7 +99,12 @@ def test_destroy_and_unset_delete_once(make: Make, way: str) -> None:
 def test_a_destroy_is_not_taken_back_by_unsetting_with_keep(make: Make, way: str) -> None:
     world = make(unset="keep")
     client = world.plant({"n": 1})
-    answer = client.get(lambda ctx: (ctx.session.destroy(), unset(ctx, way)))
+
+    def handle(ctx: Ctx) -> None:
+        ctx.session.destroy()
+        unset(ctx, way)
+
+    answer = client.get(handle)
     assert answer.writes == ["delete"] and world.stored() == {} and answer.the_cookie.is_expired
 
 

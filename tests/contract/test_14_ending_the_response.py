@@ -20,7 +20,7 @@ CHUNKS: list[list[bytes]] = [
 ]
 
 
-# contract 167, 170, 171, 172, 177
+# contract 167, 170, 172, 177
 @pytest.mark.parametrize("chunks", CHUNKS)
 @pytest.mark.parametrize("declared", [True, False])
 @pytest.mark.parametrize("existing", [True, False])

@@ -11,7 +11,7 @@ import pytest
 
 from sojourn import ConfigurationError, Cookie, asgi, wsgi
 from sojourn.stores import MemoryStore
-from sojourn.stores.base import EXISTS, MISSING, Store
+from sojourn.stores.base import EXISTS, MISSING, Store, Stored
 from sojourn.testing import ManualClock
 from tests.contract.harness import DAY, HOUR, SECRET, Ctx, Make, put, read
 
@@ -146,7 +146,7 @@ def test_a_touch_keeps_data_and_version_and_revives_nothing() -> None:
     clock.advance(999)
     assert store.touch("k", 1000) is True
     found = store.load("k")
-    assert found and (found.data, found.version, found.expires_in) == (b"data", version, 1000)
+    assert isinstance(found, Stored) and (found.data, found.version, found.expires_in) == (b"data", version, 1000)
     clock.advance(1000)
     assert store.touch("k", 1000) is False and store.load("k") is None
 

@@ -11,6 +11,11 @@ from tests.contract.harness import Client, Ctx, Make, put, read
 TOMBSTONE = 30_000
 
 
+def login_second(ctx: Ctx) -> None:
+    ctx.session.login("ann", keep_data=True)
+    ctx.session["second"] = True
+
+
 def login(ctx: Ctx) -> None:
     ctx.session.login("ann", keep_data=True)
 
@@ -63,7 +68,7 @@ def test_a_double_clicked_login_works_when_both_have_loaded_before_either_commit
     async def first(ctx: Ctx) -> Any:
         login(ctx)
         ctx.session["first"] = True
-        return await other.ask(lambda inner: (login(inner), inner.session.update(second=True)))
+        return await other.ask(login_second)
 
     answer = client.get(first)
     inner = answer.seen
