@@ -193,13 +193,8 @@ def test_one_expiry_feeds_the_store_the_record_and_the_cookie(make: Make, act: A
 
 
 # contract 84, 85
-def test_an_explicit_save_and_its_cookie_agree_on_the_expiry(make: Make, request: pytest.FixtureRequest) -> None:
+def test_an_explicit_save_and_its_cookie_agree_on_the_expiry(make: Make) -> None:
     world = make(cookie=Cookie(max_age=3600, secure=False))
-
-    if world.profile == "express":
-        request.applymarker(
-            pytest.mark.xfail(strict=True, reason="the touch at the end moves the store's expiry alone")
-        )
 
     async def handle(ctx: Ctx) -> None:
         ctx.session["n"] = 1

@@ -120,7 +120,6 @@ def test_an_app_whose_response_became_a_503_runs_on_and_nothing_it_does_is_saved
 
 
 # contract 175
-@pytest.mark.xfail(strict=True, reason="each successful load in between ends the outage for the log")
 def test_an_outage_at_commit_is_one_line_in_the_log(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     world = make()
     client = world.session(n=1)

@@ -385,12 +385,8 @@ ANONYMOUS: list[tuple[str, Any, int]] = [
 @pytest.mark.parametrize(("failing", "act", "status"), ANONYMOUS)
 @pytest.mark.parametrize("options", [{}, {"rolling": True, "resave": False, "save_uninitialized": True}])
 def test_what_becomes_of_a_request_when_the_store_fails_with_anonymous(
-    make: Make, request: pytest.FixtureRequest, options: dict[str, Any], failing: str, act: Any, status: int
+    make: Make, options: dict[str, Any], failing: str, act: Any, status: int
 ) -> None:
-    if (failing, act) in {(row[0], row[1]) for row in ANONYMOUS[10:12]} and not options:
-        request.applymarker(
-            pytest.mark.xfail(strict=True, reason="an unloaded session that is regenerated empty is a 200")
-        )
     world = make(on_store_error="anonymous", touch_after=3600, **options)
     client = world.session(n=1)
     before = world.stored()
