@@ -274,8 +274,10 @@ class Policy:
         key = session._stored_key
         if kind is None:
             return None, None
-        if kind is Delete:  # also of a session that was never loaded
-            return (None if session._id is None else Delete(key or self.rules.key_of(session._id))), None
+        if kind is Delete:
+            if key is None and session._id is not None:  # never loaded
+                key = self.rules.key_of(session._id)
+            return (None if key is None else Delete(key)), None
         rules, stored = self.rules, session._stored
         ttl = max(1, session._deadline_from(now) - now)
         if kind is Touch:

@@ -45,8 +45,8 @@ __all__ = [
 
 T = TypeVar("T")
 
-_ATTEMPTS: Final = 64  # each conflict means that another request's commit went through
-_LONGEST_PAUSE: Final = 0.1  # seconds
+_ATTEMPTS: Final = 100  # each conflict means that another request's commit went through
+_LONGEST_PAUSE: Final = 0.25  # seconds
 LOCK_MS: Final = 30_000
 """How long an exclusive request may hold its session; beyond it, a conflicting commit is refused rather than merged."""
 _LOCK_PAUSE: Final = 0.02
