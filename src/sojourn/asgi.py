@@ -81,6 +81,7 @@ class SessionMiddleware(Adapter):
                 except StoreError as error:
                     if not self.load_failed(session, error):
                         await exchange.unavailable(receive)
+                        await exchange.end(failed=True)
                         return
         scope["session"] = session
         try:
@@ -201,7 +202,7 @@ class _Exchange:
 
     def _send(self, plan: Plan, message: Message) -> Awaitable[None]:
         self._session._late = True
-        if plan.cookie is not None or plan.vary:
+        if (plan.cookie is not None or plan.vary) and message["type"] != "websocket.close":  # which has no headers
             cookie = None if plan.cookie is None else plan.cookie.encode("latin-1")
             message["headers"] = with_session(message.get("headers") or (), BYTES, cookie=cookie, vary=plan.vary)
         return self._forward(message)

@@ -5,7 +5,8 @@ A rule per kind of value, all of them in this file:
 - **Objects** are merged key by key, also where the base had none (both requests began the same cart). What would come out
   in the form of a tag, and be taken for one, is a leaf after all.
 - **Lists** that both sides only appended to keep all appended elements, theirs first. An append is an append: the same
-  element appended by both is there twice.
+  element appended by both is there twice. Where the base had none, both began the list and it keeps the elements of both,
+  unless they are the very same list.
 - **Everything else is a leaf**, tagged objects (one key, beginning with ``$``) included. Changed on one side, the change
   stands; a deletion is a change. Changed on both, the later commit wins, which is mine; for keys in ``increments`` the sum.
 
@@ -97,8 +98,10 @@ def _values(base: Any, mine: Any, theirs: Any, delta: float | None, *, exclusive
         merged = _objects(base if _is_object(base) else {}, mine, {} if gone else theirs, exclusive=exclusive)
         if not is_tagged(merged):
             return _ABSENT if gone and not merged else merged
-    if type(base) is list and _extends(mine, base) and _extends(theirs, base):
-        return theirs + mine[len(base) :]
+    begun = base is _ABSENT and not _same(mine, theirs)  # both appended to nothing, as to the first flash messages
+    before = [] if begun else base
+    if type(before) is list and _extends(mine, before) and _extends(theirs, before):
+        return theirs + mine[len(before) :]
     if exclusive and not _same(mine, theirs):
         raise SessionConflict("another request changed the same value of a session this one was to have for itself")
     return mine

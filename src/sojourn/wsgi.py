@@ -65,7 +65,9 @@ class SessionMiddleware(Adapter):
                     self.arrive(session)
                 except StoreError as error:
                     if not self.load_failed(session, error):
-                        return exchange.unavailable()
+                        body = exchange.unavailable()
+                        exchange.end(failed=True)
+                        return body
         environ[ENVIRON_KEY] = session
         try:
             body = self.app(environ, exchange.start_response)
@@ -187,7 +189,7 @@ class _Exchange:
         try:
             plan = self._commit(Phase.RESPONSE)
         except StoreError:
-            self._instead = b"".join(self.unavailable())
+            self.unavailable()
             return
         self._session._late = True
         status, headers = self._started
@@ -223,6 +225,7 @@ class _Exchange:
         """Answer 503 in the app's place."""
         self._session._late = True
         status, headers, body = self._middleware.unavailable()
+        self._instead = body
         self._forward(f"{status} Service Unavailable", headers)
         return [body]
 

@@ -342,3 +342,11 @@ def test_trees_too_deep_to_merge_are_refused() -> None:
     for tree in three:
         while type(tree) is dict:  # taken apart by hand: 3.11 frees nested dicts by recursion
             tree = tree.pop("a")  # noqa: PLW2901
+
+
+def test_a_list_that_both_begin_keeps_the_elements_of_both() -> None:
+    assert merge({}, {"log": ["mine"]}, {"log": ["theirs"]}) == {"log": ["theirs", "mine"]}
+
+
+def test_the_same_list_begun_by_both_is_there_once() -> None:
+    assert merge({}, {"roles": ["admin"]}, {"roles": ["admin"]}) == {"roles": ["admin"]}
