@@ -65,9 +65,9 @@ class SessionMiddleware(Adapter):
                     self.arrive(session)
                 except StoreError as error:
                     if not self.load_failed(session, error):
-                        body = exchange.unavailable()
+                        page = exchange.unavailable()
                         exchange.end(failed=True)
-                        return body
+                        return page
         environ[ENVIRON_KEY] = session
         try:
             body = self.app(environ, exchange.start_response)

@@ -270,7 +270,7 @@ CASES: list[tuple[str, Any, Any, Any, Any, bool]] = [
         True,
     ),
     ("the same append twice", {"a": [1]}, {"a": [1, 2]}, {"a": [1, 2]}, {"a": [1, 2, 2]}, False),
-    ("lists both began", {}, {"a": [1]}, {"a": [2]}, {"a": [1]}, True),
+    ("lists both began", {}, {"a": [1]}, {"a": [2]}, {"a": [2, 1]}, False),
     ("the same list, begun by both", {}, {"a": [1]}, {"a": [1]}, {"a": [1]}, False),
     ("an append against a removal", {"a": [1, 2]}, {"a": [1, 2, 3]}, {"a": [2]}, {"a": [1, 2, 3]}, True),
     ("a removal against an append", {"a": [1, 2]}, {"a": [2]}, {"a": [1, 2, 3]}, {"a": [2]}, True),
