@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar
@@ -129,7 +130,8 @@ class Engine:
         self._gate = threading.Lock()
         self._jobs: SimpleQueue[Job[Any] | None] = SimpleQueue()
         self._idle: deque[sqlite3.Connection] = deque()
-        self._readers: set[sqlite3.Connection] = set()
+        self._readers = 0
+        self._batch: list[Job[Any]] = []
         self.ready = False
         """Whether the file has been opened, so that it can be read."""
         self.stopped = False
@@ -176,22 +178,32 @@ class Engine:
                 self._jobs.put(None)
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait for that, and for the readers under way, for at most ``timeout`` seconds each."""
+        """Wait for that, for at most ``timeout`` seconds, and for the readers under way."""
         self._thread.join(timeout)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while self._readers and (deadline is None or time.monotonic() < deadline):
+        deadline = time.monotonic() + self._settings.timeout
+        while self._readers and time.monotonic() < deadline:
             time.sleep(0.000_5)
 
     def _new_reader(self) -> sqlite3.Connection:
-        if self.stopped:
-            raise Stopped
-        connection = connect_reader(self._settings.path)
-        self._readers.add(connection)
-        return connection
+        with self._gate:
+            if self.stopped:
+                raise Stopped
+            self._readers += 1  # before it is opened, and less one only when it is closed: a fork waits for both
+        try:
+            return connect_reader(self._settings.path)
+        except BaseException:
+            self._count_out()
+            raise
 
     def _discard(self, connection: sqlite3.Connection) -> None:
-        self._readers.discard(connection)
-        connection.close()
+        try:
+            connection.close()
+        finally:
+            self._count_out()
+
+    def _count_out(self) -> None:
+        with self._gate:
+            self._readers -= 1
 
     def _close_readers(self) -> None:
         # Those in use are closed by their users, who look at `stopped` after giving them back.
@@ -205,27 +217,23 @@ class Engine:
 
     def _write(self) -> None:
         settings = self._settings
+        connection: sqlite3.Connection | None = None
         failure: Exception = Stopped()
         try:
             connection = connect_writer(settings.path, settings.synchronous, settings.timeout)
-            try:
-                self._serve(connection, identity(settings.path))
-            finally:
-                self._close_readers()
-                connection.close()
+            self._serve(connection, identity(settings.path))
         except Exception as error:  # noqa: BLE001 - whoever waits is told, and the next engine starts afresh
             failure = error
-        self._end(failure)
-
-    def _end(self, failure: Exception) -> None:
-        self.ready = False
         with self._gate:
-            self.stopped = True
+            self.ready, self.stopped = False, True
             left = [job for job in self._waiting() if job is not None]
         self._close_readers()
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
         for job in left:
             job.fail(failure)
-        _wake(left)
+        _wake([*self._batch, *left])  # only now: who asks again comes to the next engine
 
     def _serve(self, connection: sqlite3.Connection, file: tuple[int, int]) -> None:
         self.ready = True
@@ -233,12 +241,11 @@ class Engine:
         while True:
             jobs = self._take(due)
             is_last = bool(jobs) and jobs[-1] is None  # nothing is queued behind a request to stop
-            batch = [job for job in jobs if job is not None]
-            if batch:
-                try:
-                    self._transact(connection, file, batch, self._settings.timeout)
-                finally:
-                    _wake(batch)
+            self._batch = [job for job in jobs if job is not None]
+            if self._batch:
+                self._transact(connection, file, self._batch, self._settings.timeout)
+                _wake(self._batch)
+                self._batch = []
             if is_last:
                 return
             if due is not None and time.monotonic() >= due:

@@ -56,13 +56,13 @@ _CHECKPOINT_PAGES: Final = 4000  # 16 MB of WAL: a quarter cheaper than SQLite's
 _APPLICATION_ID: Final = 0x536A726E  # "Sjrn", in the header of the file: see `file(1)`
 _LAYOUT: Final = 1
 
-# Data are NULL in a tombstone. The two indexes on the expiry share the rows between them, so that live records can be
-# counted from an index alone, and a row is in one of them.
+# Data are NULL in a tombstone. Tombstones have an index of their own, so that live records can be counted without looking
+# at each: all that have not expired, less the few tombstones.
 _SCHEMA: Final = (
     """CREATE TABLE sessions (
         key TEXT NOT NULL PRIMARY KEY, data BLOB, version INTEGER NOT NULL, expires INTEGER NOT NULL, owner TEXT
     )""",
-    "CREATE INDEX sessions_live ON sessions (expires) WHERE data IS NOT NULL",
+    "CREATE INDEX sessions_expires ON sessions (expires)",
     "CREATE INDEX sessions_replaced ON sessions (expires) WHERE data IS NULL",
     "CREATE INDEX sessions_owner ON sessions (owner) WHERE owner IS NOT NULL",
     "CREATE TABLE locks (key TEXT NOT NULL PRIMARY KEY, token TEXT NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID",
@@ -72,7 +72,8 @@ _SCHEMA: Final = (
 )
 
 LOAD: Final = "SELECT data, version, expires FROM sessions WHERE key = ?"
-COUNT: Final = "SELECT count(*) FROM sessions WHERE data IS NOT NULL AND expires > ?"
+COUNT: Final = """SELECT (SELECT count(*) FROM sessions WHERE expires > ?)
+    - (SELECT count(*) FROM sessions WHERE data IS NULL AND expires > ?)"""
 BY_OWNER: Final = "SELECT key FROM sessions WHERE owner = ? AND data IS NOT NULL AND expires > ?"
 SCAN: Final = """SELECT key, data, version, expires FROM sessions
     WHERE key > ? AND data IS NOT NULL AND expires > ? ORDER BY key LIMIT 100"""
@@ -109,7 +110,7 @@ def create(
     connection: sqlite3.Connection, now: int, key: str, data: bytes, ttl: int, owner: str | None
 ) -> int | Exists:
     # A random start: a record deleted and created again never gets a version that somebody still holds.
-    version = secrets.randbits(62)
+    version = secrets.randbits(62) + 1
     taken = connection.execute(_CREATE, (key, data, version, now + ttl, owner, now)).rowcount == 0
     return EXISTS if taken else version
 

@@ -65,6 +65,8 @@ class Handle:
             except Stopped:
                 continue
             except sqlite3.Error as error:
+                if not is_busy(error):
+                    engine.request_stop()  # the file may have been deleted, or put right: the next one sees
                 raise as_store_error(error) from error
 
     def glance(self, statement: str, *arguments: object) -> list[Any] | None:

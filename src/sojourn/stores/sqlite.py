@@ -145,7 +145,8 @@ class SQLiteStore:
             after = page[-1][0]
 
     def count(self) -> int:
-        ((count,),) = self._file.read(file.COUNT, self._clock())
+        now = self._clock()
+        ((count,),) = self._file.read(file.COUNT, now, now)
         return int(count)
 
     def clear(self) -> int:

@@ -1,0 +1,1050 @@
+"""What the SQLite stores promise beyond the contract: batches, cancellation, a busy or broken file, pruning, options."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import secrets
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import settings
+
+from sojourn.errors import ConfigurationError, SessionTooLarge, StoreError, StoreUnavailable
+from sojourn.stores import _sqlite_engine, _sqlite_file
+from sojourn.stores.base import (
+    CONFLICT,
+    REPLACED,
+    AsyncLockingStore,
+    AsyncScanningStore,
+    AsyncStore,
+    LockingStore,
+    ScanningStore,
+    Store,
+    Stored,
+)
+from sojourn.stores.sqlite import AsyncSQLiteStore, SQLiteStore
+from sojourn.testing import AsyncStoreContract, ManualClock, StoreContract, store_state_machine
+
+DAY = 24 * 3_600_000
+both_colours = pytest.mark.parametrize("kind", [SQLiteStore, AsyncSQLiteStore])
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "sessions.db"
+
+
+@pytest.fixture
+def store(path: Path, clock: ManualClock) -> Iterator[SQLiteStore]:
+    store = SQLiteStore(path, clock=clock)
+    yield store
+    store.close()
+
+
+@contextmanager
+def other_connection(path: Path, *statements: str) -> Iterator[sqlite3.Connection]:
+    """The file in somebody else's hands."""
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        yield connection
+
+
+def create(store: SQLiteStore, *keys: str, ttl: int = DAY) -> Any:
+    """Create records, and answer the last one's version."""
+    version = None
+    for key in keys:
+        version = store.create(key, b"data", ttl)
+        assert isinstance(version, int)
+    return version
+
+
+@contextmanager
+def held_writer(store: SQLiteStore | AsyncSQLiteStore) -> Iterator[Callable[[], None]]:
+    """The writer is in the middle of a transaction, and what is queued waits, until told to go on."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(*_: object) -> None:
+        begun.set()
+        go_on.wait(10)
+
+    thread = threading.Thread(target=store._file.write, args=(hold,))
+    thread.start()
+    assert begun.wait(10)
+    try:
+        yield go_on.set
+    finally:
+        go_on.set()
+        thread.join(10)
+
+
+def queued(store: SQLiteStore | AsyncSQLiteStore) -> int:
+    engine = store._file._engine
+    return 0 if engine is None else engine._jobs.qsize()
+
+
+def rows(path: Path, table: str = "sessions") -> int:
+    with other_connection(path) as connection:
+        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen within ten seconds"
+        time.sleep(0.002)
+
+
+async def eventually_async(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(10):
+        while not condition():  # noqa: ASYNC110 - the writer's thread knows of no event
+            await anyio.sleep(0.002)
+
+
+# The contract, and a dictionary
+
+
+class TestSQLiteStore(StoreContract):
+    @pytest.fixture(autouse=True)
+    def choose_path(self, path: Path) -> None:
+        self.path = path
+
+    def make_store(self, clock: ManualClock) -> SQLiteStore:
+        return SQLiteStore(self.path, clock=clock)
+
+    make_peer = make_store
+
+
+class TestAsyncSQLiteStore(AsyncStoreContract):
+    @pytest.fixture(autouse=True)
+    def choose_path(self, path: Path) -> None:
+        self.path = path
+
+    def make_store(self, clock: ManualClock) -> AsyncSQLiteStore:
+        return AsyncSQLiteStore(self.path, clock=clock)
+
+    make_peer = make_store
+
+
+class TestAsyncSQLiteStoreOnTrio(TestAsyncSQLiteStore):
+    backend = "trio"
+
+
+class TestAsyncSQLiteStoreReadingInThreads(TestAsyncSQLiteStore):
+    def make_store(self, clock: ManualClock) -> AsyncSQLiteStore:
+        return AsyncSQLiteStore(self.path, clock=clock, read_in_thread=True)
+
+
+def new_file() -> str:
+    """A path that nobody has: Hypothesis makes many stores in one test."""
+    return os.path.join(_folder.name, secrets.token_hex(8))  # noqa: PTH118
+
+
+_folder = tempfile.TemporaryDirectory()
+
+TestSQLiteStoreAgainstAModel = store_state_machine(lambda clock: SQLiteStore(new_file(), clock=clock)).TestCase
+TestSQLiteStoreAgainstAModel.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+
+TestAsyncSQLiteStoreAgainstAModel = store_state_machine(
+    lambda clock: AsyncSQLiteStore(new_file(), clock=clock), backend="trio"
+).TestCase
+TestAsyncSQLiteStoreAgainstAModel.settings = settings(max_examples=5, stateful_step_count=25, deadline=None)
+
+
+def test_both_colours_have_every_capability(path: Path) -> None:
+    sync_store, async_store = SQLiteStore(path), AsyncSQLiteStore(path)
+    assert all(isinstance(sync_store, protocol) for protocol in (Store, ScanningStore, LockingStore))
+    assert all(isinstance(async_store, protocol) for protocol in (AsyncStore, AsyncScanningStore, AsyncLockingStore))
+
+
+# Options
+
+
+@both_colours
+def test_a_store_shows_its_path_alone_and_touches_nothing_before_use(kind: Any, path: Path) -> None:
+    assert repr(kind(path)) == f"{kind.__name__}({str(path)!r})"
+    assert not path.exists()
+
+
+@both_colours
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [
+        ("path", ""),
+        ("path", ":memory:"),
+        ("path", "file:x.db?mode=memory"),
+        ("path", "/nowhere/at/all/sessions.db"),
+        ("path", "/"),
+        ("path", "a\0b"),
+        ("path", b"sessions.db"),
+        ("path", None),
+        ("path", 3),
+        ("synchronous", "full"),
+        ("synchronous", "EXTRA"),
+        ("synchronous", None),
+        ("synchronous", []),
+        ("timeout", -1),
+        ("timeout", "10"),
+        ("timeout", float("nan")),
+        ("prune_interval", 0),
+        ("prune_interval", timedelta(0)),
+        ("prune_interval", True),
+        ("max_size", 0),
+        ("max_size", 1.5),
+        ("max_size", True),
+        ("clock", 7),
+    ],
+)
+def test_an_option_that_is_not_what_it_should_be_is_refused_by_name(
+    kind: Any, option: str, given: object, path: Path
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        kind(**({"path": path} | {option: given}))
+    assert caught.value.option == option
+
+
+def test_reading_in_a_thread_is_a_yes_or_a_no(path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="read_in_thread"):
+        AsyncSQLiteStore(path, read_in_thread=1)  # type: ignore[arg-type]
+
+
+@both_colours
+def test_durations_are_seconds_or_timedeltas(kind: Any, path: Path) -> None:
+    assert kind(path, timeout=timedelta(days=14))._file._settings.timeout == 14 * 86_400
+    assert kind(path, timeout=0.25, prune_interval=None)._file._settings[2:4] == (0.25, None)
+
+
+@both_colours
+def test_a_url_names_a_relative_or_an_absolute_path_and_options(
+    kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert kind.from_url("sqlite:///relative.db").path == str(tmp_path / "relative.db")
+    assert kind.from_url(f"sqlite:///{tmp_path}/a%3Fb%20c.db").path == str(tmp_path / "a?b c.db")
+    store = kind.from_url(
+        f"sqlite:///{tmp_path}/s.db?synchronous=full&timeout=2.5&prune_interval=300&max_size=1000", clock=lambda: 5
+    )
+    assert store._file._settings[1:5] == ("FULL", 2.5, 300, 1000)
+    assert store._clock() == 5
+
+
+def test_the_async_store_can_be_told_by_url_to_read_in_a_thread(path: Path) -> None:
+    assert AsyncSQLiteStore.from_url(f"sqlite:///{path}?read_in_thread=true")._read_in_thread is True
+    assert AsyncSQLiteStore.from_url(f"sqlite:///{path}?read_in_thread=false")._read_in_thread is False
+    with pytest.raises(ConfigurationError, match="read_in_thread"):
+        AsyncSQLiteStore.from_url(f"sqlite:///{path}?read_in_thread=1")
+
+
+@both_colours
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("sqlite:///s.db?journal=off", "journal"),
+        ("sqlite:///s.db?timeout=soon", "timeout"),
+        ("sqlite:///s.db?timeout=", "timeout"),
+        ("sqlite:///s.db?max_size=1e3", "max_size"),
+        ("sqlite:///s.db?synchronous=maybe", "synchronous"),
+        ("sqlite://s.db", "another form"),
+        ("sqlite:s.db", "another form"),
+        ("sqlite:///s.db#part", "another form"),
+        ("postgresql:///s.db", "another form"),
+        ("sqlite://", "another form"),
+        ("sqlite:///", "path"),
+        ("sqlite:///:memory:", "memory://"),
+    ],
+)
+def test_a_url_of_another_form_or_with_unknown_options_is_refused_by_name(kind: Any, url: str, named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        kind.from_url(url)
+
+
+@pytest.mark.parametrize("name", ["a b.db", "50%.db", "what?.db", "so#so.db", "mode=ro&x.db", "\u00e9\u4e16.db"])
+def test_any_file_name_will_do(tmp_path: Path, name: str) -> None:
+    with closing(SQLiteStore(tmp_path / name)) as store:
+        create(store, "key")
+        assert isinstance(store.load("key"), Stored)
+        assert (tmp_path / name).stat().st_size > 0
+
+
+# The file
+
+
+def test_the_file_is_readable_by_its_owner_alone(path: Path, store: SQLiteStore) -> None:
+    store.open()
+    assert {entry.stat().st_mode & 0o777 for entry in path.parent.iterdir()} == {0o600}
+
+
+def test_an_existing_file_keeps_its_mode(path: Path, store: SQLiteStore) -> None:
+    path.touch(0o640)
+    path.chmod(0o640)
+    create(store, "key")
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_the_file_is_in_wal_mode_and_says_whose_it_is(path: Path, store: SQLiteStore) -> None:
+    store.open()
+    with other_connection(path) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("PRAGMA application_id").fetchone() == (0x536A726E,)
+
+
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [
+        (_sqlite_file.LOAD, "sqlite_autoindex_sessions_1 (key=?)"),
+        (_sqlite_file._REPLACE, "sqlite_autoindex_sessions_1 (key=?)"),
+        (_sqlite_file._TOUCH, "sqlite_autoindex_sessions_1 (key=?)"),
+        (_sqlite_file._DELETE, "sqlite_autoindex_sessions_1 (key=?)"),
+        (_sqlite_file._GET_VERSION, "sqlite_autoindex_sessions_1 (key=?)"),
+        (_sqlite_file.SCAN, "sqlite_autoindex_sessions_1 (key>?)"),
+        (_sqlite_file._CLEAR_PAGE, "sqlite_autoindex_sessions_1 (key>? AND key<?)"),
+        (_sqlite_file.COUNT, "COVERING INDEX sessions_expires (expires>?)"),
+        (_sqlite_file.COUNT, "INDEX sessions_replaced (expires>?)"),
+        (_sqlite_file.BY_OWNER, "sessions_owner (owner=?)"),
+        (_sqlite_file._PRUNE[0], "INDEX sessions_expires (expires<?)"),
+        (_sqlite_file._PRUNE[1], "INDEX sessions_replaced (expires<?)"),
+        (_sqlite_file._PRUNE[2], "COVERING INDEX locks_expires (expires<?)"),
+    ],
+)
+def test_every_statement_finds_its_rows_by_an_index(path: Path, store: SQLiteStore, statement: str, index: str) -> None:
+    store.open()
+    with other_connection(path) as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", [None] * statement.count("?")).fetchall()
+    assert any(index in step[-1] for step in plan), plan
+    assert not any(step[-1].startswith(("SCAN sessions", "SCAN locks")) for step in plan), plan
+
+
+@pytest.mark.parametrize(
+    ("statements", "message"),
+    [
+        (["CREATE TABLE users (id)"], "belongs to something else"),
+        (["PRAGMA application_id = 77"], "belongs to something else"),
+        (["PRAGMA user_version = 3"], "belongs to something else"),
+        (["PRAGMA application_id = 0x536A726E", "PRAGMA user_version = 2"], "layout 2"),
+    ],
+)
+def test_another_programs_file_or_a_newer_layout_is_refused_and_left_as_it_is(
+    path: Path, store: SQLiteStore, statements: list[str], message: str
+) -> None:
+    with other_connection(path, *statements):
+        pass
+    before = path.read_bytes()
+    for attempt in (store.open, lambda: store.load("key"), lambda: store.touch("key", DAY)):
+        with pytest.raises(StoreError, match=message):
+            attempt()
+    assert path.read_bytes() == before
+
+
+def test_tables_that_tools_add_to_our_file_do_no_harm(path: Path, store: SQLiteStore) -> None:
+    create(store, "key")
+    store.close()
+    with other_connection(path, "CREATE TABLE _replication (position)"):
+        pass
+    assert isinstance(store.load("key"), Stored)
+
+
+def test_a_file_system_without_wal_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = _sqlite_file._connect
+
+    class Stubborn(sqlite3.Connection):
+        def execute(self, statement: str, *arguments: Any) -> sqlite3.Cursor:
+            return super().execute(statement.replace("PRAGMA journal_mode = WAL", "PRAGMA journal_mode"), *arguments)
+
+    def connect_stubbornly(path: str) -> sqlite3.Connection:
+        connect(path).close()
+        return sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=Stubborn)
+
+    monkeypatch.setattr(_sqlite_file, "_connect", connect_stubbornly)
+    with pytest.raises(StoreError, match="local disk"):
+        SQLiteStore(path).open()
+
+
+# Opening and closing
+
+
+def test_opening_and_closing_may_be_repeated_and_the_data_stay(path: Path, store: SQLiteStore) -> None:
+    store.close()
+    store.open()
+    store.open()
+    create(store, "key")
+    store.close()
+    store.close()
+    assert [entry.name for entry in path.parent.iterdir()] == ["sessions.db"], "the WAL went into the file"
+    assert isinstance(store.load("key"), Stored)
+
+
+@pytest.mark.anyio
+async def test_the_async_store_opens_by_itself_and_again_after_a_close(path: Path) -> None:
+    store = AsyncSQLiteStore(path)
+    assert await store.load("key") is None
+    await store.create("key", b"1", DAY)
+    await store.close()
+    await store.close()
+    found = await store.load("key")
+    assert isinstance(found, Stored) and found.data == b"1"
+    await store.open()
+    await store.close()
+
+
+def test_closing_waits_for_the_writes_that_are_queued(path: Path, store: SQLiteStore) -> None:
+    with ThreadPoolExecutor(9) as pool:
+        with held_writer(store):
+            writes = [pool.submit(store.create, f"key{n}", b"data", DAY) for n in range(8)]
+            eventually(lambda: queued(store) == 8)
+            end = pool.submit(store.close)
+            time.sleep(0.02)
+            assert not end.done()
+        assert end.result(10) is None
+        assert all(write.done() for write in writes)
+        assert all(isinstance(write.result(), int) for write in writes)
+    assert rows(path) == 8
+
+
+def test_stores_that_are_dropped_without_a_close_leave_no_thread_and_no_file_open(path: Path) -> None:
+    store = SQLiteStore(path)
+    create(store, "key")
+    store.load("key")
+    engine = store._file._engine
+    assert engine is not None
+    gone = weakref.ref(store)
+    del store
+    gc.collect()
+    assert gone() is None
+    engine.join(10)
+    assert not engine._thread.is_alive()
+    assert engine._readers == 0
+
+
+def test_readers_are_shared_and_closed_with_the_store(path: Path, store: SQLiteStore) -> None:
+    create(store, "key")
+    for _ in range(20):  # threads that come and go leave nothing behind
+        thread = threading.Thread(target=store.load, args=("key",))
+        thread.start()
+        thread.join()
+    engine = store._file._engine
+    assert engine is not None
+    assert engine._readers == 1
+    store.close()
+    assert engine._readers == 0
+    with pytest.raises(_sqlite_engine.Stopped):
+        engine.fetch(_sqlite_file.LOAD, ("key",))
+
+
+@pytest.mark.usefixtures("eager_switching")
+def test_loads_go_on_while_the_store_is_closed_and_opened(path: Path, store: SQLiteStore) -> None:
+    create(store, "key")
+    end = threading.Event()
+
+    def load() -> int:
+        loads = 0
+        while not end.is_set():
+            assert isinstance(store.load("key"), Stored)
+            loads += 1
+        return loads
+
+    with ThreadPoolExecutor(4) as pool:
+        loading = [pool.submit(load) for _ in range(4)]
+        for _ in range(15):
+            store.close()
+            store.open()
+        end.set()
+        assert all(thread.result(10) for thread in loading)
+
+
+# Batches
+
+
+def test_writes_that_wait_together_are_committed_together(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.open()
+    batches: list[int] = []
+    wake = _sqlite_engine._wake
+
+    def count(jobs: list[Any]) -> None:
+        batches.append(len(jobs))
+        wake(jobs)
+
+    monkeypatch.setattr(_sqlite_engine, "_wake", count)
+    with ThreadPoolExecutor(15) as pool:
+        with held_writer(store):
+            writes = [pool.submit(store.create, f"key{n}", b"data", DAY) for n in range(15)]
+            eventually(lambda: queued(store) == 15)
+        assert all(isinstance(write.result(10), int) for write in writes)
+    assert batches == [1, 15]
+    assert store.count() == 15
+
+
+@pytest.mark.anyio
+async def test_a_batch_wakes_all_its_waiters_by_one_call_into_their_event_loop(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = AsyncSQLiteStore(path)
+    await store.open()
+    calls: list[int] = []
+    wake = _sqlite_engine._wake_here
+
+    def count(jobs: list[Any]) -> None:
+        calls.append(len(jobs))
+        wake(jobs)
+
+    monkeypatch.setattr(_sqlite_engine, "_wake_here", count)
+    with held_writer(store) as go_on:
+        async with anyio.create_task_group() as group:
+            for number in range(50):
+                group.start_soon(store.create, f"key{number}", b"data", DAY)
+            await eventually_async(lambda: queued(store) == 50)
+            go_on()
+    assert calls == [50]
+    assert await store.count() == 50
+    await store.close()
+
+
+def test_compare_and_set_within_one_batch_lets_one_writer_win(store: SQLiteStore) -> None:
+    version = create(store, "key")
+    with ThreadPoolExecutor(9) as pool:
+        with held_writer(store):
+            writes = [pool.submit(store.replace, "key", b"%d" % n, DAY, version=version) for n in range(9)]
+            eventually(lambda: queued(store) == 9)
+        answers = [write.result(10) for write in writes]
+    assert sorted(map(str, answers)) == sorted([str(version + 1)] + [str(CONFLICT)] * 8)
+
+
+def test_a_write_that_cannot_be_carried_out_fails_alone(store: SQLiteStore) -> None:
+    with ThreadPoolExecutor(10) as pool:
+        with held_writer(store):
+            good = [pool.submit(store.create, f"key{n}", b"data", DAY) for n in range(3)]
+            surrogate = pool.submit(store.create, "\ud800", b"data", DAY)
+            too_late = pool.submit(store.create, "endless", b"data", 2**63)
+            no_text = pool.submit(store.create, object(), b"data", DAY)  # type: ignore[arg-type]
+            more = [pool.submit(store.create, f"more{n}", b"data", DAY) for n in range(3)]
+            eventually(lambda: queued(store) == 9)
+        assert all(isinstance(write.result(10), int) for write in good + more)
+        assert isinstance(surrogate.exception(10), UnicodeEncodeError)
+        assert isinstance(too_late.exception(10), OverflowError)
+        assert isinstance(no_text.exception(10), StoreUnavailable)
+    assert store.count() == 6
+
+
+def test_a_version_of_another_kind_is_a_conflict(store: SQLiteStore) -> None:
+    create(store, "key")
+    for version in (None, "1", b"1", 1.5):
+        assert store.replace("key", b"x", DAY, version=version) is CONFLICT
+        assert store.regenerate("key", "new", b"x", DAY, version=version, tombstone=0) is CONFLICT
+
+
+def test_a_batch_that_cannot_be_committed_fails_as_a_whole_and_the_store_works_on(
+    path: Path, store: SQLiteStore
+) -> None:
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with ThreadPoolExecutor(2) as pool:
+        with held_writer(store):
+            lost = pool.submit(store.create, "lost", b"data", DAY)
+            eventually(lambda: queued(store) == 1)
+            failing = pool.submit(store._file.write, fail)
+            eventually(lambda: queued(store) == 2)
+        errors = lost.exception(10), failing.exception(10)
+    assert [type(error) for error in errors] == [StoreUnavailable] * 2
+    assert errors[0] is not errors[1], "each waiter has an error of its own"
+    assert errors[0] is not None and errors[1] is not None
+    assert errors[0].__cause__ is errors[1].__cause__
+    assert rows(path) == 0
+    create(store, "lost")
+
+
+def test_a_record_beyond_max_size_never_reaches_the_file(path: Path) -> None:
+    store = SQLiteStore(path, max_size=3)
+    with pytest.raises(SessionTooLarge):
+        store.create("key", b"1234", DAY)
+    with pytest.raises(SessionTooLarge):
+        store.replace("key", b"1234", DAY, version=1)
+    with pytest.raises(SessionTooLarge):
+        store.regenerate("key", "new", b"1234", DAY, version=1, tombstone=0)
+    assert not path.exists()
+
+
+@pytest.mark.anyio
+async def test_an_async_record_beyond_max_size_never_reaches_the_file(path: Path) -> None:
+    store = AsyncSQLiteStore(path, max_size=3)
+    for write in (
+        store.create("key", b"1234", DAY),
+        store.replace("key", b"1234", DAY, version=1),
+        store.regenerate("key", "new", b"1234", DAY, version=1, tombstone=0),
+    ):
+        with pytest.raises(SessionTooLarge):
+            await write
+    assert queued_ever(store) is False
+
+
+def queued_ever(store: AsyncSQLiteStore) -> bool:
+    return store._file._engine is not None
+
+
+# Cancellation and event loops
+
+
+@pytest.mark.anyio
+async def test_a_queued_write_is_carried_out_although_its_waiter_was_cancelled(path: Path) -> None:
+    store = AsyncSQLiteStore(path)
+    with held_writer(store):
+        async with anyio.create_task_group() as group:
+            for number in range(5):
+                group.start_soon(store.create, f"key{number}", b"data", DAY)
+            await eventually_async(lambda: queued(store) == 5)
+            group.cancel_scope.cancel()
+    await store.touch("key", DAY)  # behind them in the queue
+    assert await store.count() == 5
+    await store.close()
+
+
+def test_an_event_loop_closed_under_its_waiters_does_not_stop_the_writer(path: Path) -> None:
+    store = AsyncSQLiteStore(path)
+    loop = asyncio.new_event_loop()
+    with held_writer(store):
+        task = loop.create_task(store.create("first", b"data", DAY))
+        while not queued(store):
+            loop.run_until_complete(asyncio.sleep(0))
+        task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+
+    async def later() -> int:
+        await store.create("second", b"data", DAY)
+        count = await store.count()
+        await store.close()
+        return count
+
+    assert anyio.run(later, backend="trio") == 2, "and another event loop may use the store"
+
+
+def test_one_async_store_serves_several_event_loops_at_once(path: Path) -> None:
+    store = AsyncSQLiteStore(path)
+
+    async def write(name: str) -> None:
+        async with anyio.create_task_group() as group:
+            for number in range(50):
+                group.start_soon(store.create, f"{name}{number}", b"data", DAY)
+
+    with ThreadPoolExecutor(4) as pool:
+        loops = [(f"{backend} {n} ", backend) for backend in ("asyncio", "trio") for n in range(2)]
+        done = [pool.submit(partial(anyio.run, write, name, backend=backend)) for name, backend in loops]
+        for loop in done:
+            loop.result(20)
+    assert anyio.run(store.count) == 200
+    anyio.run(store.close)
+
+
+def test_asyncio_needs_no_trio() -> None:
+    code = """if True:
+        import asyncio, sys, tempfile, os
+        from sojourn.stores.sqlite import AsyncSQLiteStore
+        async def main(path):
+            store = AsyncSQLiteStore(path)
+            await store.create("key", b"data", 1000)
+            assert await store.load("key")
+            await store.close()
+        with tempfile.TemporaryDirectory() as folder:
+            asyncio.run(main(os.path.join(folder, "s.db")))
+        assert not {"trio", "anyio", "sniffio"} & set(sys.modules)"""
+    run_python(code)
+
+
+def run_python(code: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        capture_output=True, text=True, timeout=20, check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr, done.stderr
+    return done.stdout
+
+
+# A busy file
+
+
+def test_a_file_that_stays_busy_is_unavailable_within_the_timeout_and_usable_again_afterwards(path: Path) -> None:
+    store = SQLiteStore(path, timeout=0.1)
+    create(store, "key")
+    with other_connection(path, "BEGIN IMMEDIATE"):
+        begin = time.monotonic()
+        with pytest.raises(StoreUnavailable) as caught:
+            store.touch("key", DAY)
+        assert 0.1 <= time.monotonic() - begin < 3
+        assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
+        assert isinstance(store.load("key"), Stored), "readers wait for no writer"
+    assert store.touch("key", DAY) is True
+    store.close()
+
+
+@contextmanager
+def recovery(path: Path) -> Iterator[Callable[[], None]]:
+    """Another process holds the locks that a recovery of the WAL takes, and its index is invalid meanwhile; ends when told."""
+    code = """if True:
+        import fcntl, sys
+        with open(sys.argv[1] + "-shm", "r+b", buffering=0) as index:
+            fcntl.lockf(index, fcntl.LOCK_EX, 3, 120)  # WAL_WRITE_LOCK, WAL_CKPT_LOCK, WAL_RECOVER_LOCK
+            index.write(bytes(96))
+            print("begun", flush=True)
+            sys.stdin.read()"""
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+        try:
+            yield process.stdin.close
+        finally:
+            process.stdin.close()
+            process.wait(10)
+
+
+def test_a_busy_read_waits_for_the_file_up_to_the_timeout(path: Path) -> None:
+    store = SQLiteStore(path, timeout=0.2)
+    create(store, "key")
+    with recovery(path):
+        begin = time.monotonic()
+        with pytest.raises(StoreUnavailable) as caught:
+            store.load("key")
+        assert 0.2 <= time.monotonic() - begin < 3
+        assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
+    assert isinstance(store.load("key"), Stored)
+    store.close()
+
+
+@pytest.mark.anyio
+async def test_the_event_loop_never_waits_for_a_busy_file_but_leaves_that_to_a_thread(path: Path) -> None:
+    store = AsyncSQLiteStore(path)
+    await store.create("key", b"data", DAY)
+    found: list[object] = []
+    longest, last = 0.0, time.monotonic()
+
+    async def load() -> None:
+        found.append(await store.load("key"))
+
+    with recovery(path) as end:
+        async with anyio.create_task_group() as group:
+            last = time.monotonic()
+            group.start_soon(load)
+            for _ in range(50):
+                await anyio.sleep(0.002)
+                longest, last = max(longest, time.monotonic() - last), time.monotonic()
+            assert not found
+            end()
+    assert [type(record) for record in found] == [Stored]
+    assert longest < 0.09, "fifty pauses took about 0.1 seconds; a wait in the loop would have taken all of it at once"
+    await store.close()
+
+
+@pytest.mark.anyio
+async def test_a_load_runs_in_a_thread_only_if_told_or_if_the_file_is_not_open(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[object] = []
+    run = _sqlite_engine.run_in_thread
+
+    async def run_in_thread(function: Callable[[], Any]) -> Any:
+        threads.append(function)
+        return await run(function)
+
+    monkeypatch.setattr("sojourn.stores.sqlite.run_in_thread", run_in_thread)
+    store = AsyncSQLiteStore(path)
+    await store.load("key")
+    assert len(threads) == 1
+    await store.load("key")
+    assert len(threads) == 1
+    patient = AsyncSQLiteStore(path, read_in_thread=True)
+    await patient.open()
+    await patient.load("key")
+    assert len(threads) == 2
+    await store.close()
+    await patient.close()
+
+
+# A file that fails
+
+
+@pytest.mark.parametrize("content", [b"not a database" * 100, b"SQLite format 3\0" + b"\xff" * 4000])
+def test_a_file_that_is_no_database_is_unavailable_until_it_is_put_right(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with closing(SQLiteStore(path)) as store:
+        for attempt in (store.open, lambda: store.load("key"), lambda: store.create("key", b"", DAY), store.count):
+            with pytest.raises(StoreUnavailable) as caught:
+                attempt()
+            assert isinstance(caught.value.__cause__, sqlite3.DatabaseError)
+        assert path.read_bytes() == content
+        path.unlink()
+        create(store, "key")
+        assert isinstance(store.load("key"), Stored)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_async_store_says_so_too(path: Path, backend: str) -> None:
+    path.write_bytes(b"not a database" * 100)
+    store = AsyncSQLiteStore(path)
+
+    async def attempt() -> None:
+        for write in (store.open(), store.load("key"), store.touch("key", DAY), store.count()):
+            with pytest.raises(StoreUnavailable):
+                await write
+
+    async def use() -> None:
+        await store.create("key", b"data", DAY)
+        assert isinstance(await store.load("key"), Stored)
+        await store.close()
+
+    anyio.run(attempt, backend=backend)
+    path.unlink()
+    anyio.run(use, backend=backend)
+
+
+def test_damage_while_the_file_is_open_is_reported_by_reads_and_writes(path: Path, store: SQLiteStore) -> None:
+    store.open()
+    version = store.create("key", b"x" * 20_000, DAY)
+    store.close()
+    store.open()
+    with path.open("r+b") as damaged:
+        damaged.seek(4096)
+        damaged.write(b"\xff" * (path.stat().st_size - 4096))
+    for attempt in (lambda: store.load("key"), lambda: store.replace("key", b"", DAY, version=version)):
+        with pytest.raises(StoreUnavailable) as caught:
+            attempt()
+        assert isinstance(caught.value.__cause__, sqlite3.DatabaseError)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_was_deleted_or_replaced_fails_one_write_and_is_then_opened_anew(
+    path: Path, store: SQLiteStore, *, replaced: bool
+) -> None:
+    create(store, "old")
+    path.unlink()
+    if replaced:
+        path.touch()
+    with pytest.raises(StoreUnavailable) as caught:
+        store.touch("old", DAY)
+    assert replaced or isinstance(caught.value.__cause__, FileNotFoundError)
+    assert store.touch("old", DAY) is False
+    create(store, "new")
+    assert rows(path) == 1
+    assert store.load("old") is None
+
+
+def test_a_deleted_file_is_noticed_by_pruning_too(path: Path) -> None:
+    store = SQLiteStore(path, prune_interval=0.02)
+    create(store, "old")
+    assert isinstance(store.load("old"), Stored)
+    path.unlink()
+    eventually(lambda: store.load("old") is None)
+    store.close()
+
+
+def test_a_reader_that_cannot_be_opened_has_the_next_operation_start_afresh(path: Path, store: SQLiteStore) -> None:
+    create(store, "old")
+    path.unlink()
+    with pytest.raises(StoreUnavailable):
+        store.load("old")
+    assert store.load("old") is None
+
+
+def test_a_folder_that_vanished_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    store = SQLiteStore(tmp_path / "sub" / "s.db")
+    (tmp_path / "sub").rmdir()
+    with pytest.raises(StoreUnavailable) as caught:
+        store.open()
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
+def test_a_full_disk_fails_the_write_and_smaller_ones_still_work(path: Path, store: SQLiteStore) -> None:
+    create(store, "small")
+
+    def limit(connection: sqlite3.Connection, now: int) -> None:
+        connection.execute("PRAGMA max_page_count = 20")
+
+    store._file.write(limit)
+    with pytest.raises(StoreUnavailable) as caught:
+        store.create("large", b"x" * 200_000, DAY)
+    assert _sqlite_file.error_code(caught.value.__cause__ or caught.value) == sqlite3.SQLITE_FULL
+    assert store.load("large") is None
+    assert store.touch("small", DAY) is True
+    with pytest.raises(StoreUnavailable):  # the same connection: its limit is still there
+        store.create("large", b"x" * 200_000, DAY)
+
+
+def test_a_file_or_folder_that_may_only_be_read_is_unavailable_for_writes() -> None:
+    code = """if True:
+        import os, sqlite3, sys
+        from sojourn.errors import StoreUnavailable
+        from sojourn.stores.sqlite import SQLiteStore
+        folder = sys.argv[1]
+        if os.geteuid() == 0:
+            os.setuid(65534)
+        for path in (folder + "/new.db", folder + "/old.db"):
+            for attempt in ("create", "create", "touch"):
+                try:
+                    store = SQLiteStore(path)
+                    store.create("key", b"data", 1000) if attempt == "create" else store.touch("key", 1000)
+                except StoreUnavailable as error:
+                    print(type(error.__cause__).__name__)
+        """
+    with tempfile.TemporaryDirectory() as folder:
+        with closing(SQLiteStore(f"{folder}/old.db")) as store:
+            create(store, "key")
+        os.chmod(f"{folder}/old.db", 0o444)  # noqa: PTH101
+        os.chmod(folder, 0o555)  # noqa: PTH101
+        printed = run_python(code, folder).split()
+        os.chmod(folder, 0o755)  # noqa: PTH101
+    assert printed == ["PermissionError"] * 3 + ["OperationalError"] * 3
+
+
+# Pruning
+
+
+def test_what_has_expired_is_removed_in_the_background(path: Path, clock: ManualClock) -> None:
+    store = SQLiteStore(path, clock=clock, prune_interval=0.02)
+    create(store, *(f"key{n}" for n in range(5)), ttl=1000)
+    create(store, "lasting", ttl=DAY)
+    version = store.create("old", b"data", DAY)
+    store.regenerate("old", "new", b"data", DAY, version=version, tombstone=1000)
+    store.lock("key", 1000)
+    time.sleep(0.1)
+    assert (rows(path), rows(path, "locks")) == (8, 1), "nothing has expired yet"
+    clock.advance(1000)
+    eventually(lambda: (rows(path), rows(path, "locks")) == (2, 0))
+    assert store.count() == 2
+    store.close()
+
+
+def test_no_more_than_a_batch_is_removed_in_one_transaction(
+    path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(SQLiteStore(path, clock=clock)) as store:
+        store.open()
+        with other_connection(path) as connection:
+            connection.execute(
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)"
+                "INSERT INTO sessions SELECT 'key' || i, 'data', 1, ?, NULL FROM n",
+                (clock.now,),
+            )
+    removed: list[tuple[int, bool]] = []
+    prune = _sqlite_file.prune
+
+    def count(connection: sqlite3.Connection, now: int) -> tuple[int, bool]:
+        removed.append(prune(connection, now))
+        return removed[-1]
+
+    monkeypatch.setattr(_sqlite_engine, "prune", count)
+    store = SQLiteStore(path, clock=clock, prune_interval=0.05)
+    store.open()
+    eventually(lambda: rows(path) == 0)
+    store.close()
+    assert removed[:3] == [(500, True), (500, True), (200, False)]
+
+
+def test_expired_records_are_removed_under_steady_load_too(path: Path, clock: ManualClock) -> None:
+    store = SQLiteStore(path, clock=clock, prune_interval=0.02)
+    create(store, "expired", ttl=1)
+    create(store, "lasting")
+    clock.advance(1)
+    end = threading.Event()
+
+    def load() -> None:
+        while not end.is_set():
+            store.touch("lasting", DAY)
+
+    threads = [threading.Thread(target=load) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        eventually(lambda: rows(path) == 1)
+    finally:
+        end.set()
+        for thread in threads:
+            thread.join()
+        store.close()
+
+
+def test_pruning_gives_way_to_a_busy_file_and_comes_back(path: Path, clock: ManualClock) -> None:
+    store = SQLiteStore(path, clock=clock, prune_interval=0.01, timeout=0.01)
+    create(store, "expired", ttl=1)
+    clock.advance(1)
+    with other_connection(path, "BEGIN IMMEDIATE"):
+        time.sleep(0.1)
+        assert store._file._engine is not None
+        assert not store._file._engine.stopped
+    eventually(lambda: rows(path) == 0)
+    store.close()
+
+
+def test_without_an_interval_only_delete_expired_removes_anything(path: Path, clock: ManualClock) -> None:
+    store = SQLiteStore(path, clock=clock, prune_interval=None)
+    create(store, *(f"key{n}" for n in range(7)), ttl=1)
+    version = store.create("old", b"data", DAY)
+    store.regenerate("old", "new", b"data", DAY, version=version, tombstone=1)
+    clock.advance(1)
+    assert store.create("key0", b"again", DAY) is not None
+    time.sleep(0.05)
+    assert rows(path) == 9
+    assert store.delete_expired() == 6
+    assert store.delete_expired() == 0
+    assert rows(path) == 2
+    store.close()
+
+
+def test_a_clear_of_many_batches_counts_every_record_and_leaves_tombstones(
+    path: Path, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_sqlite_file, "_CLEAR_BATCH", 3)
+    create(store, *(f"key{n}" for n in range(10)))
+    version = store.create("old", b"data", DAY)
+    store.regenerate("old", "new", b"data", DAY, version=version, tombstone=DAY)
+    assert store.clear() == 11
+    assert store.count() == 0
+    assert store.load("old") is REPLACED
+
+
+def test_a_scan_of_many_pages_sees_every_record_once(store: SQLiteStore) -> None:
+    keys = {f"key{n}" for n in range(250)}
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda key: create(store, key), keys))
+    assert sorted(key for key, _ in store.scan()) == sorted(keys)
+    assert {record.expires_in for _, record in store.scan()} == {DAY}
+
+
+@pytest.mark.anyio
+async def test_an_async_scan_of_many_pages_sees_every_record_once(path: Path) -> None:
+    store = AsyncSQLiteStore(path)
+    async with anyio.create_task_group() as group:
+        for number in range(250):
+            group.start_soon(store.create, f"key{number}", b"data", DAY)
+    assert sorted([key async for key, _ in store.scan()]) == sorted(f"key{n}" for n in range(250))
+    await store.close()
+
+
+# Errors speak of no key
+
+
+def test_no_error_and_no_text_of_a_store_shows_a_key(path: Path) -> None:
+    store = SQLiteStore(path, timeout=0)
+    create(store, "sesame")
+    with other_connection(path, "BEGIN IMMEDIATE"), pytest.raises(StoreUnavailable) as caught:
+        store.create("sesame", b"sesame", DAY)
+    assert "sesame" not in repr(caught.value) + str(caught.value) + repr(caught.value.__cause__) + repr(store)
+    store.close()
