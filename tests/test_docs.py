@@ -1,0 +1,230 @@
+"""What the documentation says is so.
+
+Every Python block runs, offline: one that begins with an import as a program, whose ``app`` is then visited, and any other
+within a request, with its ``session`` and the names of `given`. Tables that state behaviour are read and held to the code.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import json
+import logging
+import re
+import secrets
+import typing
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+import sojourn
+from scripts.floors import sources
+from sojourn.asgi import SessionMiddleware
+from sojourn.codecs import JSONCodec
+from sojourn.merge import merge
+from sojourn.options import Options, OptionsDict
+from sojourn.stores import AsyncMemoryStore
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    [path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts] + list(ROOT.glob("*.md")),
+)
+SECRET = "a secret for tests of more than 32 bytes"
+TYPES = {"Decimal": Decimal, "UUID": UUID, "date": date, "datetime": datetime, "time": time, "timedelta": timedelta}
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def blocks(language: str) -> Iterator[Any]:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for found in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            line = text.count("\n", 0, found.start()) + 1
+            yield pytest.param("\n" * line + found[1], name(page), id=f"{name(page)}:{line}")
+
+
+def rows(page: str, heading: str) -> list[list[str]]:
+    """The table below a heading, cell by cell, each without its code marks."""
+    _, _, section = (ROOT / page).read_text(encoding="utf-8").partition(f"# {heading}\n")
+    assert section, f"{page} has no heading {heading!r}"
+    lines = re.split(r"^#", section, maxsplit=1, flags=re.MULTILINE)[0].splitlines()
+    table = [[cell.strip().strip("`") for cell in line[1:-1].split(" | ")] for line in lines if line.startswith("| ")]
+    assert len(table) > 2, f"{page} has no table below {heading!r}"
+    return table[1:]
+
+
+class Money:
+    """A type of the application's own, for blocks about such types."""
+
+    def __init__(self, cents: int) -> None:
+        self.cents = cents
+
+    def __str__(self) -> str:
+        return str(self.cents)
+
+    @classmethod
+    def parse(cls, text: str) -> Money:
+        return cls(int(text))
+
+
+def given() -> dict[str, Any]:
+    """What blocks may take for granted: the package's names, and a few that speak for themselves."""
+    return {
+        **{one: getattr(sojourn, one) for one in sojourn.__all__},
+        **TYPES,
+        "__name__": "example",
+        "Money": Money,
+        "SessionMiddleware": SessionMiddleware,
+        "app": _empty,
+        "new_key": secrets.token_bytes(32),
+        "old_key": secrets.token_bytes(32),
+        "secret": SECRET,
+        "new_secret": SECRET + " (new)",
+        "old_secret": SECRET,
+        "some_id": "an id",
+    }
+
+
+async def _empty(_scope: Any, _receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def visit(app: Any, times: int = 1) -> None:
+    """Be a visitor of an application of either protocol."""
+
+    async def visit_asgi() -> list[int]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop.test") as visitor:
+            return [(await visitor.get("/")).status_code for _ in range(times)]
+
+    def visit_wsgi() -> list[int]:
+        with httpx.Client(transport=httpx.WSGITransport(app), base_url="http://shop.test") as visitor:
+            return [visitor.get("/").status_code for _ in range(times)]
+
+    is_asgi = inspect.iscoroutinefunction(type(app).__call__)
+    assert (asyncio.run(visit_asgi()) if is_asgi else visit_wsgi()) == [200] * times
+
+
+@pytest.mark.parametrize(("source", "page"), list(blocks("python")))
+def test_every_python_block_runs(source: str, page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SESSION_SECRET", SECRET)
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    monkeypatch.setattr(logging.getLogger("sojourn"), "disabled", True)
+    names = given()
+    if source.lstrip().startswith(("import ", "from ")):
+        exec(compile(source, page, "exec", dont_inherit=True), names)
+        if names["app"] is not _empty:
+            visit(names["app"], times=2)
+    else:
+        for part in parts(source):
+            visit(SessionMiddleware(handler(part, page, names), secret=SECRET, store=AsyncMemoryStore()))
+
+
+def parts(source: str) -> list[ast.Module]:
+    """A block as the bodies of handlers: what follows the end of a session is another request."""
+    bodies: list[list[ast.stmt]] = [[]]
+    for statement in ast.parse(source).body:
+        bodies[-1].append(statement)
+        if ast.unparse(statement) in ("session.logout()", "session.destroy()"):
+            bodies.append([])
+    return [ast.Module(body, []) for body in bodies if body]
+
+
+def handler(part: ast.Module, page: str, names: dict[str, Any]) -> Any:
+    code = compile(part, page, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+
+    async def handle(scope: Any, receive: Any, send: Any) -> None:
+        names["session"] = scope["session"]
+        done = eval(code, names)
+        if done is not None:
+            await done
+        await _empty(scope, receive, send)
+
+    return handle
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent == ROOT], ids=name)
+def test_links_between_files_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_table_of_merges_is_what_the_merge_does() -> None:
+    for base, mine, theirs, stored, _ in rows("docs/concurrency.md", "Merge rules"):
+        trees = [json.loads(cell) for cell in (base, mine, theirs)]
+        merged = json.dumps(merge(trees[0], trees[1], trees[2]), sort_keys=True)  # as text: types count
+        assert merged == json.dumps(json.loads(stored), sort_keys=True), (base, mine, theirs)
+
+
+def test_the_table_of_types_is_what_the_codec_writes_and_reads() -> None:
+    codec = JSONCodec()
+    for _kind, value, written, _ in rows("docs/codecs.md", "What is written"):
+        data = {"v": eval(value, dict(TYPES, UTC=UTC))}
+        raw = codec.encode(data)
+        assert raw.decode() == f'{{"v":{written}}}', value
+        assert codec.revive(json.loads(raw), raw) == data, value
+
+
+def test_the_table_of_options_has_each_with_its_default() -> None:
+    told = {row[0]: row[1] for row in rows("docs/options.md", "All options")}
+    assert set(told) == set(OptionsDict.__annotations__) - {"profile", "clock"}
+    options = Options(secret=SECRET)
+    for option, default in told.items():
+        if default.startswith(("'", '"', "(", "True", "False", "None")):
+            assert getattr(options, option) == ast.literal_eval(default), option
+    assert options.absolute_ms == 30 * 86_400_000
+
+
+def test_the_cookies_attributes_are_told_with_their_defaults() -> None:
+    told = {row[0]: ast.literal_eval(row[1]) for row in rows("docs/cookies.md", "Attributes")}
+    cookie = sojourn.Cookie()
+    assert told == {one: getattr(cookie, one) for one in typing.get_type_hints(sojourn.Cookie) if one != "max_age_ms"}
+
+
+def log_lines() -> Iterator[str]:
+    """Everything that the package says to its logger above DEBUG, as it is written in the source."""
+    for path in sources().values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            function = ast.unparse(node.func)
+            if function in ("log.info", "log.warning", "log.error", "warn_once"):
+                line = node.args[function == "warn_once"]
+                if isinstance(line, ast.Constant):
+                    yield re.sub(r"%[srd]", "…", str(line.value))
+
+
+def test_every_line_of_the_log_is_explained() -> None:
+    lines = sorted(set(log_lines()))
+    assert len(lines) > 10
+    told = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    assert [line for line in lines if f"`{line}`" not in told] == []
+
+
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    named = re.findall(r"`(tests/[\w/.]+\.py)::(\w+)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8"))
+    assert len(named) > 40
+    missing = [
+        (file, test)
+        for file, test in named
+        if not (ROOT / file).exists() or f"def {test}(" not in (ROOT / file).read_text(encoding="utf-8")
+    ]
+    assert missing == []
+
+
+def test_every_attack_has_a_defence_and_a_test() -> None:
+    table = rows("SECURITY.md", "Threat model")
+    assert len(table) > 20
+    for attack, defence, tests in table:
+        assert attack and defence and ("tests/" in tests or tests.startswith("None")), attack
