@@ -49,13 +49,7 @@ def test_the_session_is_free_again_after_an_error(make: Make) -> None:
     assert locks(client.get(read).timeline) == ["lock", "unlock"]
 
 
-@pytest.mark.parametrize(
-    "failing",
-    [
-        pytest.param("load", marks=pytest.mark.xfail(strict=True, reason="a load that fails leaves the lock behind")),
-        "replace",
-    ],
-)
+@pytest.mark.parametrize("failing", ["load", "replace"])
 def test_the_session_is_free_again_after_a_503(make: Make, failing: str) -> None:
     world = make(exclusive=lambda _request: True)
     client = world.session(n=1)

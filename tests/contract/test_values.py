@@ -60,6 +60,18 @@ def test_flashes_of_parallel_requests_are_all_kept(make: Make) -> None:
     ]
 
 
+def test_first_flashes_of_parallel_requests_are_all_kept(make: Make) -> None:
+    world = make()
+    client = world.session(n=1)
+
+    async def handle(ctx: Ctx) -> None:
+        ctx.session.flash("mine")
+        await client.copy().ask(lambda inner: inner.session.flash("theirs"))
+
+    client.get(handle)
+    assert {flash.message for flash in client.get(lambda ctx: ctx.session.flashes()).seen} == {"mine", "theirs"}
+
+
 @pytest.mark.parametrize(
     ("before", "by", "after"),
     [
