@@ -9,7 +9,7 @@ from .clock import DAY_MS
 from .errors import SessionEncodeError, StoreError
 from .logs import Outage, log
 from .options import EXPRESS, Options, OptionsDict
-from .plan import Delete, Ending, Phase, Plan, Regenerate
+from .plan import Ending, Phase, Plan
 from .policy import Policy
 from .rules import Rules
 from .session import BaseSession, Origin
@@ -70,10 +70,7 @@ class Adapter:
 
         A destroy or regenerate that failed is never passed over: the user would believe to be logged out.
         """
-        ending = session._destroyed or session._regenerated
-        write = None if plan is None else plan.write
-        grave = ending or isinstance(write, Delete | Regenerate)
-        if self.policy.options.on_store_error == "fail" or grave:
+        if self.policy.options.on_store_error == "fail" or session._destroyed or session._regenerated:
             self.writes.failed(error, "requests are answered 503")
             raise error
         self.writes.failed(error, "requests go on and their sessions are not saved")
