@@ -9,7 +9,7 @@ import platform
 import sys
 from collections.abc import Callable, Coroutine
 
-from benchmarks import imports, in_process, scale, sqlite
+from benchmarks import imports, in_process, redis, scale, sqlite
 
 ALL: dict[str, Callable[[], str | Coroutine[None, None, str]]] = {
     "imports": imports.imports,
@@ -17,6 +17,7 @@ ALL: dict[str, Callable[[], str | Coroutine[None, None, str]]] = {
     "wsgi": in_process.wsgi,
     "sqlite": sqlite.beside_memory,
     "sqlite-rates": sqlite.rates,
+    "redis": redis.redis,
     "scale": scale.scale,
 }
 
