@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib.metadata import version as version_of
 
+from sphinx.ext.napoleon import GoogleDocstring
+
 project = "Sojourn"
 author = "The Sojourn authors"
 copyright = author
@@ -23,5 +25,10 @@ autodoc_typehints_description_target = "documented"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_use_ivar = True
 
+# Napoleon takes the words before a colon for an attribute's type, which is in the annotation already: here they are prose.
+GoogleDocstring._parse_attribute_docstring = lambda docstring: list(docstring._consume_to_end())  # noqa: SLF001
+
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["sojourn.css"]
 html_title = "Sojourn"
