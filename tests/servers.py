@@ -198,19 +198,23 @@ class PostgresServer:
 
     def signal(self, number: int) -> None:
         """Send a signal to the server and to all its processes."""
-        assert self._process is not None
-        psutil = importlib.import_module("psutil")
-        children = [child.pid for child in psutil.Process(self._process.pid).children()]
-        for process in (self._process.pid, *children):
+        for process in self._processes():
             with suppress(ProcessLookupError):
-                os.kill(process, number)
+                os.kill(process.pid, number)
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
         if self._process is not None:
+            processes = self._processes()
             self.signal(signal.SIGKILL)
             self._process.wait(10)
+            importlib.import_module("psutil").wait_procs(processes, 10)
             self._process = None
+
+    def _processes(self) -> list[Any]:
+        assert self._process is not None
+        server = importlib.import_module("psutil").Process(self._process.pid)
+        return [server, *server.children()]
 
     def stop(self) -> None:
         """End it in order, whatever its clients do: with SIGTERM it would wait for them."""
@@ -286,21 +290,23 @@ class ValkeyServer:
         self.socket = folder / "socket"
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
-    def start(self, *arguments: object) -> None:
-        """Start it, and wait until it answers. ``arguments`` come first, such as a file of settings."""
-        settings = {"port": self.port, "bind": "127.0.0.1", "dir": self._folder}
-        command = [str(self._program), *map(str, arguments)]
-        for name, value in settings.items():
-            command += [f"--{name}", str(value)]
-        if "--sentinel" not in self._options:
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        command = [str(self._program)]
+        if "--sentinel" in self._options:
+            settings = self._folder / "settings"  # a sentinel writes there what it learns
+            settings.touch()
+            command.append(str(settings))
+        else:
             command += ["--unixsocket", str(self.socket), "--save", "", "--appendonly", "no"]
+        command += ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
         log = self._folder / "log"
         with log.open("ab") as output:
             self._process = subprocess.Popen([*command, *self._options], stdout=output, stderr=output)
         deadline = time.monotonic() + 10
         while True:
             try:
-                if self.ask("PING").startswith("+PONG"):
+                if self.ask("PING").startswith(("+PONG", "-NOAUTH")):
                     return
             except OSError:
                 pass

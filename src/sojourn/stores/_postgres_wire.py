@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import os
 import select
+import threading
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from time import monotonic
@@ -21,7 +22,18 @@ from psycopg import errors, pq
 
 from ..errors import ConfigurationError, StoreError, StoreTimeout, StoreUnavailable
 
-__all__ = ["AsyncHome", "Home", "Row", "Statement", "execute_async", "execute_sync", "failure", "is_alive"]
+__all__ = [
+    "AsyncHome",
+    "Home",
+    "Row",
+    "Statement",
+    "acquire_async",
+    "acquire_sync",
+    "execute_async",
+    "execute_sync",
+    "failure",
+    "is_alive",
+]
 
 Row: TypeAlias = list[Any]
 """The values of a row, in PostgreSQL's binary format."""
@@ -84,12 +96,29 @@ class AsyncHome(NamedTuple):
         return self.process != os.getpid() or self.loop.is_closed()
 
 
+def acquire_sync(semaphore: threading.Semaphore, seconds: float) -> bool:
+    """Acquire a semaphore, unless it takes longer than that."""
+    return semaphore.acquire(timeout=max(0.0, seconds))
+
+
+async def acquire_async(semaphore: asyncio.Semaphore, seconds: float) -> bool:
+    """`acquire_sync` without blocking the event loop."""
+    if not semaphore.locked():
+        return await semaphore.acquire()  # does not wait
+    try:
+        async with asyncio.timeout(seconds):
+            return await semaphore.acquire()
+    except TimeoutError:
+        return False
+
+
 def is_alive(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
     """Whether an idle connection is still open, as far as this side has been told; without a round trip."""
+    pgconn = connection.pgconn
     try:
         # A server that goes leaves its last words to be read first, and only then the end of the stream.
-        connection.pgconn.consume_input()
-        connection.pgconn.consume_input()
+        while _wait_sync(pgconn.socket, _READ, 0):
+            pgconn.consume_input()
     except psycopg.OperationalError:
         return False
     return True
@@ -122,7 +151,7 @@ def execute_sync(
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
     except psycopg.Error as error:
-        raise failure(error, writes=statement.writes) from error
+        raise failure(error, writes=statement.writes) from _without_details(error)
     finally:
         _close_unless_idle(pgconn)
 
@@ -145,10 +174,14 @@ async def execute_async(
         while True:
             try:
                 ready = await _wait_async(pgconn.socket, wanted, deadline - monotonic())
-            except asyncio.CancelledError as error:  # AnyIO delivers it again and again
-                deadline = min(deadline, monotonic() + _GRACE) if cancelled is None else deadline
+            except asyncio.CancelledError as error:
+                if cancelled is None:
+                    deadline = min(deadline, monotonic() + _GRACE)
                 cancelled = error
-                continue
+                # AnyIO delivers it again in every turn of the event loop, so that none of them may be needed.
+                ready = _wait_sync(pgconn.socket, wanted, 0)
+                if not ready and monotonic() < deadline:
+                    continue
             if not ready:
                 raise cancelled or _overdue(timeout)
             wanted = steps.send(ready)
@@ -157,7 +190,7 @@ async def execute_async(
             return stop.value  # type: ignore[no-any-return]
     except psycopg.Error as error:
         if cancelled is None:
-            raise failure(error, writes=statement.writes) from error
+            raise failure(error, writes=statement.writes) from _without_details(error)
     finally:
         _close_unless_idle(pgconn)
     raise cancelled
@@ -271,6 +304,11 @@ def _rows(results: list[pq.abc.PGresult]) -> list[Row]:
     return [[last.get_value(row, column) for column in range(last.nfields)] for row in range(last.ntuples)]
 
 
+def _without_details(error: psycopg.Error) -> psycopg.Error:
+    """The driver's error, but for the lines in which a server's last words may show keys and data."""
+    return error if error.sqlstate else type(error)(str(error).partition("\n")[0])
+
+
 def _error_class(state: str) -> type[psycopg.Error]:
     try:
         return errors.lookup(state)
@@ -279,7 +317,7 @@ def _error_class(state: str) -> type[psycopg.Error]:
 
 
 _REFUSALS: Final = {
-    "22": "the record is not JSON text",
+    "22": "a key must be text without NUL, and a record JSON",
     "25006": "it is read-only, a hot standby perhaps",
     "26000": "a prepared statement is gone; behind a pooler of transactions, give prepare=False",
     "3F000": "there is no such schema",

@@ -3,19 +3,77 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import psycopg_pool
 
 from ...errors import ConfigurationError, StoreError, StoreUnavailable
 from .._postgres_options import Settings, checked_conninfo
-from .._postgres_wire import Home, Row, Statement, execute_sync, is_alive
+from .._postgres_wire import Home, Row, Statement, acquire_sync, execute_sync, is_alive
 
 __all__ = ["Connections"]
+
+_LONGEST_IDLE: Final = 600.0
+"""Seconds after which a connection that nobody needed is closed."""
+
+
+class Pool:
+    """As much of a pool as a store needs, with psycopg_pool's names.
+
+    Whoever finds no connection makes one: a server that is away is told at once, and with its reason. There is nothing in
+    the background to be stopped, or to keep an event loop from ending.
+    """
+
+    def __init__(self, conninfo: str, size: int) -> None:
+        self._conninfo = conninfo
+        self._idle: deque[tuple[float, psycopg.Connection[Any]]] = deque()
+        self._permits = threading.Semaphore(size)
+        self._process = os.getpid()
+        self._is_closed = False
+
+    def getconn(self, seconds: float) -> psycopg.Connection[Any]:
+        """The connection used last, else a new one."""
+        if not acquire_sync(self._permits, seconds):
+            raise psycopg_pool.PoolTimeout("all connections are in use")
+        try:
+            try:
+                return self._idle.pop()[1]
+            except IndexError:
+                return psycopg.Connection.connect(self._conninfo)
+        except BaseException:
+            self._permits.release()
+            raise
+
+    def putconn(self, connection: psycopg.Connection[Any]) -> None:
+        """Take a connection back; one that is closed makes room for a new one."""
+        if not connection.closed:
+            now = monotonic()
+            self._idle.append((now, connection))
+            with suppress(IndexError):  # others take as well
+                if self._idle[0][0] < now - _LONGEST_IDLE:
+                    _, unneeded = self._idle.popleft()
+                    unneeded.pgconn.finish()
+        self._permits.release()
+        if self._is_closed:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connections, those lent out when they come back."""
+        self._is_closed = True
+        # What was open before a fork is the parent's still.
+        with suppress(IndexError):
+            while self._process == os.getpid():
+                _, connection = self._idle.pop()
+                connection.pgconn.finish()
+
+    __del__ = close
 
 
 class Connections:
@@ -24,7 +82,7 @@ class Connections:
     Args:
         given: the app's own pool, open, or a connection string or URL of libpq's.
         settings: the store's.
-        survey: called with a connection before the first statement, and again when the server may have been away.
+        survey: called with a connection before the first statement.
     """
 
     def __init__(
@@ -36,7 +94,7 @@ class Connections:
         self._settings = settings
         self._survey = survey
         self._conninfo: str | None = None
-        self._pool: psycopg_pool.ConnectionPool[Any] | None = None
+        self._pool: psycopg_pool.ConnectionPool[Any] | Pool | None = None
         if isinstance(given, str):
             self._conninfo = checked_conninfo(given, settings)
         elif isinstance(given, psycopg_pool.ConnectionPool):
@@ -46,7 +104,6 @@ class Connections:
                 "pool", type(given).__name__, "give PostgresStore a psycopg_pool.ConnectionPool, or a URL"
             )
         self._home: Home | None = None
-        self._is_surveyed = False
         self._opening: dict[Home, threading.Lock] = {}
         self._failed: tuple[float, StoreError] | None = None
 
@@ -57,32 +114,39 @@ class Connections:
             StoreUnavailable: no connection, or the survey was not content.
         """
         home = Home.here()
-        if self._is_surveyed and self._home == home:
+        if self._home == home:
             return False
         since = monotonic()
         with self._opening.setdefault(home, threading.Lock()):
-            if self._is_surveyed and self._home == home:
+            if self._home == home:
                 return False
+            if self._home is not None and not self._home.is_gone():
+                raise StoreUnavailable("the store is open on another event loop: make a store for each")
             if self._failed is not None and self._failed[0] > since:
                 # Another call found out while this one waited.
                 raise StoreUnavailable(str(self._failed[1])) from self._failed[1].__cause__
+            if self._conninfo is not None:
+                # A pool whose process or event loop is gone is of no use any more.
+                self._pool = Pool(self._conninfo, self._settings.pool_size)
             try:
-                self._open(home)
+                pool, connection = self._borrow()
+                try:
+                    self._survey(connection)
+                finally:
+                    pool.putconn(connection)
             except StoreError as error:
                 self._failed = monotonic(), error
                 raise
             self._opening = {home: self._opening[home]}
-            self._is_surveyed = True
+            self._home = home
         return True
 
     def close(self) -> None:
         """Close the pool if it was opened here."""
-        home, self._home, self._is_surveyed = self._home, None, False
-        if self._conninfo is None:
-            return
-        pool, self._pool = self._pool, None
-        if pool is not None and home is not None and not home.is_gone():
-            pool.close()
+        self._home = None
+        if isinstance(self._pool, Pool):
+            self._pool.close()
+            self._pool = None
 
     def run(self, statement: Statement, *parameters: bytes | None) -> list[Row]:
         """Run a statement on a connection of the pool; the rows it answers.
@@ -104,42 +168,7 @@ class Connections:
         prepare, timeout = self._settings.prepare, self._settings.timeout
         return execute_sync(connection, statement, parameters, prepare=prepare, timeout=timeout)
 
-    def _open(self, home: Home) -> None:
-        if self._home is not None and self._home != home and not self._home.is_gone():
-            raise StoreUnavailable("the store is open on another event loop: make a store for each")
-        if self._conninfo is None:
-            self._home = home
-            pool, connection = self._borrow()
-            try:
-                self._survey(connection)
-            finally:
-                pool.putconn(connection)
-            return
-        # Over a connection of its own: a pool does not say why it has none.
-        try:
-            connection = psycopg.Connection.connect(self._conninfo)
-        except psycopg.Error as error:
-            raise StoreUnavailable("no connection to PostgreSQL") from error
-        try:
-            self._survey(connection)
-        finally:
-            connection.close()
-        if self._pool is None or self._home != home:
-            # A pool whose process or event loop is gone is of no use any more, nor can it be closed.
-            self._pool, self._home = self._new_pool(self._conninfo), home
-            self._pool.open()
-
-    def _new_pool(self, conninfo: str) -> psycopg_pool.ConnectionPool[Any]:
-        return psycopg_pool.ConnectionPool(
-            conninfo,
-            open=False,
-            min_size=1,
-            max_size=self._settings.pool_size,
-            # Attempts to reconnect come ever more seldom, until those who wait make a new one.
-            reconnect_timeout=self._settings.timeout,
-        )
-
-    def _borrow(self) -> tuple[psycopg_pool.ConnectionPool[Any], psycopg.Connection[Any]]:
+    def _borrow(self) -> tuple[psycopg_pool.ConnectionPool[Any] | Pool, psycopg.Connection[Any]]:
         """A connection that is open as far as can be told, and the pool to put it back to."""
         pool = self._pool
         if pool is None:
@@ -148,11 +177,9 @@ class Connections:
         while True:
             try:
                 connection = pool.getconn(deadline - monotonic())
-            except psycopg.OperationalError as error:  # the pool is exhausted, closed, or cannot connect
-                if self._conninfo is not None:
-                    self._is_surveyed = False  # so that the next call looks whether the server is there
-                raise StoreUnavailable(f"no connection to PostgreSQL: {error}") from error
+            except psycopg.OperationalError as error:  # cannot connect, or the pool is exhausted or closed
+                raise StoreUnavailable(f"no connection to PostgreSQL ({type(error).__name__})") from error
             if is_alive(connection):
                 return pool, connection
-            connection.close()
+            connection.pgconn.finish()
             pool.putconn(connection)
