@@ -24,6 +24,7 @@ def test_every_sync_store_has_an_async_source():
         ("class AsyncRedisStore:\n    pass\n", "class RedisStore:\n    pass\n"),
         ("x = anext(aiter(y))\n", "x = next(iter(y))\n"),
         ("x = 1\ny = 2  # async only\n", "x = 1\n"),
+        ("x = 1\n# sync only: y = 2\n", "x = 1\ny = 2\n"),
         ("import asyncio\n\nawait asyncio.sleep(1)\n", "import time\n\ntime.sleep(1)\n"),
         ("from ._async import x\n\nx()\n", "from ._sync import x\n\nx()\n"),
         ("x = (\n    await a,\n    await b,\n)\n", "x = (\n    a,\n    b,\n)\n"),

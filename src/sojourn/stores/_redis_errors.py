@@ -22,7 +22,7 @@ from redis.exceptions import (
 
 from ..errors import StoreError, StoreTimeout, StoreUnavailable
 
-__all__ = ["DRIVER_ERRORS", "ErrorReply", "translate"]
+__all__ = ["DRIVER_ERRORS", "ErrorReply", "translate", "unknown", "unreachable"]
 
 DRIVER_ERRORS: Final = (RedisError, RedisClusterException, OSError, RuntimeError, ValueError)
 """What redis-py lets through: its own, a socket's, and that of an event loop that is another or closed."""
@@ -50,7 +50,17 @@ def translate(error: Exception, *, sent: bool) -> StoreError:
     if isinstance(error, ResponseError):
         return ErrorReply(str(error).partition(" ")[0] if type(error) is ResponseError else type(error).__name__)
     if sent and not _certainly_unsent(error):
-        return StoreTimeout(f"Redis did not answer a write, which may have happened: {type(error).__name__}")
+        return unknown(error)
+    return unreachable(error)
+
+
+def unknown(error: Exception) -> StoreTimeout:
+    """A write may have happened."""
+    return StoreTimeout(f"Redis did not answer a write, which may have happened: {type(error).__name__}")
+
+
+def unreachable(error: Exception) -> StoreUnavailable:
+    """Nothing was written."""
     return StoreUnavailable(f"Redis cannot be reached: {type(error).__name__}")
 
 

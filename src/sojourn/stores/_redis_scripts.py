@@ -43,12 +43,13 @@ class Writes(NamedTuple):
 OUTCOMES: Final[dict[int, Outcome]] = {0: MISSING, -1: CONFLICT, -2: EXISTS}
 """What the scripts answer when they change nothing."""
 
+# A script is refused for want of memory at its first write alone, so that comes first which may be refused.
 _INDEX: Final = """
 local function enter(index, name, ttl)
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  redis.call('ZREMRANGEBYSCORE', index, '-inf', now)
   redis.call('ZADD', index, now + ttl, name)
+  redis.call('ZREMRANGEBYSCORE', index, '-inf', now)
   if redis.call('PTTL', index) < ttl then redis.call('PEXPIRE', index, ttl) end
 end
 """
@@ -56,13 +57,13 @@ end
 _POINT: Final = """
 local function own(name, pointer, index, ttl)
   local former = redis.call('GET', pointer)
-  if former and former ~= index then leave(former, name) end
   if index ~= '' then
     enter(index, name, ttl)
     redis.call('SET', pointer, index, 'PX', ttl)
   elseif former then
     redis.call('DEL', pointer)
   end
+  if former and former ~= index then leave(former, name) end
 end
 """
 

@@ -58,6 +58,40 @@ class Server:
     timeout: float = 5.0
     max_connections: int | None = None
 
+    def address(self) -> dict[str, Any]:
+        """Where one server is, as redis-py's arguments."""
+        if self.kind == "unix":
+            return {"unix_socket_path": self.path}
+        ((host, port),) = self.hosts
+        return {"host": host, "port": port}
+
+    def client_options(self) -> dict[str, Any]:
+        """How to speak to it, as redis-py's arguments."""
+        options: dict[str, Any] = {
+            "username": self.username,
+            "password": self.password,
+            "socket_connect_timeout": self.connect_timeout,
+            "socket_timeout": self.timeout,
+            "retry": None,
+        }
+        if self.max_connections is not None:
+            options["max_connections"] = self.max_connections
+        if self.tls:
+            options |= {
+                "ssl": True,
+                "ssl_ca_certs": self.ssl_ca_certs,
+                "ssl_certfile": self.ssl_certfile,
+                "ssl_keyfile": self.ssl_keyfile,
+                "ssl_cert_reqs": self.ssl_cert_reqs,
+                "ssl_check_hostname": self.ssl_check_hostname and self.ssl_cert_reqs == "required",
+            }
+        return options
+
+    def sentinel_options(self) -> dict[str, Any]:
+        """How to speak to the sentinels, as redis-py's arguments."""
+        login = {"username": self.sentinel_username, "password": self.sentinel_password}
+        return {**self.client_options(), **login}
+
     def ssl_context(self) -> ssl.SSLContext | None:
         """What TLS is to check, the same for each kind of client."""
         if not self.tls:
@@ -94,6 +128,8 @@ def parse_url(url: str) -> tuple[Server, dict[str, Any]]:
     if kind == "unix":
         if hosts or not path:
             raise _malformed(kind)
+    elif not kind and "," in hosts:
+        raise _malformed(kind)
     else:
         given["hosts"] = tuple(_host(kind, host) for host in hosts.split(","))
     ours: dict[str, Any] = {}
@@ -107,7 +143,12 @@ def parse_url(url: str) -> tuple[Server, dict[str, Any]]:
             raise ConfigurationError("store", f"option {name!r}", f"{scheme}:// has the options {names}")
     if kind == "cluster" and given.get("db"):
         raise ConfigurationError("db", repr(given["db"]), "a cluster has database 0 alone")
-    return Server(**given), ours
+    server = Server(**given)
+    try:
+        server.ssl_context()
+    except OSError as error:
+        raise ConfigurationError("ssl_ca_certs", type(error).__name__, "give files that OpenSSL can read") from error
+    return server, ours
 
 
 def _path(kind: str, path: str) -> dict[str, Any]:

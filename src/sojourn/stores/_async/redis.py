@@ -12,9 +12,10 @@ from itertools import chain
 from typing import Any, ClassVar, Final, Literal
 
 try:
+    import hiredis  # noqa: F401  # async only
     import redis.asyncio
 except ImportError as error:
-    message = 'AsyncRedisStore needs redis-py: pip install "sojourn[redis]"'
+    message = 'AsyncRedisStore needs redis-py and hiredis: pip install "sojourn[redis]"'
     raise ImportError(message, name=error.name) from error
 
 from ...aio import in_trio  # async only
@@ -38,7 +39,8 @@ from ..base import (
     Version,
     check_size,
 )
-from .redis_driver import AsyncCluster, AsyncDriver, AsyncPool, connect_async
+from .redis_connect import connect_async
+from .redis_driver import AsyncCluster, AsyncDriver, AsyncPool
 
 __all__ = ["AsyncRedisStore"]
 

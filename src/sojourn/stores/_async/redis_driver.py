@@ -8,20 +8,19 @@ it once to a node it is told (``target_nodes``), and again only after MOVED, ASK
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, Protocol
 
 import redis.asyncio
-import redis.asyncio.sentinel
 from redis.client import NEVER_DECODE
-from redis.exceptions import ResponseError
+from redis.exceptions import ReadOnlyError, ResponseError
 
 from .._redis_errors import DRIVER_ERRORS, translate
-from .._redis_url import Server
 
-__all__ = ["AsyncCluster", "AsyncDriver", "AsyncPool", "connect_async"]
+__all__ = ["AsyncCluster", "AsyncDriver", "AsyncOneServer", "AsyncPool"]
 
-_BATCH: Final = 500
+_BATCH: Final = 100
 """Names that a server is asked to look at in one step of a scan."""
 
 
@@ -52,10 +51,31 @@ class AsyncDriver(Protocol):
         """Close what was opened here."""
 
 
-class AsyncPool:
-    """A client of one server, or of the master that Sentinel names."""
+class AsyncOneServer(ABC):
+    """A server that has all the keys."""
 
     clustered = False
+
+    @abstractmethod
+    async def call(self, name: bytes, *command: Any, writes: bool) -> Any:
+        """See `AsyncDriver`."""
+
+    async def names(self, pattern: bytes) -> AsyncIterator[list[bytes]]:
+        cursor = b"0"
+        while True:
+            command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _BATCH, "TYPE", "string")
+            cursor, names = await self.call(pattern, *command, writes=False)
+            yield names
+            if cursor == b"0":
+                return
+
+    async def values(self, names: Sequence[bytes]) -> list[bytes | None]:
+        values: list[bytes | None] = await self.call(names[0], "MGET", *names, writes=False)
+        return values
+
+
+class AsyncPool(AsyncOneServer):
+    """A client of one server, or of the master that Sentinel names."""
 
     def __init__(self, client: redis.asyncio.Redis, close: Sequence[Any] = ()) -> None:
         self._client: Any = client  # partly untyped
@@ -71,6 +91,8 @@ class AsyncPool:
             await connection.send_packed_command(connection.pack_command(*command))
             return await connection.read_response(disable_decoding=True)
         except ResponseError as error:
+            if isinstance(error, ReadOnlyError):
+                await connection.disconnect(_NOWAIT)  # a replica by now; another connection may lead to the new master
             raise translate(error, sent=writes) from error
         except BaseException as error:
             # nobody else may read the reply to this command
@@ -80,19 +102,6 @@ class AsyncPool:
             raise
         finally:
             await pool.release(connection)
-
-    async def names(self, pattern: bytes) -> AsyncIterator[list[bytes]]:
-        cursor = b"0"
-        while True:
-            command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _BATCH, "TYPE", "string")
-            cursor, names = await self.call(pattern, *command, writes=False)
-            yield names
-            if cursor == b"0":
-                return
-
-    async def values(self, names: Sequence[bytes]) -> list[bytes | None]:
-        values: list[bytes | None] = await self.call(names[0], "MGET", *names, writes=False)
-        return values
 
     async def close(self) -> None:
         for client in self._close:
@@ -165,43 +174,3 @@ class AsyncCluster:
                 client = self._client = self._client or self._make()
         await client.initialize()  # async only
         return client
-
-
-def connect_async(server: Server) -> AsyncDriver:
-    """A client of our own, that waits no longer than it is told, and does not try again to connect."""
-    options: dict[str, Any] = {
-        "username": server.username,
-        "password": server.password,
-        "socket_connect_timeout": server.connect_timeout,
-        "socket_timeout": server.timeout,
-    }
-    security: dict[str, Any] = {}
-    if server.tls:
-        security = {
-            "ssl": True,
-            "ssl_ca_certs": server.ssl_ca_certs,
-            "ssl_certfile": server.ssl_certfile,
-            "ssl_keyfile": server.ssl_keyfile,
-            "ssl_cert_reqs": server.ssl_cert_reqs,
-            "ssl_check_hostname": server.ssl_check_hostname and server.ssl_cert_reqs == "required",
-        }
-    if server.max_connections is not None:
-        options["max_connections"] = server.max_connections
-    if server.kind == "cluster":
-        node: Any = redis.asyncio.cluster.ClusterNode  # untyped
-        nodes = [node(host, port) for host, port in server.hosts]
-        return AsyncCluster(make=lambda: redis.asyncio.RedisCluster(startup_nodes=nodes, **options, **security))
-    options |= {"db": server.db, "retry": None}
-    if server.kind == "sentinel":
-        logins = {"username": server.sentinel_username, "password": server.sentinel_password}
-        times = {"socket_connect_timeout": server.connect_timeout, "socket_timeout": server.timeout, "retry": None}
-        make: Any = redis.asyncio.sentinel.Sentinel  # untyped
-        sentinel = make(server.hosts, sentinel_kwargs={**logins, **times, **security}, **options, **security)
-        client = sentinel.master_for(server.service)
-        return AsyncPool(client, close=[client, *sentinel.sentinels])
-    if server.kind == "unix":
-        client = redis.asyncio.Redis(unix_socket_path=server.path, **options)
-    else:
-        ((host, port),) = server.hosts
-        client = redis.asyncio.Redis(host=host, port=port, **options, **security)
-    return AsyncPool(client, close=[client])

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 try:
     import redis
 except ImportError as error:
-    message = 'RedisStore needs redis-py: pip install "sojourn[redis]"'
+    message = 'RedisStore needs redis-py and hiredis: pip install "sojourn[redis]"'
     raise ImportError(message, name=error.name) from error
 
 from ...clock import DAY_MS
@@ -38,7 +38,8 @@ from ..base import (
     Version,
     check_size,
 )
-from .redis_driver import Cluster, Driver, Pool, connect_sync
+from .redis_connect import connect_sync
+from .redis_driver import Cluster, Driver, Pool
 
 __all__ = ["RedisStore"]
 

@@ -1,0 +1,125 @@
+"""The Redis stores in each way there is to reach a server, and a proxy that loses what passes through it."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import ssl
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any, Final, cast
+
+import redis
+import redis.asyncio
+
+from sojourn.stores._async.redis import AsyncRedisStore
+from sojourn.stores._sync.redis import RedisStore
+from sojourn.testing import FullStore, as_async
+
+__all__ = ["KINDS", "Proxy", "commands", "opened", "proxied"]
+
+KINDS: Final = ("sync", "sync client", "async", "async client")
+"""Our own connections or those of the app's client, which tries again as redis-py does by default."""
+
+
+@asynccontextmanager
+async def opened(kind: str, url: str, *, timeout: float = 5, **options: Any) -> AsyncIterator[FullStore]:  # noqa: ASYNC109
+    """A store while the block runs, in the async colour, with the given patience in seconds."""
+    if "client" not in kind:
+        query = "&".join(f"{name}={value}" for name, value in {"timeout": timeout, **options}.items())
+        url = f"{url}{'&' if '?' in url else '?'}{query}"
+        store = (
+            as_async(RedisStore.from_url(url)) if kind == "sync" else cast("FullStore", AsyncRedisStore.from_url(url))
+        )
+        try:
+            yield store
+        finally:
+            await store.close()
+    elif kind == "sync client":
+        with redis.Redis.from_url(url, socket_timeout=timeout) as client:
+            yield as_async(RedisStore(client, **options))
+    else:
+        async with redis.asyncio.Redis.from_url(url, socket_timeout=timeout) as async_client:
+            yield cast("FullStore", AsyncRedisStore(async_client, **options))
+
+
+def commands(client: Any) -> dict[str, int]:
+    """How often each command was called so far."""
+    return {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in client.info("commandstats").items()}
+
+
+class Proxy:
+    """Passes bytes between clients and a server, until told to lose some.
+
+    ``losing`` is None, ``"replies"`` (they are thrown away) or ``"connections"`` (closed when a reply is to be passed).
+    """
+
+    def __init__(self, address: Any, context: ssl.SSLContext | None = None) -> None:
+        self._address = address
+        self._context = context
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.losing: str | None = None
+        self._sockets: list[socket.socket] = [self._listener]
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
+
+    def close(self) -> None:
+        for each in self._sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        for thread in self._threads:
+            thread.join(1)
+
+    def _start(self, target: Callable[..., None], *arguments: Any) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self._start(self._serve, client)
+
+    def _serve(self, client: socket.socket) -> None:
+        self._sockets.append(client)
+        server = socket.create_connection(self._address)
+        self._sockets.append(server)
+        try:
+            if self._context is not None:
+                client = self._context.wrap_socket(client, server_side=True)
+                self._sockets.append(client)
+            self._pass(client, server)
+        except OSError:
+            pass
+        finally:
+            client.close()
+            server.close()
+
+    def _pass(self, client: socket.socket, server: socket.socket) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(client, selectors.EVENT_READ, server)
+            selector.register(server, selectors.EVENT_READ, client)
+            while True:
+                for key, _ in selector.select():
+                    source = cast("socket.socket", key.fileobj)
+                    data = source.recv(1 << 20)
+                    if not data or (source is server and self.losing == "connections"):
+                        return
+                    if source is client or self.losing is None:
+                        key.data.sendall(data)
+
+
+@contextmanager
+def proxied(address: Any, context: ssl.SSLContext | None = None) -> Iterator[Proxy]:
+    """A proxy while the block runs."""
+    proxy = Proxy(address, context)
+    try:
+        yield proxy
+    finally:
+        proxy.close()

@@ -1,0 +1,353 @@
+"""What the Redis stores promise beyond the contract: commands, names, Express's rows, what they refuse."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.crc import key_slot
+
+from sojourn.errors import ConfigurationError
+from sojourn.stores._async.redis import AsyncRedisStore
+from sojourn.stores._redis_names import Names
+from sojourn.stores._sync.redis import RedisStore
+from sojourn.stores.base import CONFLICT, EXISTS, MISSING, REPLACED, Stored
+from sojourn.testing import FullStore
+from tests.stores.redis_kinds import KINDS, commands, opened
+
+pytestmark = pytest.mark.server
+
+# As connect-redis 9 with express-session 1.19 on Node wrote it.
+EXPRESS_ROW = (
+    b'{"cookie":{"originalMaxAge":3600000,"expires":"2026-11-21T04:32:17.370Z","httpOnly":true,"path":"/"},"n":1}'
+)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Any]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def prefix(client: Any) -> Iterator[str]:
+    prefix = f"test-{uuid.uuid4().hex}:"
+    yield prefix
+    for name in client.scan_iter(f"*{prefix}*", 1000):
+        client.delete(name)
+
+
+@pytest.fixture(params=KINDS)
+async def store(request: pytest.FixtureRequest, redis_url: str, prefix: str) -> AsyncIterator[FullStore]:
+    async with opened(request.param, redis_url, prefix=prefix) as store:
+        yield store
+
+
+@pytest.fixture(params=KINDS)
+async def express(request: pytest.FixtureRequest, redis_url: str, prefix: str) -> AsyncIterator[FullStore]:
+    async with opened(request.param, redis_url, prefix=prefix, layout="connect-redis") as store:
+        yield store
+
+
+# Commands
+
+
+@pytest.mark.anyio
+async def test_each_operation_is_one_command(store: FullStore, client: Any):
+    version = await store.create("warm", b"{}", 60_000, owner="ann")
+    version = await store.replace("warm", b"{}", 60_000, version=version)
+    version = await store.regenerate("warm", "k", b"{}", 60_000, version=version, tombstone=10)
+    await store.touch("k", 60_000)
+    await store.delete("none")
+    before = commands(client)
+    assert isinstance(await store.load("k"), Stored)
+    after = commands(client)
+    assert {name: calls - before.get(name, 0) for name, calls in after.items() if calls != before.get(name, 0)} == {
+        "get": 1,
+        "info": 1,
+    }
+    for operation in (
+        store.replace("k", b"{1}", 60_000, version=b"{}", owner="ann"),
+        store.touch("k", 60_000),
+        store.regenerate("k", "l", b"{1}", 60_000, version=b"{1}", tombstone=30_000, owner="ann"),
+        store.create("m", b"{}", 60_000, owner="ann"),
+        store.delete("l"),
+    ):
+        before = commands(client)
+        assert await operation
+        after = commands(client)
+        assert after["evalsha"] - before["evalsha"] == 1
+        assert after.get("eval", 0) == before.get("eval", 0)
+
+
+@pytest.mark.anyio
+async def test_a_script_that_the_server_forgot_is_sent_again_with_its_text(store: FullStore, client: Any):
+    await store.create("k", b"1", 60_000)
+    client.script_flush()
+    before = commands(client)
+    assert await store.replace("k", b"2", 60_000, version=b"1") == b"2"
+    after = commands(client)
+    assert (after["evalsha"] - before["evalsha"], after["eval"] - before.get("eval", 0)) == (1, 1)
+    assert await store.replace("k", b"3", 60_000, version=b"2") == b"3"
+    assert commands(client)["eval"] == after["eval"]
+
+
+# Names
+
+
+@pytest.mark.anyio
+async def test_nothing_but_the_records_themselves_begins_with_the_prefix(store: FullStore, client: Any, prefix: str):
+    await store.create("k", b"{}", 60_000, owner="ann")
+    assert await store.lock("k", 60_000)
+    assert list(client.scan_iter(f"{prefix}*")) == [f"{prefix}k".encode()]
+    assert len(list(client.scan_iter(f"{{{prefix}*"))) == 3
+
+
+@pytest.mark.anyio
+async def test_nothing_is_left_of_a_record_that_was_deleted(store: FullStore, client: Any, prefix: str):
+    version = await store.create("k", b"{}", 60_000, owner="ann")
+    await store.regenerate("k", "l", b"{}", 60_000, version=version, tombstone=0, owner="bob")
+    await store.create("m", b"{}", 60_000, owner="bob")
+    await store.delete("l")
+    assert await store.clear() == 1
+    assert list(client.scan_iter(f"*{prefix}*")) == []
+
+
+@pytest.mark.anyio
+async def test_all_that_is_written_expires(store: FullStore, client: Any, prefix: str):
+    version = await store.create("k", b"{}", 60_000, owner="ann")
+    version = await store.replace("k", b"{}", 90_000, version=version, owner="ann")
+    await store.touch("k", 120_000)
+    await store.regenerate("k", "l", b"{}", 100_000, version=version, tombstone=30_000, owner="ann")
+    await store.lock("l", 40_000)
+    left = {name: client.pttl(name) for name in client.scan_iter(f"*{prefix}*")}
+    assert len(left) == 5
+    assert all(29_000 < ms <= 120_000 for ms in left.values())
+
+
+@pytest.mark.anyio
+async def test_an_index_lasts_as_long_as_its_longest_record(store: FullStore, client: Any, prefix: str):
+    await store.create("long", b"{}", 90_000, owner="ann")
+    await store.create("short", b"{}", 100, owner="ann")
+    (index,) = [name for name in client.scan_iter(f"{{{prefix}*") if client.type(name) == b"zset"]
+    assert 80_000 < client.pttl(index) <= 90_000
+    await store.touch("long", 180_000)
+    assert client.pttl(index) > 170_000
+    await asyncio.sleep(0.15)
+    assert await store.by_owner("ann") == ["long"]
+    assert client.zcard(index) == 1, "what has expired is cleared away"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_prefix_is_no_pattern(kind: str, redis_url: str, client: Any, prefix: str):
+    async with opened(kind, redis_url, prefix=f"{prefix}[ab]") as store:
+        client.set(f"{prefix}axx", "x", px=60_000)
+        await store.create("xx", b"{}", 60_000)
+        assert await store.count() == 1
+        assert [key async for key, _ in store.scan()] == ["xx"]
+        assert await store.clear() == 1
+    assert client.get(f"{prefix}axx") == b"x"
+
+
+@pytest.mark.anyio
+async def test_what_is_no_string_is_no_record(store: FullStore, client: Any, prefix: str):
+    client.rpush(f"{prefix}list", "x")
+    assert await store.count() == 0
+    assert await store.clear() == 0
+    assert await store.touch("list", 1) is False
+    assert await store.replace("list", b"{}", 60_000, version=b"x") is MISSING
+    assert client.exists(f"{prefix}list")
+    client.delete(f"{prefix}list")
+
+
+@given(st.text(min_size=1).filter(lambda text: not text.startswith("{")), st.text())
+def test_what_belongs_to_a_record_is_in_its_slot(prefix: str, key: str):
+    names = Names(prefix)
+    record = names.record(key)
+    assert names.key(record) == key
+    assert key_slot(names.pointer(record)) == key_slot(names.lock(record)) == key_slot(record)
+    assert names.pointer(record) != names.lock(record)
+    for other in (names.pointer(record), names.lock(record), names.index("ann")):
+        assert not other.startswith(names.record(""))
+
+
+@pytest.mark.parametrize("key", ["a{b}c", "a}b", "a{}b", "{", "}", "{}", "}{", "{a}{b}", "{a", "a}"])
+def test_braces_in_a_key_do_not_move_what_belongs_to_it(key: str):
+    names = Names("app:")
+    assert key_slot(names.pointer(names.record(key))) == key_slot(names.record(key))
+
+
+# Express
+
+
+@pytest.mark.anyio
+async def test_a_row_that_connect_redis_wrote_is_a_record(express: FullStore, client: Any, prefix: str):
+    client.set(f"{prefix}sid", EXPRESS_ROW, ex=3600)
+    found = await express.load("sid")
+    assert isinstance(found, Stored) and found.data == EXPRESS_ROW
+    changed = EXPRESS_ROW.replace(b'"n":1', b'"n":2')
+    assert await express.replace("sid", changed, 3_600_000, version=found.version)
+    assert client.get(f"{prefix}sid") == changed
+    assert [(key, stored.data) async for key, stored in express.scan()] == [("sid", changed)]
+    assert await express.delete("sid") is True
+    assert not client.exists(f"{prefix}sid")
+
+
+@pytest.mark.anyio
+async def test_what_express_does_to_a_row_meanwhile_is_seen(express: FullStore, client: Any, prefix: str):
+    version = await express.create("sid", EXPRESS_ROW, 60_000)
+    client.expire(f"{prefix}sid", 3600)
+    version = await express.replace("sid", EXPRESS_ROW + b" ", 60_000, version=version)
+    assert version, "a touch conflicts with nothing"
+    client.set(f"{prefix}sid", EXPRESS_ROW, ex=3600)
+    assert await express.replace("sid", b"{}", 60_000, version=version) is CONFLICT
+    assert client.ttl(f"{prefix}sid") > 3500
+    client.delete(f"{prefix}sid")
+    assert await express.replace("sid", b"{}", 60_000, version=EXPRESS_ROW) is MISSING
+    assert await express.touch("sid", 60_000) is False
+
+
+@pytest.mark.anyio
+async def test_in_express_layout_expiry_is_in_whole_seconds_rounded_up(express: FullStore, client: Any, prefix: str):
+    name = f"{prefix}sid"
+    version = await express.create("sid", b"{}", 60_001)
+    assert 60_900 < client.pttl(name) <= 61_000
+    await express.replace("sid", b"{}", 50_999, version=version)
+    assert 50_900 < client.pttl(name) <= 51_000
+    await express.touch("sid", 40_000)
+    assert 39_900 < client.pttl(name) <= 40_000
+    await express.touch("sid", 1)
+    assert 900 < client.pttl(name) <= 1000
+
+
+@pytest.mark.anyio
+async def test_express_finds_no_tombstone_and_no_key_of_ours(express: FullStore, client: Any, prefix: str):
+    version = await express.create("old", b"{}", 60_000, owner="ann")
+    await express.regenerate("old", "new", b"{}", 60_000, version=version, tombstone=30_000, owner="ann")
+    assert list(client.scan_iter(f"{prefix}*")) == [f"{prefix}new".encode()]
+    assert await express.load("old") is None
+    assert await express.by_owner("ann") == ["new"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", KINDS)
+async def test_each_layout_has_its_prefix(kind: str, redis_url: str):
+    async with opened(kind, redis_url) as native, opened(kind, redis_url, layout="connect-redis") as express:
+        assert "prefix='sojourn:'" in repr(native)
+        assert "prefix='sess:'" in repr(express)
+
+
+def test_the_default_lifetime_is_that_of_connect_redis():
+    assert RedisStore.default_ttl == AsyncRedisStore.default_ttl == 86_400_000
+
+
+# Tombstones
+
+
+@pytest.mark.anyio
+async def test_no_data_can_look_like_a_tombstone(store: FullStore, client: Any, prefix: str):
+    version = await store.create("old", b"{}", 60_000)
+    await store.regenerate("old", "new", b"{}", 60_000, version=version, tombstone=30_000)
+    assert await store.load("old") is REPLACED
+    assert await store.create("old", b"{}", 60_000) is EXISTS
+    for data in client.lrange(f"{prefix}old", 0, -1):
+        await store.create(key := uuid.uuid4().hex, data, 60_000)
+        assert isinstance(await store.load(key), Stored)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("layout", "express"),
+        ("layout", None),
+        ("prefix", ""),
+        ("prefix", "{app}:"),
+        ("prefix", 1),
+        ("max_size", 0),
+        ("max_size", True),
+        ("max_size", "1"),
+    ],
+)
+@pytest.mark.parametrize(("make", "client"), [(RedisStore, redis.Redis()), (AsyncRedisStore, redis.asyncio.Redis())])
+def test_a_bad_option_is_refused_by_name(make: Any, client: Any, option: str, value: Any):
+    with pytest.raises(ConfigurationError) as refused:
+        make(client, **{option: value})
+    assert refused.value.option == option
+
+
+@pytest.mark.parametrize(
+    ("make", "client"),
+    [
+        (RedisStore, redis.asyncio.Redis()),
+        (AsyncRedisStore, redis.Redis()),
+        (RedisStore, "redis://localhost"),
+        (AsyncRedisStore, None),
+    ],
+)
+def test_a_client_of_the_other_colour_is_refused(make: Any, client: Any):
+    with pytest.raises(ConfigurationError, match=r"give a redis\.") as refused:
+        make(client)
+    assert refused.value.option == "client"
+
+
+@pytest.mark.parametrize("make", [RedisStore, AsyncRedisStore])
+def test_a_store_tells_nobody_its_password(make: Any):
+    store = make.from_url("redis://ann:s3cret@127.0.0.1:1/2?prefix=app:")
+    assert "s3cret" not in repr(store)
+    assert "app:" in repr(store)
+
+
+def test_under_trio_the_store_is_refused():
+    import trio
+
+    async def main() -> None:
+        store = AsyncRedisStore.from_url("redis://127.0.0.1:1")
+        for _ in range(2):
+            with pytest.raises(ConfigurationError, match="trio"):
+                await store.open()
+
+    trio.run(main)
+
+
+@pytest.mark.parametrize(("missing", "module"), [("redis", "_sync"), ("redis", "_async"), ("hiredis", "_async")])
+def test_without_the_driver_the_error_says_what_to_install(missing: str, module: str):
+    program = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "import sojourn.stores\n"
+        f"try: import sojourn.stores.{module}.redis\n"
+        "except ImportError as error: print(error)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert 'pip install "sojourn[redis]"' in ran.stdout
+
+
+@pytest.mark.anyio
+async def test_closing_leaves_the_client_of_the_app_open(redis_url: str, prefix: str):
+    with redis.Redis.from_url(redis_url) as client:
+        store = RedisStore(client, prefix=prefix)
+        store.open()
+        store.close()
+        assert client.connection_pool._available_connections[0].is_connected
+    async with redis.asyncio.Redis.from_url(redis_url) as async_client:
+        async_store = AsyncRedisStore(async_client, prefix=prefix)
+        await async_store.open()
+        await async_store.close()
+        assert async_client.connection_pool._available_connections[0].is_connected

@@ -1,0 +1,413 @@
+"""The async Redis store where only async code can go wrong: cancellation, event loops, one connection for all."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from sojourn.errors import StoreError, StoreTimeout, StoreUnavailable
+from sojourn.stores._async.redis import AsyncRedisStore
+from sojourn.stores._redis_multiplex import Multiplexed
+from sojourn.stores.base import Stored
+from tests.servers import ValkeyServer, valkey
+from tests.stores.redis_kinds import opened
+
+pytestmark = [pytest.mark.server, pytest.mark.anyio]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ValkeyServer]:
+    with valkey() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _empty(server: ValkeyServer) -> None:
+    server.ask("FLUSHALL")
+
+
+def line_of(store: Any) -> Any:
+    """The connection of the running event loop."""
+    return store._driver._lines[asyncio.get_running_loop()]
+
+
+async def data_of(store: Any, key: str) -> bytes:
+    found = await store.load(key)
+    assert isinstance(found, Stored)
+    return found.data
+
+
+# Cancellation
+
+
+@pytest.mark.parametrize("kind", ["async", "async client"])
+async def test_those_who_stop_waiting_disturb_nobody(kind: str, server: ValkeyServer):
+    """Many operations at once, some cancelled at any point: the others get their own answers."""
+    chance = random.Random(7)
+    async with opened(kind, server.url) as store:
+        for number in range(20):
+            await store.create(f"k{number}", b"%d" % number, 60_000)
+
+        async def load(number: int) -> bool:
+            if number % 3 == 0:
+                return await store.touch(f"k{number}", 60_000) is True and await store.touch(f"no{number}", 1) is False
+            return await data_of(store, f"k{number}") == b"%d" % number
+
+        for _ in range(30):
+            tasks = [asyncio.ensure_future(load(number)) for number in range(20)]
+            for _ in range(chance.randrange(4)):
+                await asyncio.sleep(chance.choice((0, 0, 0.0003)))
+            for task in chance.sample(tasks, 10):
+                task.cancel()
+            done = await asyncio.gather(*tasks, return_exceptions=True)
+            assert all(each is True or isinstance(each, asyncio.CancelledError) for each in done), done
+            assert await load(chance.randrange(20))
+
+
+async def test_a_reply_nobody_waits_for_is_read_and_dropped(server: ValkeyServer):
+    async with opened("async", server.url) as store:
+        await store.create("a", b"a", 60_000)
+        await store.create("b", b"b", 60_000)
+        first = asyncio.ensure_future(data_of(store, "a"))
+        second = asyncio.ensure_future(data_of(store, "b"))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert await second == b"b"
+        assert not line_of(store)._waiting
+
+
+async def test_an_operation_cancelled_while_the_connection_opens_leaves_it_to_the_others(server: ValkeyServer):
+    async with opened("async", server.url) as store:
+        first, second = asyncio.ensure_future(store.count()), asyncio.ensure_future(store.count())
+        await asyncio.sleep(0)
+        first.cancel()
+        assert isinstance(await second, int)
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert len(store._driver._lines) == 1  # type: ignore[attr-defined]
+
+
+# One connection
+
+
+async def test_operations_of_one_turn_of_the_loop_leave_in_one_write(server: ValkeyServer):
+    async with opened("async", server.url) as store:
+        await store.create("k", b"x", 60_000)
+        line = line_of(store)
+        writes: list[bytes] = []
+        transport = line._transport
+        line._transport = Spy(transport, writes)
+        assert await asyncio.gather(*(data_of(store, "k") for _ in range(50))) == [b"x"] * 50
+        assert len(writes) == 1
+        line._transport = transport
+
+
+class Spy:
+    def __init__(self, transport: Any, writes: list[bytes]) -> None:
+        self._transport = transport
+        self._writes = writes
+
+    def write(self, data: bytes) -> None:
+        self._writes.append(data)
+        self._transport.write(data)
+
+
+async def test_many_tasks_share_one_connection(server: ValkeyServer):
+    async with opened("async", server.url) as store:
+        await asyncio.gather(*(store.load(f"{number}") for number in range(100)))
+        clients = [line for line in server.ask("CLIENT LIST").splitlines() if "cmd=get" in line]
+        assert len(clients) == 1
+
+
+async def test_a_connection_lost_tells_the_sent_from_the_unsent(server: ValkeyServer):
+    async with opened("async", server.url) as store:
+        await store.create("k", b"0", 60_000)
+        tasks = [
+            asyncio.ensure_future(operation)
+            for operation in (store.replace("k", b"1", 60_000, version=b"0"), store.load("k"))
+        ]
+        await asyncio.sleep(0)  # given to the connection
+        line_of(store).lose(ConnectionResetError())
+        unsent = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(each) for each in unsent] == [StoreUnavailable, StoreUnavailable]
+        assert await data_of(store, "k") == b"0"
+        tasks = [
+            asyncio.ensure_future(operation)
+            for operation in (store.replace("k", b"1", 60_000, version=b"0"), store.load("k"))
+        ]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # written
+        line_of(store).lose(ConnectionResetError())
+        sent = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(each) for each in sent] == [StoreTimeout, StoreUnavailable]
+        assert isinstance(await store.load("k"), Stored), "the next operation opens another connection"
+
+
+async def test_closing_tells_those_who_wait(server: ValkeyServer):
+    store = AsyncRedisStore.from_url(server.url)
+    await store.open()
+    task = asyncio.ensure_future(store.create("k", b"0", 60_000))
+    await asyncio.sleep(0)
+    await store.close()
+    with pytest.raises(StoreError):
+        await task
+    await store.close()
+    await store.open()
+    await store.close()
+
+
+async def test_a_loop_that_stood_still_is_no_timeout(server: ValkeyServer):
+    async with opened("async", server.url, timeout=0.1) as store:
+        await store.create("k", b"x", 60_000)
+        for _ in range(3):
+            task = asyncio.ensure_future(data_of(store, "k"))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            time.sleep(0.25)  # noqa: ASYNC251 - the point
+            assert await task == b"x"
+
+
+async def test_each_operation_has_its_time_even_on_a_busy_connection():
+    with valkey() as server:
+        async with opened("async", server.url, timeout=0.3) as store:
+            await store.create("k", b"x", 60_000)
+            deadline = time.monotonic() + 1
+            while time.monotonic() < deadline:
+                assert await data_of(store, "k") == b"x"
+            server.signal(19)
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable) as refused:
+                await store.load("k")
+            assert 0.3 <= time.monotonic() - began < 1
+            assert isinstance(refused.value.__cause__, TimeoutError)
+
+
+# Event loops
+
+
+def test_a_store_may_be_used_in_one_loop_after_another(server: ValkeyServer):
+    store = AsyncRedisStore.from_url(server.url)
+
+    async def use(number: int) -> None:
+        assert await store.create(f"loop{number}", b"{}", 60_000)
+        if number == 2:
+            await store.close()
+
+    def use_all() -> None:
+        for number in range(3):
+            asyncio.run(use(number))
+        gc.collect()
+
+    with pytest.warns(ResourceWarning):  # the loops before the last were left without closing
+        use_all()
+
+
+def test_a_store_may_be_used_in_several_loops_at_once(server: ValkeyServer):
+    store = AsyncRedisStore.from_url(server.url)
+    failures: list[BaseException] = []
+    barrier = threading.Barrier(4)
+
+    async def use(number: int) -> None:
+        key = f"thread{number}"
+        await store.create(key, b"%d" % number, 60_000)
+        for _ in range(100):
+            assert await data_of(store, key) == b"%d" % number
+        await asyncio.to_thread(barrier.wait, 10)
+        if number == 0:
+            await store.close()
+            await asyncio.to_thread(barrier.wait, 10)
+        else:
+            await asyncio.to_thread(barrier.wait, 10)
+            await asyncio.sleep(0.05)  # for its connection to be closed
+            assert not store._driver._lines  # type: ignore[attr-defined]
+
+    def run(number: int) -> None:
+        try:
+            asyncio.run(use(number))
+        except BaseException as error:  # noqa: BLE001 - reported below
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert not failures
+
+
+FORKING = """
+import asyncio, os, sys
+from sojourn.stores._async.redis import AsyncRedisStore
+
+store = AsyncRedisStore.from_url(sys.argv[1])
+
+async def use(key):
+    for _ in range(200):
+        assert (await store.load(key)).data == key.encode(), key
+
+async def main():
+    for key in ("parent", "child"):
+        await store.create(key, key.encode(), 60_000)
+    await use("parent")
+    child = os.fork()
+    if child == 0:
+        failed = True
+        try:
+            asyncio.run(use("child"))
+            failed = False
+        finally:
+            os._exit(failed)
+    await use("parent")
+    assert os.waitpid(child, 0)[1] == 0
+    await use("parent")
+    await store.close()
+
+asyncio.run(main())
+print("done")
+"""
+
+
+def test_a_forked_process_opens_its_own_connection(server: ValkeyServer):
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKING, server.url],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (0, "done\n"), ran.stderr
+
+
+def test_it_runs_on_uvloop_too(server: ValkeyServer):
+    pytest.importorskip("uvloop", reason="uvloop is not installed")
+    program = (
+        "import asyncio, sys, uvloop\n"
+        "from sojourn.stores._async.redis import AsyncRedisStore\n"
+        "async def main():\n"
+        "    store = AsyncRedisStore.from_url(sys.argv[1])\n"
+        "    await store.create('uv', b'x', 60_000)\n"
+        "    print((await asyncio.gather(*(store.load('uv') for _ in range(10))))[9].data)\n"
+        "    await store.close()\n"
+        "uvloop.run(main())\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program, server.url], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert ran.stdout == "b'x'\n"
+
+
+# Servers that are none
+
+
+@asynccontextmanager
+async def pretending(
+    answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """A server that does with each connection what it is told; its URL."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await answer(reader, writer)
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"redis://:secret@127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+    finally:
+        server.close()
+
+
+async def closes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+
+
+async def speaks_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+    writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    await writer.drain()
+
+
+async def says_too_much(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"-ERR max number of clients reached\r\n" * 3)
+    await reader.read()
+
+
+async def says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
+async def accepts_then_closes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(100)
+    writer.write(b"+OK\r\n")
+    await writer.drain()
+
+
+@pytest.mark.parametrize("answer", [closes, speaks_http, says_too_much, says_nothing, accepts_then_closes])
+async def test_a_server_that_speaks_no_redis_is_unavailable(answer: Any):
+    async with pretending(answer) as url, opened("async", f"{url}?connect_timeout=0.3", timeout=0.3) as store:
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable) as refused:
+                await asyncio.gather(store.load("k"), store.load("l"))
+            assert refused.value.__cause__ is not None or "at once" in str(refused.value)
+            assert "secret" not in str(refused.value)
+
+
+async def test_a_host_that_cannot_be_is_unavailable():
+    for host in ("nowhere.invalid", "a" * 300):
+        store = AsyncRedisStore.from_url(f"redis://{host}:1?connect_timeout=2")
+        with pytest.raises(StoreUnavailable):
+            await store.open()
+
+
+async def test_a_server_that_accepts_no_connection_is_unavailable_in_time():
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        crowd = []
+        for _ in range(4):
+            each = socket.socket()
+            each.setblocking(False)
+            each.connect_ex(("127.0.0.1", port))
+            crowd.append(each)
+        try:
+            store = AsyncRedisStore.from_url(f"redis://:pw@127.0.0.1:{port}?connect_timeout=0.2")
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable):
+                await store.create("k", b"{}", 60_000)
+            assert time.monotonic() - began < 2
+        finally:
+            for each in crowd:
+                each.close()
+
+
+async def test_an_idle_connection_that_the_server_closed_is_noticed(server: ValkeyServer):
+    async with opened("async", server.url) as store:
+        await store.create("k", b"{}", 60_000)
+        line = line_of(store)
+        server.ask("CLIENT KILL TYPE normal")
+        await asyncio.wait_for(asyncio.shield(line.closed), 5)
+        assert await store.touch("k", 60_000) is True
+        assert line_of(store) is not line
+
+
+def test_a_url_of_one_server_is_multiplexed_in_the_async_colour():
+    assert isinstance(AsyncRedisStore.from_url("redis://")._driver, Multiplexed)
+    assert isinstance(AsyncRedisStore.from_url("unix:///run/redis.sock")._driver, Multiplexed)

@@ -1,0 +1,275 @@
+"""Redis Cluster: one slot per command, two steps where there are two slots, and nothing sent twice."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from redis.crc import key_slot
+from redis.exceptions import ReadOnlyError, RedisClusterException
+
+from sojourn.errors import StoreTimeout, StoreUnavailable
+from sojourn.stores._async.redis import AsyncRedisStore
+from sojourn.stores._redis_errors import translate
+from sojourn.stores._sync.redis import RedisStore
+from sojourn.stores.base import CONFLICT, EXISTS, MISSING, Stored
+from sojourn.testing import FullStore, as_async
+from tests.stores.redis_kinds import KINDS, Proxy, commands, proxied
+
+pytestmark = [pytest.mark.server, pytest.mark.anyio]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def cluster(valkey_cluster: str) -> Iterator[Any]:
+    client: Any = redis.RedisCluster.from_url(valkey_cluster.replace("redis+cluster", "redis"))
+    yield client
+    client.flushall(target_nodes=client.PRIMARIES)
+    client.close()
+
+
+@pytest.fixture
+def proxies(cluster: Any) -> Iterator[dict[int, Proxy]]:
+    """A proxy before each node, by the node's port."""
+    with ExitStack() as stack:
+        ports = [node.port for node in cluster.get_primaries()]
+        yield {port: stack.enter_context(proxied(("127.0.0.1", port))) for port in ports}
+
+
+@asynccontextmanager
+async def opened(kind: str, url: str, proxies: dict[int, Proxy] | None = None) -> AsyncIterator[FullStore]:
+    """A store over the cluster, by its URL or through the app's client and the proxies."""
+    if "client" not in kind:
+        store: Any = as_async(RedisStore.from_url(url)) if kind == "sync" else AsyncRedisStore.from_url(url)
+        try:
+            yield store
+        finally:
+            await store.close()
+        return
+    passing = proxies or {}
+
+    def remap(address: tuple[str, int]) -> tuple[str, int]:
+        port = int(address[1])
+        return "127.0.0.1", passing[port].port if port in passing else port
+
+    port = remap(("", int(url.rpartition(":")[2])))[1]
+    options: Any = {"address_remap": remap, "socket_timeout": 0.3, "decode_responses": True}
+    if kind == "sync client":
+        client: Any = redis.RedisCluster("127.0.0.1", port, **options)
+        try:
+            yield as_async(RedisStore(client))
+        finally:
+            client.close()
+    else:
+        async with redis.asyncio.RedisCluster("127.0.0.1", port, **options) as async_client:
+            yield AsyncRedisStore(async_client)
+
+
+def commands_of_all(cluster: Any) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for node in cluster.get_primaries():
+        for name, calls in commands(cluster.get_redis_connection(node)).items():
+            total[name] = total.get(name, 0) + calls
+    return total
+
+
+WRITES: dict[str, Callable[[FullStore], Any]] = {
+    "create": lambda store: store.create("new", b"1", 60_000),
+    "replace": lambda store: store.replace("k", b"1", 60_000, version=b"0"),
+    "touch": lambda store: store.touch("k", 60_000),
+    "delete": lambda store: store.delete("k"),
+    "lock": lambda store: store.lock("k", 60_000),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_each_operation_is_one_command(kind: str, valkey_cluster: str, cluster: Any):
+    async with opened(kind, valkey_cluster) as store:
+        for number in range(20):
+            await store.create(f"k{number}", b"0", 60_000)
+            await store.replace(f"k{number}", b"0", 60_000, version=b"0")
+        before = commands_of_all(cluster)
+        for number in range(20):
+            assert isinstance(await store.load(f"k{number}"), Stored)
+        loaded = commands_of_all(cluster)
+        assert loaded["get"] - before["get"] == 20
+        assert loaded["evalsha"] == before["evalsha"]
+        for number in range(20):
+            assert await store.replace(f"k{number}", b"1", 60_000, version=b"0")
+        replaced = commands_of_all(cluster)
+        assert replaced["evalsha"] - loaded["evalsha"] == 20
+
+
+@pytest.mark.parametrize("losing", ["replies", "connections"])
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("kind", ["sync client", "async client"])
+async def test_a_write_whose_reply_is_lost_has_happened_once_and_is_never_sent_again(
+    kind: str, write: str, losing: str, valkey_cluster: str, cluster: Any, proxies: dict[int, Proxy]
+):
+    async with opened(kind, valkey_cluster, proxies) as store:
+        for key in ("new", "k"):
+            version = await store.create(key, b"0", 60_000)
+            await store.touch(key, 60_000)
+            await store.replace(key, b"0", 60_000, version=version)
+            await store.lock(key, 60_000)
+            await store.delete(key)
+        cluster.flushall(target_nodes=cluster.PRIMARIES)
+        await store.create("k", b"0", 60_000)
+        before = commands_of_all(cluster)
+        for proxy in proxies.values():
+            proxy.losing = losing
+        with pytest.raises(StoreTimeout, match="may have happened"):
+            await WRITES[write](store)
+        for proxy in proxies.values():
+            proxy.losing = None
+        after = commands_of_all(cluster)
+        ours = {name: after.get(name, 0) - before.get(name, 0) for name in ("evalsha", "eval", "set")}
+        if write == "lock":
+            assert ours == {"evalsha": 0, "eval": 0, "set": 1}
+        else:
+            assert (ours["evalsha"], ours["eval"]) == (1, 0)
+        found = await store.load("k")
+        if write == "replace":
+            assert isinstance(found, Stored) and found.data == b"1"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_regenerate_leaves_nothing_new_when_the_old_record_cannot_be_retired(
+    kind: str, valkey_cluster: str, cluster: Any
+):
+    async with opened(kind, valkey_cluster) as store:
+        version = await store.create("old", b"0", 60_000, owner="ann")
+        await store.create("taken", b"0", 60_000)
+        for old, known, new, answer in (
+            ("old", b"another", "new", CONFLICT),
+            ("gone", version, "new", MISSING),
+            ("old", b"another", "taken", CONFLICT),
+            ("gone", version, "taken", MISSING),
+            ("old", version, "taken", EXISTS),
+        ):
+            refused = store.regenerate(old, new, b"1", 60_000, version=known, tombstone=30_000, owner="ann")
+            assert await refused is answer
+        assert await store.load("new") is None
+        assert await store.by_owner("ann") == ["old"]
+        assert await store.count() == 2
+        assert await store.regenerate("old", "new", b"1", 60_000, version=version, tombstone=30_000, owner="ann")
+        assert await store.by_owner("ann") == ["new"]
+
+
+@pytest.mark.parametrize("make", [RedisStore, AsyncRedisStore])
+async def test_regenerate_takes_the_new_record_back_when_retiring_fails(make: Any, valkey_cluster: str, cluster: Any):
+    made = make.from_url(valkey_cluster)
+    store = as_async(made) if make is RedisStore else made
+    version = await store.create("old", b"0", 60_000)
+    retire, call = made._scripts.retire.sha, made._driver.call
+
+    def fails(name: bytes, *command: Any, writes: bool) -> Any:
+        if command[1] == retire:
+            raise StoreTimeout("lost")
+        return call(name, *command, writes=writes)
+
+    made._call = fails
+    with pytest.raises(StoreTimeout, match="lost"):
+        await store.regenerate("old", "new", b"1", 60_000, version=version, tombstone=0)
+    assert await store.load("new") is None
+    assert isinstance(await store.load("old"), Stored)
+    await store.close()
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_keys_with_braces_stay_in_one_slot(kind: str, valkey_cluster: str, cluster: Any):
+    async with opened(kind, valkey_cluster) as store:
+        for key in ("{a}b", "a}b", "{", "}{", "{}x", "a{b"):
+            version = await store.create(key, b"0", 60_000, owner="ann")
+            assert await store.touch(key, 60_000) is True
+            token = await store.lock(key, 60_000)
+            assert token is not None and await store.unlock(key, token) is True
+            new = f"{key}{uuid.uuid4().hex}"
+            assert await store.regenerate(key, new, b"1", 60_000, version=version, tombstone=1000, owner="ann")
+            assert await store.by_owner("ann") == [new]
+            assert await store.delete(new) is True
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_slot_that_moved_is_followed(kind: str, valkey_cluster: str, cluster: Any):
+    async with opened(kind, valkey_cluster) as store:
+        await store.open()
+        key = "moving"
+        slot = key_slot(b"sojourn:moving")
+        source = cluster.get_node_from_key("sojourn:moving")
+        target = next(node for node in cluster.get_primaries() if node.name != source.name)
+
+        def move(to: Any) -> None:
+            identity = cluster.cluster_myid(to)
+            for node in (to, *cluster.get_primaries()):
+                cluster.execute_command("CLUSTER SETSLOT", slot, "NODE", identity, target_nodes=node)
+
+        try:
+            move(target)
+            assert await store.create(key, b"0", 60_000) == b"0"
+            assert isinstance(await store.load(key), Stored)
+            assert await store.delete(key) is True
+        finally:
+            move(source)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_scan_count_and_clear_reach_every_node(kind: str, valkey_cluster: str, cluster: Any):
+    async with opened(kind, valkey_cluster) as store:
+        data = bytes(range(256))
+        for number in range(300):
+            await store.create(f"k{number}", data, 60_000, owner="ann")
+        found = {key: stored.data async for key, stored in store.scan()}
+        assert found == {f"k{number}": data for number in range(300)}
+        assert await store.count() == 300
+        assert len(await store.by_owner("ann")) == 300
+        assert await store.clear() == 300
+        assert sum(cluster.dbsize(target_nodes=node) for node in cluster.get_primaries()) == 1, "the index expires"
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_a_cluster_that_is_not_there_is_unavailable(kind: str):
+    with proxied(None) as closed:
+        port = closed.port
+    async with opened(kind, f"redis+cluster://127.0.0.1:{port}?connect_timeout=0.5") as store:
+        for operation in (store.load("k"), store.create("k", b"{}", 60_000), store.count(), store.clear()):
+            with pytest.raises(StoreUnavailable):
+                await operation
+        with pytest.raises(StoreUnavailable):
+            _ = [key async for key, _ in store.scan()]
+
+
+@pytest.mark.parametrize(
+    ("error", "context", "expected"),
+    [
+        (redis.ConnectionError("Error 111"), ConnectionRefusedError(), StoreUnavailable),
+        (redis.ConnectionError("closed"), ConnectionResetError(), StoreTimeout),
+        (redis.ConnectionError("closed"), None, StoreTimeout),
+        (redis.ConnectionError("now a slave"), ReadOnlyError(), StoreUnavailable),
+        (redis.TimeoutError("reading"), None, StoreTimeout),
+        (redis.exceptions.MaxConnectionsError(), None, StoreUnavailable),
+        (redis.BusyLoadingError(), None, StoreUnavailable),
+        (redis.exceptions.ClusterDownError("CLUSTERDOWN"), None, StoreUnavailable),
+        (redis.ResponseError("ERR what"), None, StoreUnavailable),
+        (RedisClusterException("no layout"), redis.ConnectionError("closed"), StoreTimeout),
+        (RedisClusterException("no layout"), redis.exceptions.MaxConnectionsError(), StoreUnavailable),
+        (RedisClusterException("no layout"), None, StoreTimeout),
+        (RuntimeError("Event loop is closed"), None, StoreTimeout),
+        (BrokenPipeError(), None, StoreTimeout),
+    ],
+)
+async def test_an_error_after_a_write_is_a_timeout_unless_it_proves_that_nothing_was_sent(
+    error: Exception, context: Exception | None, expected: type[Exception]
+):
+    error.__context__ = context
+    assert type(translate(error, sent=True)) in {expected, *expected.__subclasses__()}
+    assert isinstance(translate(error, sent=False), StoreUnavailable)

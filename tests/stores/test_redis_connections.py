@@ -1,0 +1,265 @@
+"""The ways to a Redis server: Unix sockets, TLS, users with few rights, databases, Sentinel."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+import redis.asyncio.sentinel
+import redis.sentinel
+
+from sojourn.errors import StoreError, StoreUnavailable
+from sojourn.stores._async.redis import AsyncRedisStore
+from sojourn.stores._sync.redis import RedisStore
+from sojourn.stores.base import REPLACED, Stored
+from sojourn.testing import FullStore, as_async
+from tests.servers import ValkeyServer, valkey
+from tests.stores.redis_kinds import KINDS, opened, proxied
+
+pytestmark = [pytest.mark.server, pytest.mark.anyio]
+
+OWN = ("sync", "async")
+"""The kinds that open their own connections."""
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ValkeyServer]:
+    with valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: ValkeyServer) -> Iterator[Any]:
+    with redis.Redis.from_url(server.url) as client:
+        client.flushall()
+        yield client
+
+
+async def everything(store: FullStore) -> None:
+    """Every operation there is."""
+    version = await store.create("k", b"1", 60_000, owner="ann")
+    version = await store.replace("k", b"2", 60_000, version=version, owner="bob")
+    assert await store.regenerate("k", "l", b"3", 60_000, version=version, tombstone=30_000, owner="bob") == b"3"
+    assert await store.load("k") is REPLACED
+    assert await store.touch("l", 60_000) is True
+    assert await store.by_owner("bob") == ["l"]
+    token = await store.lock("l", 60_000)
+    assert token is not None and await store.unlock("l", token) is True
+    assert [(key, stored.data) async for key, stored in store.scan()] == [("l", b"3")]
+    assert await store.count() == 1
+    assert await store.delete("l") is True
+    assert await store.clear() == 0
+    assert await store.delete_expired() == 0
+
+
+@pytest.mark.parametrize("kind", OWN)
+@pytest.mark.parametrize("scheme", ["unix", "redis+unix"])
+async def test_a_unix_socket(kind: str, scheme: str, server: ValkeyServer, client: Any):
+    async with opened(kind, f"{scheme}://{server.socket}?db=3") as store:
+        await everything(store)
+        await store.create("k3", b"{}", 60_000)
+    assert client.dbsize() == 0
+    client.select(3)
+    assert client.exists("sojourn:k3")
+
+
+@pytest.mark.parametrize("kind", OWN)
+async def test_a_unix_socket_that_is_not_there(kind: str, tmp_path: Path):
+    async with opened(kind, f"unix://{tmp_path}/none") as store:
+        with pytest.raises(StoreUnavailable):
+            await store.create("k", b"{}", 60_000)
+
+
+@pytest.mark.parametrize("kind", OWN)
+async def test_a_database_in_the_path(kind: str, server: ValkeyServer, client: Any):
+    async with opened(kind, server.url.replace("/0", "/5")) as store:
+        await store.create("k", b"{}", 60_000)
+    assert client.dbsize() == 0
+    async with opened(kind, server.url.replace("/0", "/500")) as store:
+        with pytest.raises(StoreUnavailable):
+            await store.load("k")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_rights_that_the_documentation_lists_are_enough(kind: str, server: ValkeyServer, client: Any):
+    page = (Path(__file__).parents[2] / "docs" / "stores" / "redis.md").read_text("utf-8")
+    (rule,) = [line for line in page.splitlines() if line.startswith("ACL SETUSER")]
+    assert client.execute_command(*rule.replace(">a-long-password", ">p:w").split()) == b"OK"
+    url = server.url.replace("redis://", "redis://sojourn:p%3Aw@")
+    async with opened(kind, url) as store:
+        await store.open()
+        await everything(store)
+
+
+# TLS. The server of the wheel has none, so a proxy does it.
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
+    """A certificate for 127.0.0.1 signed by itself, and a server's context with it."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "sojourn test")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    folder = tmp_path_factory.mktemp("tls")
+    path = folder / "certificate.pem"
+    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path, folder / "key.pem")
+    return path, context
+
+
+@pytest.mark.parametrize("kind", OWN)
+async def test_tls_with_the_authority_named_in_the_url(
+    kind: str, authority: tuple[Path, ssl.SSLContext], server: ValkeyServer, client: Any
+):
+    path, context = authority
+    with proxied(("127.0.0.1", server.port), context) as proxy:
+        async with opened(kind, f"rediss://127.0.0.1:{proxy.port}?ssl_ca_certs={path}") as store:
+            await everything(store)
+
+
+@pytest.mark.parametrize("kind", OWN)
+async def test_tls_with_a_certificate_of_our_own(
+    kind: str, authority: tuple[Path, ssl.SSLContext], server: ValkeyServer, client: Any
+):
+    path, _ = authority
+    key = path.with_name("key.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path, key)
+    context.load_verify_locations(path)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with proxied(("127.0.0.1", server.port), context) as proxy:
+        url = f"rediss://127.0.0.1:{proxy.port}?ssl_ca_certs={path}"
+        async with opened(kind, f"{url}&ssl_certfile={path}&ssl_keyfile={key}") as store:
+            await everything(store)
+
+
+@pytest.mark.parametrize("kind", OWN)
+@pytest.mark.parametrize(
+    ("host", "query", "works"),
+    [
+        ("127.0.0.1", "", False),
+        ("127.0.0.1", "ssl_cert_reqs=none", True),
+        ("localhost", "ssl_ca_certs={path}", False),
+        ("localhost", "ssl_ca_certs={path}&ssl_check_hostname=false", True),
+    ],
+)
+async def test_tls_verifies_the_server_unless_told_otherwise(
+    kind: str,
+    host: str,
+    query: str,
+    works: bool,
+    authority: tuple[Path, ssl.SSLContext],
+    server: ValkeyServer,
+    client: Any,
+):
+    path, context = authority
+    with proxied(("127.0.0.1", server.port), context) as proxy:
+        async with opened(kind, f"rediss://{host}:{proxy.port}?{query.format(path=path)}") as store:
+            if works:
+                await store.open()
+            else:
+                with pytest.raises(StoreUnavailable):
+                    await store.open()
+
+
+# Sentinel
+
+
+@pytest.fixture
+def sentinels() -> Iterator[tuple[str, ValkeyServer, ValkeyServer]]:
+    """The address of a sentinel, the master that it watches, and a replica."""
+    with ExitStack() as stack:
+        master = stack.enter_context(valkey())
+        replica = stack.enter_context(valkey("--replicaof", f"127.0.0.1 {master.port}"))
+        sentinel = stack.enter_context(valkey("--sentinel"))
+        sentinel.ask(f"SENTINEL MONITOR main 127.0.0.1 {master.port} 1")
+        sentinel.ask("SENTINEL SET main down-after-milliseconds 500 failover-timeout 2000")
+        yield f"127.0.0.1:{sentinel.port}", master, replica
+
+
+async def test_sentinel_leads_to_the_master_and_after_a_failover_to_the_new_one(
+    sentinels: tuple[str, ValkeyServer, ValkeyServer],
+):
+    address, master, replica = sentinels
+    url = f"redis+sentinel://{address}/main/0"
+    async with opened("sync", url, timeout=1, prefix="s:") as sync, opened("async", url, timeout=1) as other:
+        for store in (sync, other):
+            await everything(store)
+            await store.create("kept", b"{}", 60_000)
+        wait_until(lambda: replica.ask("EXISTS s:kept sojourn:kept") == ":2")
+        master.kill()
+        deadline = time.monotonic() + 20
+        for store in (sync, other):
+            while True:
+                try:
+                    assert isinstance(await store.load("kept"), Stored)
+                    assert await store.touch("kept", 60_000) is True
+                except StoreError:
+                    assert time.monotonic() < deadline, "no failover"
+                    time.sleep(0.1)  # noqa: ASYNC251 - nothing else runs
+                else:
+                    break
+
+
+async def test_a_client_of_the_app_that_asks_sentinel(sentinels: tuple[str, ValkeyServer, ValkeyServer]):
+    host, _, port = sentinels[0].partition(":")
+    make: Any = redis.sentinel.Sentinel
+    make_async: Any = redis.asyncio.sentinel.Sentinel
+    sentinel, async_sentinel = make([(host, int(port))]), make_async([(host, int(port))])
+    client, async_client = sentinel.master_for("main"), async_sentinel.master_for("main")
+    await everything(as_async(RedisStore(client, prefix="s:")))
+    await everything(AsyncRedisStore(async_client))
+    for each in (client, *sentinel.sentinels):
+        each.close()
+    for each in (async_client, *async_sentinel.sentinels):
+        await each.aclose()
+
+
+@pytest.mark.parametrize("kind", OWN)
+async def test_a_service_that_sentinel_does_not_know_is_unavailable(
+    kind: str, sentinels: tuple[str, ValkeyServer, ValkeyServer]
+):
+    async with opened(kind, f"redis+sentinel://{sentinels[0]}/other") as store:
+        with pytest.raises(StoreUnavailable):
+            await store.create("k", b"{}", 60_000)
+
+
+def wait_until(condition: Any) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
