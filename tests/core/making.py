@@ -38,8 +38,8 @@ def clock_of(policy: Policy) -> ManualClock:
 
 def begin(policy: Policy, origin: Origin = Origin.NEW, *, secure: bool = False, **more: Any) -> Session:
     """A session as a middleware makes it when a request comes in."""
-    config = policy.cookie_for({}, "/")
-    assert isinstance(config, Cookie)
+    given = policy.options.cookie
+    config = given if isinstance(given, Cookie) else given({})
     if origin in (Origin.UNLOADED, Origin.UNSAVED):
         more.setdefault("session_id", ID)
     return Session(policy.rules, {}, config, secure, None, origin, **more)

@@ -155,6 +155,7 @@ def test_no_mutilated_record_raises_anything_but_a_decode_error(record, data):
         b'{"cookie":{},"__sojourn__":{"v":1,"created":1,"overrides":{}}}',
         b'{"cookie":{},"__sojourn__":{"v":"1","created":1}}',
         b'{"cookie":{"originalMaxAge":"\xff","sum":1}}',
+        b'{"cookie":{},"__sojourn__":{"v":1,"created":1,"\\ud800":1}}',
         *(
             start + b"[" * depth + b"]" * depth + end
             for start in (b'{"cookie":{"originalMaxAge":', b'{"cookie":{},"n":')
@@ -221,4 +222,4 @@ def test_an_override_that_the_cookie_does_not_have_is_none():
 )
 def test_a_record_begins_with_its_lifetime(lifetime, prefix):
     assert lifetime_prefix(lifetime) == prefix
-    assert pack(Record(b"{}", {"originalMaxAge": lifetime, "expires": None}, 1)).startswith(prefix)
+    assert pack(Record(b"{}", {"originalMaxAge": lifetime, "expires": None}, 1, write=1)).startswith(prefix)

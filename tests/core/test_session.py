@@ -1,0 +1,409 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from sojourn.clock import from_ms
+from sojourn.cookies import Cookie
+from sojourn.errors import SessionDestroyed, SessionNotLoaded
+from sojourn.session import AsyncSession, BaseSession, Flash, Origin, Session
+from sojourn.stores.base import Stored
+from tests.core.making import DAY, HOUR, ID, NOW, begin, clock_of, make_policy, record_bytes, stored
+
+EXPRESS_RECORD = b'{"cookie":{"originalMaxAge":3600000,"expires":null,"httpOnly":true,"path":"/"},"n":1}'
+
+
+# -- a mapping --------------------------------------------------------------------------------------------------------
+
+
+# contract 54, 60
+def test_it_is_a_mapping_of_the_data_alone():
+    session = stored(make_policy(), {"a": 1, "b": [2]})
+    assert isinstance(session, MutableMapping)
+    assert dict(session) == {"a": 1, "b": [2]}
+    assert list(session) == ["a", "b"] and list(session.keys()) == ["a", "b"]
+    assert list(session.values()) == [1, [2]] and list(session.items()) == [("a", 1), ("b", [2])]
+    assert len(session) == 2 and "a" in session and "c" not in session
+    assert session["a"] == 1 and session.get("c") is None and session.get("c", 5) == 5
+    with pytest.raises(KeyError):
+        session["c"]
+    assert session == {"a": 1, "b": [2]}
+
+
+def test_it_can_be_changed_as_any_mapping():
+    session = stored(make_policy(), {"a": 1, "b": 2, "c": 3})
+    session["d"] = 4
+    del session["a"]
+    assert session.pop("b") == 2 and session.pop("b", None) is None
+    session.update(e=5)
+    assert session.setdefault("e", 6) == 5
+    assert dict(session) == {"c": 3, "d": 4, "e": 5}
+    session.clear()
+    assert not dict(session)
+    with pytest.raises(TypeError):
+        hash(session)
+
+
+# contract 55
+def test_what_is_not_data_cannot_be_assigned():
+    session = begin(make_policy())
+    for name in ("id", "key", "owner", "is_new", "cookie", "created_at", "expires_at", "authenticated_at"):
+        with pytest.raises(AttributeError):
+            setattr(session, name, "x")
+    assert "id" not in session
+
+
+def test_it_shows_neither_id_nor_data():
+    policy = make_policy()
+    session = stored(policy, {"password": "hunter2"})
+    assert repr(session) == "<Session stored>"
+    assert repr(begin(policy)) == "<Session new>"
+    session.regenerate()
+    assert repr(session) == "<Session regenerated>"
+    session.destroy()
+    assert repr(session) == "<Session destroyed>"
+
+
+def test_a_record_is_decoded_when_first_looked_at_and_once(monkeypatch):
+    decoded = []
+    policy = make_policy()
+
+    def unseal(_codec: object, data: bytes, key: str) -> bytes:
+        decoded.append(key)
+        return data
+
+    monkeypatch.setattr(type(policy.rules.codec), "unseal", unseal)
+    session = stored(policy, {"n": 1})
+    assert not decoded
+    assert session["n"] == 1 and len(session) == 1 and session.owner is None
+    assert decoded == [policy.rules.key_of(ID)]
+
+
+# -- what it is -------------------------------------------------------------------------------------------------------
+
+
+# contract 56, 61
+def test_a_new_session_has_an_id_as_soon_as_one_asks():
+    policy = make_policy()
+    session = begin(policy)
+    assert len(session.id) == 43
+    assert session.id == session.id
+    assert session.key == policy.rules.key_of(session.id)
+    assert session.is_new
+    assert session.id != begin(policy).id
+
+
+# contract 59
+def test_a_generator_that_answers_no_id_leaves_the_session_without(caplog):
+    session = begin(make_policy(generate_id=lambda request: 5))
+    assert session.id == ""
+    assert caplog.records
+
+
+def test_a_stored_session_is_known_by_the_id_that_the_request_brought():
+    session = stored(make_policy())
+    assert session.id == ID
+    assert not session.is_new
+    session.regenerate()
+    assert session.id != ID
+    assert session.is_new
+
+
+def test_times_are_dates_in_utc():
+    policy = make_policy()
+    session = stored(policy)
+    clock_of(policy).advance(HOUR)
+    assert session.created_at == from_ms(NOW)
+    assert session.created_at.tzinfo is UTC
+    assert session.expires_at == from_ms(NOW + HOUR + DAY)
+    assert begin(policy).created_at == from_ms(NOW + HOUR)
+
+
+def test_a_sessions_own_lifetime_is_its_idle_timeout():
+    policy = make_policy()
+    session = begin(policy)
+    session.cookie.max_age = 60
+    assert session.expires_at == from_ms(NOW + 60_000)
+
+
+def test_the_absolute_timeout_counts_from_the_creation():
+    policy = make_policy(absolute_timeout=DAY / 1000 + 60)
+    session = stored(policy)
+    clock_of(policy).advance(HOUR)
+    assert session.expires_at == from_ms(NOW + DAY + 60_000)
+
+
+# contract 120, 123
+def test_a_fixed_date_in_the_configuration_is_each_new_sessions_lifetime():
+    policy = make_policy(cookie=Cookie(expires=datetime.fromtimestamp(NOW / 1000 + 90, UTC)))
+    session = begin(policy)
+    assert session.cookie.max_age == 90
+    assert session.expires_at == from_ms(NOW + 90_000)
+    clock_of(policy).advance(100_000)
+    assert begin(policy).cookie.max_age == 0
+
+
+# contract 136, 139; design, "The record"
+def test_a_record_of_express_is_new_when_first_seen_and_keeps_its_lifetime():
+    policy = make_policy()
+    session = stored(policy, EXPRESS_RECORD)
+    assert dict(session) == {"n": 1}
+    assert session.created_at == from_ms(NOW)
+    assert session.cookie.original_max_age == 3600
+    assert session.expires_at == from_ms(NOW + HOUR)
+
+
+# contract 53
+@pytest.mark.parametrize(
+    "lifetime", ["null", '"soon"', "true", "-1", "1e30", "1e400", "99999999999999999999", "[]", "86400000"]
+)
+def test_a_lifetime_that_makes_no_sense_or_no_difference_is_not_taken_over(lifetime):
+    policy = make_policy(cookie=Cookie(max_age=DAY / 1000))
+    record = b'{"cookie":{"originalMaxAge":%b,"path":"/"},"n":1}' % lifetime.encode()
+    session = stored(policy, record)
+    if lifetime == "null":
+        assert session.cookie.original_max_age is None or session.cookie.overrides == {}
+    elif lifetime not in ("true", "1e400"):
+        assert session.cookie.overrides == {}
+    assert session.expires_at <= from_ms(NOW + DAY)
+
+
+# contract 50
+@pytest.mark.parametrize("record", [b"", b"hunter2", b'{"n":1}', b'{"cookie":{},"__sojourn__":{"v":9,"created":1}}'])
+def test_an_unreadable_record_is_a_fresh_session_with_another_id_and_a_line_in_the_log(record, caplog):
+    session = stored(make_policy(), record)
+    assert dict(session) == {}
+    assert session.is_new and session.id != ID and session.owner is None
+    (line,) = caplog.records
+    assert line.levelno == logging.ERROR
+    assert "unreadable" in line.getMessage() and ID not in line.getMessage() and "hunter2" not in line.getMessage()
+
+
+# -- what to do with it -----------------------------------------------------------------------------------------------
+
+
+# contract 145
+def test_regenerate_starts_anew_under_another_id():
+    policy = make_policy()
+    session = stored(policy, before=lambda session: session.login("ann"))
+    clock_of(policy).advance(HOUR)
+    assert session.owner == "ann"
+    session.regenerate()
+    assert dict(session) == {} and session.id != ID
+    assert [session.owner, session.authenticated_at] == [None, None]
+    assert session.created_at == from_ms(NOW + HOUR)
+
+
+# contract 146
+def test_regenerate_can_keep_data_and_lifetime():
+    def before(session: BaseSession) -> None:
+        session.login("ann")
+        session["n"] = 1
+        session.cookie.max_age = 60
+
+    policy = make_policy()
+    session = stored(policy, before=before)
+    clock_of(policy).advance(1000)
+    session.regenerate(keep_data=True)
+    assert dict(session) == {"n": 1} and session.id != ID
+    assert session.owner == "ann"
+    assert session.created_at == from_ms(NOW)
+    assert session.cookie.original_max_age == 60
+
+
+@pytest.mark.parametrize("keep_data", [False, True])
+def test_login_notes_who_and_when(keep_data):
+    policy = make_policy()
+    session = stored(policy, {"cart": [1]})
+    clock_of(policy).advance(1000)
+    session.login("ann", keep_data=keep_data)
+    assert session.owner == "ann"
+    assert session.authenticated_at == from_ms(NOW + 1000)
+    assert session.id != ID
+    assert dict(session) == ({"cart": [1]} if keep_data else {})
+
+
+@pytest.mark.parametrize("owner", [None, "", 7, b"ann"])
+def test_an_owner_is_a_name(owner):
+    session = stored(make_policy())
+    with pytest.raises(TypeError):
+        session.login(owner)
+    assert session.id == ID
+
+
+USES: list[Callable[[Any], object]] = [
+    lambda session: session["n"],
+    lambda session: session.get("n"),
+    lambda session: session.__setitem__("n", 2),
+    lambda session: session.__delitem__("n"),
+    len,
+    list,
+    dict,
+    lambda session: "n" in session,
+    lambda session: session.clear(),
+    lambda session: session.increment("n"),
+    lambda session: session.id,
+    lambda session: session.key,
+    lambda session: session.is_new,
+    lambda session: session.cookie,
+    lambda session: session.created_at,
+    lambda session: session.expires_at,
+    lambda session: session.owner,
+    lambda session: session.authenticated_at,
+    lambda session: session.regenerate(),
+    lambda session: session.login("ann"),
+    lambda session: session.touch(),
+    lambda session: session.flash("hello"),
+    lambda session: session.flashes(),
+]
+
+
+# contract 142, 144
+@pytest.mark.parametrize("end", ["destroy", "logout"])
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("looked", [False, True])
+def test_a_destroyed_session_is_of_no_use_any_more(end, use, looked):
+    session = stored(make_policy())
+    if looked:
+        assert session["n"] == 1
+    getattr(session, end)()
+    with pytest.raises(SessionDestroyed):
+        use(session)
+    getattr(session, end)()  # which may be repeated
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_session_that_is_not_loaded_says_how_to_load_it(use):
+    policy = make_policy(lazy=True)
+    config = policy.cookie_for({}, "/")
+    assert config is not None
+    session = AsyncSession(policy.rules, {}, config, False, None, Origin.UNLOADED, ID)
+    with pytest.raises(SessionNotLoaded, match=r"await session\.load"):
+        use(session)
+
+
+class LoadingIO:
+    """Loads a record when asked, and counts."""
+
+    def __init__(self, record: bytes) -> None:
+        self.record = record
+        self.loads = 0
+
+    def load(self, session: BaseSession) -> None:
+        self.loads += 1
+        session._origin, session._stored = Origin.STORED, Stored(self.record, 1, DAY)
+        session._stored_key = "key"
+
+    save = reload = load
+    sessions = "all of them"
+
+
+def test_in_the_sync_colour_a_lazy_session_is_loaded_on_first_use():
+    policy = make_policy(lazy=True)
+    io = LoadingIO(record_bytes(policy))
+    session = begin(policy, Origin.UNLOADED)
+    session._io = io
+    assert io.loads == 0
+    assert session["n"] == 1 and session.get("n") == 1
+    assert io.loads == 1
+
+
+def test_the_sync_colour_asks_its_adapter():
+    policy = make_policy()
+    io = LoadingIO(record_bytes(policy))
+    session = begin(policy)
+    session._io = io
+    session.save()
+    session.reload()
+    assert io.loads == 2
+    assert session.sessions == "all of them"
+
+
+class AsyncLoadingIO(LoadingIO):
+    async def load(self, session: BaseSession) -> None:  # type: ignore[override]
+        LoadingIO.load(self, session)
+
+    save = reload = load  # type: ignore[assignment]
+
+
+@pytest.mark.anyio
+async def test_the_async_colour_asks_its_adapter_and_loads_once():
+    policy = make_policy(lazy=True)
+    config = policy.cookie_for({}, "/")
+    assert config is not None
+    io = AsyncLoadingIO(record_bytes(policy))
+    session = AsyncSession(policy.rules, {}, config, False, io, Origin.UNLOADED, ID)
+    await session.load()
+    await session.load()
+    assert session["n"] == 1 and io.loads == 1
+    await session.save()
+    await session.reload()
+    assert io.loads == 3
+    assert session.sessions == "all of them"
+
+
+# -- increments -------------------------------------------------------------------------------------------------------
+
+
+def test_an_increment_answers_the_sum_and_a_missing_number_is_zero():
+    session = stored(make_policy(), {"n": 1, "x": 0.5})
+    assert session.increment("n") == 2
+    assert session.increment("n", 3) == 5
+    assert session.increment("x", 0.25) == 0.75
+    assert session.increment("new") == 1
+    assert session.increment("new", -2) == -1
+    assert session._increments == {"n": 4, "x": 0.25, "new": -1}
+
+
+@pytest.mark.parametrize("value", [None, "1", True, [1], {}])
+def test_only_numbers_are_incremented(value):
+    session = stored(make_policy(), {"n": value})
+    with pytest.raises(TypeError, match="'n'"):
+        session.increment("n")
+    assert session["n"] == value and not session._increments
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda s: s.__setitem__("n", 10), lambda s: s.__delitem__("n"), lambda s: s.clear(), lambda s: s.pop("n")],
+)
+def test_a_value_that_is_set_is_no_increment_any_more(change):
+    session = stored(make_policy(), {"n": 1, "m": 1})
+    session.increment("n")
+    change(session)
+    assert not session._increments
+    session["m"] = 2
+    session.increment("m")
+    assert session._increments == {"m": 1}
+
+
+# -- flashes ----------------------------------------------------------------------------------------------------------
+
+
+def test_flashes_are_taken_once_in_order():
+    session = begin(make_policy())
+    assert session.flashes() == []
+    session.flash("one")
+    session.flash("two", "error")
+    session.flash("three")
+    assert session.flashes() == [Flash("info", "one"), Flash("error", "two"), Flash("info", "three")]
+    assert session.flashes() == []
+    assert dict(session) == {}
+
+
+def test_flashes_of_one_category_leave_the_others():
+    session = begin(make_policy())
+    session.flash("one")
+    session.flash("two", "error")
+    assert session.flashes("error") == [("error", "two")]
+    assert session.flashes("error") == []
+    assert [flash.message for flash in session.flashes()] == ["one"]
+
+
+def test_a_session_is_made_by_the_middleware_in_one_of_two_colours():
+    assert issubclass(Session, BaseSession) and issubclass(AsyncSession, BaseSession)
+    assert not issubclass(AsyncSession, Session)
