@@ -29,6 +29,7 @@ from sojourn.errors import ConfigurationError, SessionTooLarge, StoreError, Stor
 from sojourn.stores import _sqlite_engine, _sqlite_file
 from sojourn.stores.base import (
     CONFLICT,
+    MISSING,
     REPLACED,
     AsyncLockingStore,
     AsyncScanningStore,
@@ -314,7 +315,7 @@ def test_the_file_is_in_wal_mode_and_says_whose_it_is(path: Path, store: SQLiteS
         (_sqlite_file._DELETE, "sqlite_autoindex_sessions_1 (key=?)"),
         (_sqlite_file._GET_VERSION, "sqlite_autoindex_sessions_1 (key=?)"),
         (_sqlite_file.SCAN, "sqlite_autoindex_sessions_1 (key>?)"),
-        (_sqlite_file._CLEAR_PAGE, "sqlite_autoindex_sessions_1 (key>? AND key<?)"),
+        (_sqlite_file._TOMBSTONES, "INDEX sessions_replaced (expires>?)"),
         (_sqlite_file.COUNT, "COVERING INDEX sessions_expires (expires>?)"),
         (_sqlite_file.COUNT, "INDEX sessions_replaced (expires>?)"),
         (_sqlite_file.BY_OWNER, "sessions_owner (owner=?)"),
@@ -448,7 +449,8 @@ def test_readers_are_shared_and_closed_with_the_store(path: Path, store: SQLiteS
 
 
 @pytest.mark.usefixtures("eager_switching")
-def test_loads_go_on_while_the_store_is_closed_and_opened(path: Path, store: SQLiteStore) -> None:
+def test_loads_go_on_while_the_store_is_closed_and_opened(path: Path) -> None:
+    store = SQLiteStore(path, timeout=2)  # also how long a close waits for readers at most
     create(store, "key")
     end = threading.Event()
 
@@ -461,11 +463,17 @@ def test_loads_go_on_while_the_store_is_closed_and_opened(path: Path, store: SQL
 
     with ThreadPoolExecutor(4) as pool:
         loading = [pool.submit(load) for _ in range(4)]
+        engines = []
         for _ in range(15):
-            store.close()
             store.open()
+            engines.append(store._file._engine)
+            store.close()
+            if any(engine is not None and engine._readers for engine in engines):
+                break
         end.set()
+        assert len(engines) == 15, "a reader was still open after a close"
         assert all(thread.result(10) for thread in loading)
+    store.close()
 
 
 # Batches
@@ -567,6 +575,15 @@ def test_a_batch_that_cannot_be_committed_fails_as_a_whole_and_the_store_works_o
     assert errors[0].__cause__ is errors[1].__cause__
     assert rows(path) == 0
     create(store, "lost")
+
+
+def test_no_version_whatever_revives_a_tombstone(store: SQLiteStore) -> None:
+    version = create(store, "old")
+    store.regenerate("old", "new", b"data", DAY, version=version, tombstone=DAY)
+    for guess in range(version - 1, version + 3):
+        assert store.replace("old", b"back", DAY, version=guess) is MISSING
+        assert store.regenerate("old", "other", b"back", DAY, version=guess, tombstone=0) is MISSING
+    assert store.load("old") is REPLACED
 
 
 def test_a_record_beyond_max_size_never_reaches_the_file(path: Path) -> None:
@@ -1008,16 +1025,21 @@ def test_without_an_interval_only_delete_expired_removes_anything(path: Path, cl
     store.close()
 
 
-def test_a_clear_of_many_batches_counts_every_record_and_leaves_tombstones(
-    path: Path, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_sqlite_file, "_CLEAR_BATCH", 3)
+def test_a_clear_counts_the_live_and_leaves_the_tombstones(store: SQLiteStore, clock: ManualClock) -> None:
+    create(store, *(f"expired{n}" for n in range(3)), ttl=1)
+    version = create(store, "passing")
+    store.regenerate("passing", "key", b"data", DAY, version=version, tombstone=1)
+    clock.advance(1)
+    version = create(store, "old")
+    store.regenerate("old", "new", b"data", DAY, version=version, tombstone=1000)
     create(store, *(f"key{n}" for n in range(10)))
-    version = store.create("old", b"data", DAY)
-    store.regenerate("old", "new", b"data", DAY, version=version, tombstone=DAY)
-    assert store.clear() == 11
+    assert store.clear() == 12
     assert store.count() == 0
+    assert (store.load("old"), store.load("passing"), store.load("new")) == (REPLACED, None, None)
+    clock.advance(999)
     assert store.load("old") is REPLACED
+    clock.advance(1)
+    assert store.load("old") is None
 
 
 def test_a_scan_of_many_pages_sees_every_record_once(store: SQLiteStore) -> None:

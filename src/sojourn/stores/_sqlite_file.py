@@ -28,7 +28,7 @@ __all__ = [
     "LOAD",
     "PRUNE_BATCH",
     "SCAN",
-    "clear_after",
+    "clear",
     "connect_reader",
     "connect_writer",
     "create",
@@ -50,7 +50,6 @@ T = TypeVar("T")
 PRUNE_BATCH: Final = 500
 """Rows removed in one transaction, some 10 ms: other writers are not kept waiting for longer."""
 
-_CLEAR_BATCH: Final = 2000
 _CHECKPOINT_PAGES: Final = 4000  # 16 MB of WAL: a quarter cheaper than SQLite's 1000 where writes come in batches
 
 _APPLICATION_ID: Final = 0x536A726E  # "Sjrn", in the header of the file: see `file(1)`
@@ -89,8 +88,9 @@ _BURY: Final = "UPDATE sessions SET data = NULL, version = version + 1, expires 
 _REMOVE: Final = "DELETE FROM sessions WHERE key = ?"
 _TOUCH: Final = "UPDATE sessions SET expires = ? WHERE key = ? AND data IS NOT NULL AND expires > ?"
 _DELETE: Final = "DELETE FROM sessions WHERE key = ? AND data IS NOT NULL AND expires > ?"
-_PAGE_END: Final = "SELECT max(key) FROM (SELECT key FROM sessions WHERE key > ? ORDER BY key LIMIT ?)"
-_CLEAR_PAGE: Final = "DELETE FROM sessions WHERE key > ? AND key <= ? AND data IS NOT NULL AND expires > ?"
+_TOMBSTONES: Final = "SELECT key, version, expires FROM sessions WHERE data IS NULL AND expires > ?"
+_REMOVE_ALL: Final = "DELETE FROM sessions"
+_PUT_BACK: Final = "INSERT INTO sessions (key, version, expires) VALUES (?, ?, ?)"
 _PRUNE: Final = (
     """DELETE FROM sessions WHERE rowid IN (
         SELECT rowid FROM sessions WHERE data IS NOT NULL AND expires <= ? LIMIT ?)""",
@@ -156,12 +156,14 @@ def delete(connection: sqlite3.Connection, now: int, key: str) -> bool:
     return connection.execute(_DELETE, (key, now)).rowcount > 0
 
 
-def clear_after(connection: sqlite3.Connection, now: int, after: str) -> tuple[int, str | None]:
-    """Delete the live ones among the next keys: how many, and where to go on, or None at the end."""
-    (last,) = connection.execute(_PAGE_END, (after, _CLEAR_BATCH)).fetchone()
-    if last is None:
-        return 0, None
-    return connection.execute(_CLEAR_PAGE, (after, last, now)).rowcount, last
+def clear(connection: sqlite3.Connection, now: int) -> int:
+    # Without a WHERE, SQLite frees whole pages instead of deleting row by row: some fifty times faster. The few tombstones
+    # are put back.
+    (count,) = connection.execute(COUNT, (now, now)).fetchone()
+    tombstones = connection.execute(_TOMBSTONES, (now,)).fetchall()
+    connection.execute(_REMOVE_ALL)
+    connection.executemany(_PUT_BACK, tombstones)
+    return int(count)
 
 
 def prune(connection: sqlite3.Connection, now: int) -> tuple[int, bool]:

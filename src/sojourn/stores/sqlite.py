@@ -150,11 +150,7 @@ class SQLiteStore:
         return int(count)
 
     def clear(self) -> int:
-        """Delete every live record, a few thousand at a time, and answer how many. One created meanwhile may stay."""
-        cleared, after = 0, ""
-        while (step := self._file.write(file.clear_after, after))[1] is not None:
-            cleared, after = cleared + step[0], step[1]
-        return cleared
+        return self._file.write(file.clear)
 
     def delete_expired(self) -> int:
         removed, more = 0, True
@@ -276,7 +272,7 @@ class AsyncSQLiteStore:
         return await run_in_thread(self._store.count)
 
     async def clear(self) -> int:
-        return await run_in_thread(self._store.clear)
+        return await self._file.write_async(file.clear)
 
     async def delete_expired(self) -> int:
         return await run_in_thread(self._store.delete_expired)
