@@ -107,8 +107,8 @@ def unpack(text: bytes) -> tuple[Record, dict[str, Any]]:
     """
     # A record as we wrote it falls into head and data by one cut, which saves encoding the data anew to know their text.
     # Wherever the cut is: if the head is one and the sum is right, the data are those that we wrote.
-    cut = text.find(b"}", text.find(_LAST_OF_HEAD)) + 1
     if text.startswith(_HEAD):
+        cut = text.find(b"}", text.find(_LAST_OF_HEAD)) + 1
         last = text[cut : cut + 1]
         body = b"{" + text[cut + 1 :] if last == b"," else b"{}"
         try:
@@ -130,7 +130,7 @@ def _unpack_slowly(text: bytes) -> tuple[Record, dict[str, Any]]:
     head = {key: tree.pop(key) for key in (COOKIE_KEY, OWN_KEY) if key in tree}
     try:
         return _record(dumps(tree), msgspec.convert(head, _Head), ours=False), tree
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter of lone surrogates in names
         raise SessionDecodeError(f"the record's reserved part is malformed: {error}") from None
 
 
