@@ -6,7 +6,7 @@ The session is loaded before the app runs and committed when its response starts
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final, TypeAlias, Unpack
+from typing import Any, Final, TypeAlias, TypeVar, Unpack
 
 from .adapter import Adapter
 from .aio import shielded, sleep
@@ -22,6 +22,8 @@ from .stores.sessions import AsyncSessions
 
 __all__ = ["SessionMiddleware"]
 
+T = TypeVar("T")
+
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -35,8 +37,7 @@ _STARTS: Final = {
     "websocket.http.response.start": Phase.RESPONSE,
     "websocket.close": Phase.LATE,
 }
-
-
+_KINDS: Final = ("http", "websocket")
 _SECURE: Final = ("https", "wss")
 
 
@@ -61,7 +62,11 @@ class SessionMiddleware(Adapter):
             await self._lifespan(scope, receive, send)
             return
         policy = self.policy
-        config = policy.cookie_for(scope, scope["path"]) if scope["type"] in ("http", "websocket") else None
+        config = None
+        if scope["type"] in _KINDS:
+            config = policy.cookie_everywhere
+            if config is None:
+                config = policy.cookie_for(scope, scope["path"])
         if config is None:
             await self.app(scope, receive, send)
             return
@@ -72,7 +77,10 @@ class SessionMiddleware(Adapter):
         secure = scope.get("scheme") in _SECURE if policy.options.trust_proxy is None else self._is_secure(scope)
         session = AsyncSession(policy.rules, scope, config, secure, self)
         exchange = _Exchange(self, session, scope, send)
-        cookies = [value for name, value in scope["headers"] if name == b"cookie"]
+        cookies = []
+        for name, value in scope["headers"]:  # a loop, as a comprehension is a call until Python 3.12
+            if name == b"cookie":
+                cookies.append(value)
         if cookies and (ids := policy.ids(cookies, config, secure=secure)):
             self.expect(session, ids)
             if not policy.options.lazy:
@@ -89,7 +97,7 @@ class SessionMiddleware(Adapter):
         except BaseException:
             await exchange.end(failed=True)
             raise
-        if not policy.is_settled(session) or session._lock is not None or scope.get("session") is not session:
+        if scope.get("session") is not session or session._lock is not None or not policy.is_settled(session):
             await exchange.end(failed=False)
 
     def _is_secure(self, scope: Scope) -> bool:
@@ -125,7 +133,7 @@ class SessionMiddleware(Adapter):
 
     async def arrive(self, session: AsyncSession) -> None:
         """Look up the session that the request asks for; where it is exclusive, once nobody else has it."""
-        if session._lock is None and self.is_exclusive(session):
+        if self.policy.options.exclusive is not None and session._lock is None and self.is_exclusive(session):
             key = self.policy.rules.key_of(session._candidates[0].id)
             session._lock = key, await self._run(apply.acquire(key))
         key_of, load = self.policy.rules.key_of, self.store.load
@@ -158,18 +166,18 @@ class SessionMiddleware(Adapter):
     def sessions(self) -> AsyncSessions:
         return AsyncSessions(self.store, self.policy.rules)
 
-    async def commit(self, session: AsyncSession, plan: Plan, phase: Phase) -> Plan:
+    def commit(self, session: AsyncSession, plan: Plan, phase: Phase) -> Awaitable[Plan]:
         """Carry a plan out, whatever happens to the client meanwhile."""
-        return await self._finish(self._run(apply.commit(self.policy, session, plan, phase)))
+        return self._finish(self._run(apply.commit(self.policy, session, plan, phase)))
 
 
 async def _swallow() -> None:
     """What becomes of a message after the 503."""
 
 
-async def _directly(work: Any) -> Any:
+def _directly(work: Awaitable[T]) -> Awaitable[T]:
     # A store in this process never suspends, so that nothing can cancel it half way.
-    return await work
+    return work
 
 
 class _Exchange:

@@ -32,7 +32,7 @@ def with_session(
     ``Vary: Cookie`` if the session was looked at; with a cookie, ``Set-Cookie`` as the last (contract 99), and
     ``Cache-Control: no-store`` unless the app has its own (contract 101).
     """
-    result: list[tuple[AnyStr, AnyStr]] = [(name, value) for name, value in headers]  # some frameworks give lists
+    result: list[tuple[AnyStr, AnyStr]] = [*map(tuple, headers)]  # type: ignore[list-item]  # some frameworks give lists
     if vary:
         _add_vary(result, words)
     if cookie is not None:

@@ -71,6 +71,8 @@ class Ending(enum.Enum):
     TOUCHED = enum.auto()  # unchanged, and a touch is asked for or due
     UNCHANGED = enum.auto()
 
+    __hash__ = object.__hash__  # Enum's own is written in Python until 3.12, and tables are asked on every request
+
 
 class Phase(enum.Enum):
     """When a session is committed."""
@@ -81,6 +83,8 @@ class Phase(enum.Enum):
     """They have left; the app is done, or calls ``save()``."""
     FAILED = enum.auto()
     """The handler raised and nothing was sent: nothing is saved, but a destroy is carried out."""
+
+    __hash__ = object.__hash__  # see `Ending`
 
 
 class Plan(Struct, frozen=True):

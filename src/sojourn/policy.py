@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from .codecs import dumps, loads
 from .cookies import Cookie, clean_value, finder, path_matches, render
@@ -53,6 +53,7 @@ _ALLOWED: Final[Mapping[Phase, frozenset[Ending]]] = {
 _NEEDS_COOKIE: Final = (Create, Regenerate)  # of no use unless the browser learns the id
 
 
+_EMPTY: Final = b"{}"
 _NOTHING: Final = Plan()
 _SEEN: Final = Plan(vary=True)
 
@@ -60,7 +61,7 @@ _SEEN: Final = Plan(vary=True)
 class Policy:
     """The rules, under one middleware's options."""
 
-    __slots__ = ("_always", "_calm", "_calm_prefix", "_finders", "_signer", "options", "rules")
+    __slots__ = ("_always", "_calm", "_calm_prefix", "_finders", "_signer", "cookie_everywhere", "options", "rules")
 
     def __init__(self, options: Options, rules: Rules | None = None) -> None:
         self.options = options
@@ -72,6 +73,10 @@ class Policy:
             if isinstance(cookie, Cookie)
             else None
         )
+        self.cookie_everywhere = (
+            cookie if isinstance(cookie, Cookie) and cookie.path == "/" and not options.exclude else None
+        )
+        """What `cookie_for` answers for every request, where it does not depend on the request."""
         # A loaded session needs something at every response, or else only once less than `_calm` milliseconds are left.
         self._always = options.rolling or options.resave or not isinstance(cookie, Cookie)
         self._calm, self._calm_prefix = 0, b""
@@ -151,11 +156,15 @@ class Policy:
             SessionEncodeError: a value cannot be stored.
             StoreUnavailable: the session could not be loaded and was regenerated: the old id cannot be ended.
         """
-        if session._quiet and phase is Phase.RESPONSE and self._is_idle(session):
-            return _NOTHING if session._data is None else _SEEN
+        body = None
+        if session._quiet and phase is Phase.RESPONSE:
+            data = session._data
+            body = None if data is None else self._text(session, data)
+            if self._is_idle(session, body):
+                return _NOTHING if data is None else _SEEN
         seen = session._data is not None or session._destroyed
         now = self.options.clock()
-        ending, body = self._ending(session, phase, now)
+        ending, body = self._ending(session, phase, now, body)
         if ending not in _ALLOWED[phase]:
             self._refuse(session, ending, phase)
             return Plan(ending, vary=seen)
@@ -171,14 +180,23 @@ class Policy:
         cookie = self._cookie(session, ending, write, now) if phase is Phase.RESPONSE else None
         return Plan(ending, write, cookie, seen, record, now)
 
-    def _is_idle(self, session: BaseSession) -> bool:
+    def _text(self, session: BaseSession, data: dict[str, Any]) -> bytes:
+        """The data as they would be stored.
+
+        Raises:
+            SessionEncodeError: a value cannot be stored.
+        """
+        before = _EMPTY if session._record is None else session._record.body
+        return before if _is_same(data, before) else self.rules.codec.encode(data)
+
+    def _is_idle(self, session: BaseSession, body: bytes | None) -> bool:
         """Whether a session of which only the data were looked at, if that, needs nothing. The short way for most requests."""
-        data, origin = session._data, session._origin
+        origin = session._origin
         if origin is Origin.NEW:
-            return data is None and not self.options.save_uninitialized
+            return body is None and not self.options.save_uninitialized
         if origin is not Origin.STORED or self._always:
             return False
-        if data is not None and not _is_same(data, session._record.body):  # type: ignore[union-attr]  # it was decoded
+        if body is not None and body != session._record.body:  # type: ignore[union-attr]  # it was decoded
             return False
         stored = session._stored
         left = stored.expires_in  # type: ignore[union-attr]  # it was loaded
@@ -197,18 +215,21 @@ class Policy:
         except (SessionEncodeError, TypeError, ValueError):
             return False
 
-    def _ending(self, session: BaseSession, phase: Phase, now: int) -> tuple[Ending, bytes]:
-        options, rules = self.options, self.rules
+    def _ending(self, session: BaseSession, phase: Phase, now: int, body: bytes | None) -> tuple[Ending, bytes]:
+        """What the request did, and the text of its data, unless they are not wanted. ``body`` is that text where it is known."""
+        options = self.options
         if session._destroyed:
             return Ending.DESTROYED, b""
         if session._dropped or session._origin is Origin.UNLOADED:
             return (Ending.DROPPED if session._dropped else Ending.UNCHANGED), b""
         if session._origin is Origin.STORED and (options.rolling or options.resave or session._stale):
             session._mapping()
-        changed, body = False, b"{}"
-        if session._data is not None:
-            before = b"{}" if session._record is None else session._record.body
-            body = before if _is_same(session._data, before) else rules.codec.encode(session._data)
+        changed, data = False, session._data
+        if data is None:
+            body = _EMPTY
+        else:
+            body = self._text(session, data) if body is None else body
+            before = _EMPTY if session._record is None else session._record.body
             changed = body != before or (session._cookie is not None and session._cookie.overrides != session._initial)
         if session._regenerated:
             # What was stored before and kept stays stored.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from .clock import DAY_MS
@@ -18,6 +18,7 @@ __all__ = ["Expiries", "Rules"]
 
 _TOUCH_SHARE: Final = 20  # a touch when a twentieth of the idle time is used
 _MOST_RECENT: Final = 10_000  # sessions
+_RANDOM_ID: Final = Options.__dataclass_fields__["generate_id"].default
 _SIGNATURE_ROOM: Final = 64  # bytes of a cookie that marker, dot and percent-encoded signature may take
 
 
@@ -42,11 +43,17 @@ class Expiries:
 class Rules:
     """The configuration as a session sees it."""
 
-    __slots__ = ("_longest_id", "codec", "default_idle_ms", "expiries", "options")
+    __slots__ = ("_longest_id", "asks_request", "codec", "default_idle_ms", "expiries", "key_of", "options")
+
+    key_of: Callable[[str], str]
+    """A session id's name in the store."""
 
     def __init__(self, options: Options, *, default_idle_ms: int = DAY_MS) -> None:
         self.options = options
         self.codec: Codec = JSONCodec() if options.codec is None else options.codec
+        self.asks_request = options.generate_id is not _RANDOM_ID or options.exclusive is not None
+        """Whether a function of the request is called once the session is there."""
+        self.key_of = hash_id if options.hash_ids else str
         self.default_idle_ms = default_idle_ms
         self.expiries: Expiries | None = None  # kept once a store is met that does not tell
         self._longest_id = MAX_COOKIE_BYTES - len("__Host-") - len(options.name) - _SIGNATURE_ROOM
@@ -55,10 +62,6 @@ class Rules:
         ]
         if missing:
             raise ConfigurationError("codec", type(self.codec).__name__, f"give a codec; this has no {missing[0]}()")
-
-    def key_of(self, session_id: str) -> str:
-        """The id's name in the store."""
-        return hash_id(session_id) if self.options.hash_ids else session_id
 
     def draw_id(self, request: Request) -> str | None:
         """A new id, or None, with an error in the log, where ``generate_id`` gives what no cookie can hold (contract 59)."""

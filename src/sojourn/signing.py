@@ -32,9 +32,9 @@ class Verified(NamedTuple):
 
 
 def _keyed(secret: bytes) -> tuple[Any, Any]:
-    """HMAC's inner and outer SHA-256, each fed with its pad: less than half the cost of `hmac.digest` for a short message."""
+    """Makers of HMAC's inner and outer SHA-256, each fed with its pad: less than half the cost of `hmac.digest` for a short message."""
     padded = (hashlib.sha256(secret).digest() if len(secret) > _BLOCK else secret).ljust(_BLOCK, b"\0")
-    return hashlib.sha256(padded.translate(_IPAD)), hashlib.sha256(padded.translate(_OPAD))
+    return hashlib.sha256(padded.translate(_IPAD)).copy, hashlib.sha256(padded.translate(_OPAD)).copy
 
 
 class Signer:
@@ -62,16 +62,19 @@ class Signer:
             if not message.startswith(self._marker):
                 return None
             message = message[len(self._marker) :]
-        for index, key in enumerate(self._keys):
+        for key in self._keys:
             if compare_digest(self._signature(key, message), signature):
                 try:
-                    return Verified(message.decode("utf-8", "surrogatepass"), index > 0) if message else None
+                    session_id = message.decode("utf-8", "surrogatepass")
+                    # As Verified() does, which is a Python function around it.
+                    return tuple.__new__(Verified, (session_id, key is not self._keys[0])) if message else None
                 except UnicodeDecodeError:  # signed, but by somebody who signs more than ids
                     return None
         return None
 
     def _signature(self, key: tuple[Any, Any], message: bytes) -> bytes:
-        inner, outer = key[0].copy(), key[1].copy()
+        fresh_inner, fresh_outer = key
+        inner, outer = fresh_inner(), fresh_outer()
         inner.update(message)
         outer.update(inner.digest())
         text = b2a_base64(outer.digest(), newline=False)[:_SIGNATURE_CHARS]

@@ -91,7 +91,7 @@ class SessionMiddleware(Adapter):
 
     def arrive(self, session: Session) -> None:
         """Look up the session that the request asks for; where it is exclusive, once nobody else has it."""
-        if session._lock is None and self.is_exclusive(session):
+        if self.policy.options.exclusive is not None and session._lock is None and self.is_exclusive(session):
             key = self.policy.rules.key_of(session._candidates[0].id)
             session._lock = key, self._run(apply.acquire(key))
         key_of, load = self.policy.rules.key_of, self.store.load
