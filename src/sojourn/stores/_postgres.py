@@ -120,12 +120,12 @@ class Statements:
         # The row is locked and looked at as it is then, so that the answer holds although another call came first.
         found = (
             f"found AS MATERIALIZED (SELECT {digest} = $4::bytea AS same FROM {t}"
-            f" WHERE sid = {_text(1)} AND {live} FOR UPDATE)"
+            f" WHERE sid = {_key(1)} AND {live} FOR UPDATE)"
         )
 
         # key -> data, ms left
         self.load = Statement.of(
-            f"SELECT {record} FROM {t} WHERE sid = {_text(1)} AND expire > {now}",
+            f"SELECT {record} FROM {t} WHERE sid = {_key(1)} AND expire > {now}",
             writes=False,
         )
         # key, data, ttl[, owner] -> a row if it was free
@@ -136,7 +136,7 @@ class Statements:
         # key, data, ttl, digest[, owner] -> whether the version is the same
         self.replace = Statement.of(
             f"WITH {found}, done AS (UPDATE {t} SET sess = {_text(2)}::json, expire = {after(3)}{owner_is(_text(5))}"
-            f" FROM found WHERE same AND sid = {_text(1)}) SELECT same FROM found"
+            f" FROM found WHERE same AND sid = {_key(1)}) SELECT same FROM found"
         )
 
         def moved(number: int) -> str:
@@ -150,27 +150,25 @@ class Statements:
         # old key, data, ttl, digest, new key, tombstone[, owner] -> whether the version is the same, and the new key free
         self.bury = Statement.of(
             f"{moved(7)} buried AS (UPDATE {t} SET sess = 'null', expire = {after(6)}{owner_is('NULL')}"
-            f" FROM made WHERE sid = {_text(1)}) {outcome}"
+            f" FROM made WHERE sid = {_key(1)}) {outcome}"
         )
         # old key, data, ttl, digest, new key[, owner] -> likewise
-        self.move = Statement.of(f"{moved(6)} gone AS (DELETE FROM {t} USING made WHERE sid = {_text(1)}) {outcome}")
+        self.move = Statement.of(f"{moved(6)} gone AS (DELETE FROM {t} USING made WHERE sid = {_key(1)}) {outcome}")
         # key, ttl -> a row if it is live
-        self.touch = Statement.of(
-            f"UPDATE {t} SET expire = {after(2)} WHERE sid = {_text(1)} AND {live} RETURNING true"
-        )
+        self.touch = Statement.of(f"UPDATE {t} SET expire = {after(2)} WHERE sid = {_key(1)} AND {live} RETURNING true")
         # key -> a row if it was live
-        self.delete = Statement.of(f"DELETE FROM {t} WHERE sid = {_text(1)} AND {live} RETURNING true")
+        self.delete = Statement.of(f"DELETE FROM {t} WHERE sid = {_key(1)} AND {live} RETURNING true")
 
         # the last key seen, a limit -> keys and records in order
         self.scan = Statement.of(
-            f"SELECT convert_to(sid, 'UTF8'), {record} FROM {t} WHERE sid > {_text(1)} AND {live} ORDER BY sid LIMIT $2::int8",
+            f"SELECT convert_to(sid, 'UTF8'), {record} FROM {t} WHERE sid > {_key(1)} AND {live} ORDER BY sid LIMIT $2::int8",
             writes=False,
         )
         # -> how many
         self.count = Statement.of(f"SELECT count(*) FROM {t} WHERE {live}", writes=False)
         # the last key seen, a limit -> how many were deleted, and the last key
         self.clear = Statement.of(
-            f"WITH page AS MATERIALIZED (SELECT sid FROM {t} WHERE sid > {_text(1)} AND {live} ORDER BY sid LIMIT $2::int8),"
+            f"WITH page AS MATERIALIZED (SELECT sid FROM {t} WHERE sid > {_key(1)} AND {live} ORDER BY sid LIMIT $2::int8),"
             f" gone AS (DELETE FROM {t} AS kept USING page WHERE kept.sid = page.sid AND {live} RETURNING true)"
             " SELECT (SELECT count(*) FROM gone), (SELECT convert_to(max(sid), 'UTF8') FROM page)"
         )
@@ -184,7 +182,7 @@ class Statements:
         )
         # owner -> keys
         self.by_owner = Statement.of(
-            f"SELECT convert_to(sid, 'UTF8') FROM {t} WHERE owner = {_text(1)} AND expire > {now}",
+            f"SELECT convert_to(sid, 'UTF8') FROM {t} WHERE owner = {_key(1)} AND expire > {now}",
             writes=False,
         )
 
@@ -197,7 +195,7 @@ class Statements:
         )
         # key, token -> a row if it was held
         self.unlock = Statement.of(
-            f"DELETE FROM {locks} WHERE key = {_text(1)} AND token = {_text(2)} AND expire > {now} RETURNING true"
+            f"DELETE FROM {locks} WHERE key = {_key(1)} AND token = {_key(2)} AND expire > {now} RETURNING true"
         )
         # a limit -> how many were deleted
         self.prune_locks = Statement.of(
@@ -215,6 +213,12 @@ class Statements:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def _key(number: int) -> str:
+    # By the column's own collation, "default": convert_from's result has "C", from the name of the encoding, and to compare
+    # by that would pass over the index and read the whole table.
+    return f'{_text(number)} COLLATE "default"'
 
 
 def _text(number: int) -> str:
