@@ -86,3 +86,10 @@ def test_a_refused_record_says_both_sizes():
     error = MADE[SessionTooLarge]
     assert (error.size, error.limit) == (2000, 1000)
     assert "2000" in str(error) and "1000" in str(error)
+
+
+def test_the_package_lists_its_names_and_knows_no_others():
+    assert dir(sojourn) == sorted(sojourn.__all__)
+    assert all(getattr(sojourn, name) is not None for name in sojourn.__all__)
+    with pytest.raises(AttributeError, match="NoSuch"):
+        sojourn.NoSuch  # noqa: B018

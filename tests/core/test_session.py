@@ -9,7 +9,7 @@ import pytest
 
 from sojourn.clock import from_ms
 from sojourn.cookies import Cookie
-from sojourn.errors import SessionDestroyed, SessionNotLoaded
+from sojourn.errors import SessionDestroyed, SessionEncodeError, SessionNotLoaded
 from sojourn.session import AsyncSession, BaseSession, Flash, Origin, Session
 from sojourn.stores.base import Stored
 from tests.core.making import DAY, HOUR, ID, NOW, begin, clock_of, make_policy, record_bytes, stored
@@ -407,3 +407,16 @@ def test_flashes_of_one_category_leave_the_others():
 def test_a_session_is_made_by_the_middleware_in_one_of_two_colours():
     assert issubclass(Session, BaseSession) and issubclass(AsyncSession, BaseSession)
     assert not issubclass(AsyncSession, Session)
+
+
+# contract 71: what another program stored may be read, and is refused only when this one is to write it
+def test_a_value_of_another_program_that_we_would_refuse_can_be_read_and_is_no_change():
+    policy = make_policy(express_profile=True, touch_after=None)
+    record = b'{"cookie":{"originalMaxAge":null},"n":1' + b"0" * 22 + b"}"
+    session = stored(policy, record)
+    assert session["n"] == 10**22
+    assert policy.close(session).write is None
+    session["m"] = 1
+    with pytest.raises(SessionEncodeError) as caught:
+        policy.close(session)
+    assert caught.value.path == "n"
