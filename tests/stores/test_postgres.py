@@ -172,6 +172,14 @@ def test_many_that_start_at_once_create_the_table_once(schema: PostgresSchema, o
         schema.execute("DROP TABLE {schema}.session, {schema}.session_lock")
 
 
+def test_a_table_that_another_creates_meanwhile_without_our_lock_is_taken_as_it_is(
+    schema: PostgresSchema, opened: Opened
+):
+    store = opened()
+    assert while_held(schema, EXPRESS_TABLE, lambda: store.create("a", RECORD, LONG, owner="ann")) == RECORD
+    assert store.by_owner("ann") == ["a"]
+
+
 @pytest.mark.parametrize(
     "name", ['x"; DROP TABLE other; --', "x'y", "$$x$$", "%s", "{}", "Große Tabelle", "select", "a.b"]
 )
@@ -482,6 +490,9 @@ from sojourn.stores._sync.postgres import PostgresStore
 from sojourn.stores.base import Stored
 
 store = PostgresStore(sys.argv[1], prune_interval=None, pool_size=1)
+store.open()
+print("ready", flush=True)
+sys.stdin.readline()
 conflicts = 0
 for _ in range(40):
     while True:
@@ -500,7 +511,12 @@ def test_no_update_of_several_processes_is_lost(schema: PostgresSchema, opened: 
     store = opened()
     store.create("counter", b'{"n": 0}', LONG)
     command = [sys.executable, "-c", COUNTER, schema.conninfo]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes: list[Any] = [subprocess.Popen(command, **pipes) for _ in range(3)]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
     outputs = [process.communicate(timeout=60)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert json.loads(live(store.load("counter")).data) == {"n": 120}

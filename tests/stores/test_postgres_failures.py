@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 import subprocess
@@ -27,7 +28,7 @@ from sojourn.stores._async.postgres import AsyncPostgresStore
 from sojourn.stores._sync.postgres import PostgresStore
 from sojourn.stores.base import MISSING, Stored
 from tests.servers import PostgresServer, free_port, postgres_server
-from tests.stores.postgres_schema import PostgresSchema, postgres_schema
+from tests.stores.postgres_schema import EXPRESS_TABLE, PostgresSchema, postgres_schema
 
 pytestmark = pytest.mark.server
 
@@ -332,6 +333,21 @@ def test_after_a_fork_parent_and_child_have_connections_of_their_own(schema: Pos
     command = [sys.executable, "-c", FORK, schema.conninfo]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (ended.stdout, ended.stderr, ended.returncode) == ("child\nparent\n", "", 0)
+
+
+def test_in_another_process_the_former_ones_connections_are_left_alone(
+    schema: PostgresSchema, monkeypatch: pytest.MonkeyPatch
+):
+    store = PostgresStore(schema.conninfo, create_table=True)
+    store.create("a", RECORD, LONG)
+    (former,) = idle_in(store)
+    process = os.getpid() + 1
+    monkeypatch.setattr(os, "getpid", lambda: process)
+    assert is_there(store, "a")
+    assert idle_in(store) != [former]
+    assert former.execute("SELECT 1").fetchone() == (1,)
+    store.close()
+    former.close()
 
 
 # Refusals
@@ -667,14 +683,15 @@ async def test_a_cancelled_call_whose_reply_is_near_keeps_its_connection(schema:
     async with async_store(schema.conninfo, pool_size=1) as store:
         await store.create("a", RECORD, LONG)
         before = idle_in(store)
-        for delay in range(1, 6):
+        cancelled = 0
+        for turns in range(1, 6):
             task = asyncio.create_task(store.touch("a", LONG))
-            for _ in range(delay):
+            for _ in range(turns):
                 await asyncio.sleep(0)
             task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+            cancelled += isinstance((await asyncio.gather(task, return_exceptions=True))[0], asyncio.CancelledError)
             assert idle_in(store) == before
+        assert cancelled, "all were answered before"
 
 
 @pytest.mark.anyio
@@ -714,15 +731,167 @@ async def test_a_call_cancelled_when_its_connection_breaks_is_cancelled_all_the_
 
 @pytest.mark.anyio
 async def test_a_record_larger_than_the_socket_takes_at_once_is_sent_and_fetched(schema: PostgresSchema):
-    large = b'{"cookie":{},"x":"' + random.Random(1).randbytes(2_000_000).hex().encode() + b'"}'
-    async with async_store(schema.conninfo, max_size=8_000_000) as store:
+    large = b'{"cookie":{},"x":"' + b"x" * 20_000_000 + b'"}'
+    async with async_store(schema.conninfo, max_size=30_000_000, timeout=20) as store:
         await store.create("a", large, LONG)
         stored = await store.load("a")
         assert isinstance(stored, Stored)
         assert stored.data == large
-    sync = PostgresStore(schema.conninfo, max_size=8_000_000, prune_interval=None)
-    assert sync.replace("a", large[::-1][::-1], LONG, version=large) == large
+        task = asyncio.create_task(store.replace("a", RECORD + b" " * 20_000_000, LONG, version=large))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await store.touch("a", LONG)
+    sync = PostgresStore(schema.conninfo, max_size=30_000_000, prune_interval=None, timeout=20)
+    sync.delete("a")
+    assert sync.create("a", large, LONG) == large
+    assert is_there(sync, "a", large)
     sync.close()
+
+
+# The pool that a store opens itself
+
+
+def test_connections_that_nobody_needs_any_more_are_closed(store: PostgresStore, monkeypatch: pytest.MonkeyPatch):
+    kept = [pool_of(store).getconn(1) for _ in range(3)]
+    for connection in kept:
+        pool_of(store).putconn(connection)
+    monkeypatch.setattr("sojourn.stores._sync.postgres_pool._LONGEST_IDLE", 0.0)
+    for remaining in (2, 1, 1):
+        sleep(0.002)
+        assert is_there(store, "a")
+        assert len(idle_in(store)) == remaining
+
+
+@pytest.mark.anyio
+async def test_async_connections_that_nobody_needs_any_more_are_closed(
+    schema: PostgresSchema, monkeypatch: pytest.MonkeyPatch
+):
+    async with async_store(schema.conninfo) as store:
+        await asyncio.gather(*(store.load("a") for _ in range(3)))
+        assert len(idle_in(store)) == 3
+        monkeypatch.setattr("sojourn.stores._async.postgres_pool._LONGEST_IDLE", 0.0)
+        for remaining in (2, 1, 1):
+            await asyncio.sleep(0.002)
+            await store.load("a")
+            assert len(idle_in(store)) == remaining
+
+
+def test_a_connection_lent_while_the_store_is_closed_is_closed_when_it_comes_back(store: PostgresStore):
+    pool = pool_of(store)
+    connection = pool.getconn(1)
+    store.close()
+    assert not connection.closed
+    pool.putconn(connection)
+    assert connection.closed
+
+
+@pytest.mark.anyio
+async def test_an_async_store_closed_while_calls_are_waiting_gives_them_an_answer(schema: PostgresSchema):
+    async with async_store(schema.conninfo, pool_size=1) as store:
+        await store.create("a", RECORD, LONG)
+        calls = [asyncio.create_task(store.touch("a", LONG)) for _ in range(5)]
+        await asyncio.sleep(0)
+        pool = pool_of(store)
+        await store.close()
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await store._connections.run(store._sql.count)
+        assert await asyncio.gather(*calls) == [True] * 5
+        assert not pool._idle
+
+
+@pytest.mark.anyio
+async def test_an_exhausted_async_pool_is_unavailable_within_the_timeout(schema: PostgresSchema):
+    async with async_store(schema.conninfo, pool_size=1, timeout=0.2) as store:
+        await store.create("a", RECORD, LONG)
+        kept = await pool_of(store).getconn(1)
+        with pytest.raises(StoreUnavailable, match="PoolTimeout"):
+            await store.touch("a", LONG)
+        await pool_of(store).putconn(kept)
+        assert await store.touch("a", LONG) is True
+
+
+@pytest.mark.anyio
+async def test_async_connections_that_died_while_idle_are_noticed_before_they_are_used(schema: PostgresSchema):
+    async with async_store(schema.conninfo + " application_name=quarry") as store:
+        await asyncio.gather(*(store.load("a") for _ in range(3)))
+        schema.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'quarry'")
+        assert await store.create("a", RECORD, LONG) == RECORD
+
+
+@pytest.mark.anyio
+async def test_a_table_that_another_creates_meanwhile_without_our_lock_is_taken_as_it_is(schema: PostgresSchema):
+    with schema.connect() as other:
+        async with async_store(schema.conninfo) as store:
+            other.execute("BEGIN")
+            other.execute(EXPRESS_TABLE.replace("{schema}", schema.name))
+            opening = asyncio.create_task(store.load("a"))
+            blocked = "SELECT pid FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
+            await until(lambda: schema.execute(blocked, other.info.backend_pid))
+            other.execute("COMMIT")
+            assert await opening is None
+            await store.create("a", RECORD, LONG, owner="ann")
+            assert await store.by_owner("ann") == ["a"]
+
+
+def test_threads_that_wait_for_one_to_open_the_store_share_its_failure(
+    schema: PostgresSchema, monkeypatch: pytest.MonkeyPatch
+):
+    store = PostgresStore(schema.conninfo, prune_interval=None)
+    surveys = []
+    survey = store._survey
+
+    def counted(connection: Any) -> None:
+        surveys.append(connection)
+        sleep(0.2)
+        survey(connection)
+
+    monkeypatch.setattr(store, "_survey", counted)
+    with ThreadPoolExecutor(8) as threads:
+        futures = [threads.submit(store.load, "a") for _ in range(8)]
+        for future in futures:
+            assert isinstance(future.exception(10), StoreUnavailable)
+    assert len(surveys) < 4
+
+
+def test_threads_that_wait_for_one_to_open_the_store_find_it_open(
+    schema: PostgresSchema, monkeypatch: pytest.MonkeyPatch
+):
+    store = PostgresStore(schema.conninfo, **OPTIONS)
+    surveys = []
+    survey = store._survey
+
+    def counted(connection: Any) -> None:
+        surveys.append(connection)
+        sleep(0.2)
+        survey(connection)
+
+    monkeypatch.setattr(store, "_survey", counted)
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(store.load, "abcdefgh")) == [None] * 8
+    assert len(surveys) == 1
+    store.close()
+
+
+@pytest.mark.anyio
+async def test_the_async_store_creates_its_table_beside_others_and_takes_express_table_as_it_is(schema: PostgresSchema):
+    schema.execute(EXPRESS_TABLE)
+    async with async_store(schema.conninfo, create_table=False) as store:
+        await store.create("a", RECORD, LONG, owner="ann")
+        with pytest.raises(StoreUnavailable, match="no column owner"):
+            await store.by_owner("ann")
+    schema.execute("DROP TABLE {schema}.session")
+    async with async_store(schema.conninfo, create_table=False) as store:
+        with pytest.raises(StoreUnavailable, match="create_table=True"):
+            await store.load("a")
+    schema.execute("CREATE TYPE {schema}.session AS (n int)")  # in the way of a table of this name
+    async with async_store(schema.conninfo) as store:
+        with pytest.raises(StoreUnavailable):
+            await store.load("a")
+        schema.execute("DROP TYPE {schema}.session")
+        assert await store.load("a") is None
 
 
 # Pruning

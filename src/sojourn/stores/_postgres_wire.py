@@ -274,7 +274,7 @@ def _steps(
 
 def _results(pgconn: pq.abc.PGconn) -> Generator[int, int, list[pq.abc.PGresult]]:
     while pgconn.flush():
-        if (yield _READ | _WRITE) & _READ:
+        if (yield _READ | _WRITE) & _READ:  # pragma: no cover - the server rarely speaks first
             pgconn.consume_input()
     results: list[pq.abc.PGresult] = []
     while True:
@@ -283,7 +283,7 @@ def _results(pgconn: pq.abc.PGconn) -> Generator[int, int, list[pq.abc.PGresult]
             pgconn.consume_input()
         result = pgconn.get_result()
         if result is None:
-            if not results:
+            if not results:  # pragma: no cover - libpq tells of a loss before, as far as is known
                 raise psycopg.OperationalError("the connection is lost")
             return results
         results.append(result)

@@ -101,7 +101,7 @@ class AsyncPostgresStore:
             max_size=max_size,
         )
         self.max_size = self._settings.max_size
-        self._connections = AsyncConnections(pool, self._settings, self._survey)
+        self._connections = AsyncConnections(pool, self._settings)
         self._sql = Statements(self._settings.table, self._settings.layout, has_owner=False)
         self._has_locks = False
         self._pruner: AsyncRepeating | None = None
@@ -238,7 +238,7 @@ class AsyncPostgresStore:
 
     async def _statements(self) -> Statements:
         """The statements for the table as it is found when the store is opened."""
-        if await self._connections.open():
+        if await self._connections.open(self._survey):
             interval = self._settings.prune_interval
             if interval is not None and (self._pruner is None or not self._pruner.is_running()):
                 self._pruner = AsyncRepeating(self._prune, interval)

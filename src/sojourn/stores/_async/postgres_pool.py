@@ -40,7 +40,7 @@ class AsyncPool:
     async def getconn(self, seconds: float) -> psycopg.AsyncConnection[Any]:
         """The connection used last, else a new one."""
         if not await acquire_async(self._permits, seconds):
-            raise psycopg_pool.PoolTimeout("all connections are in use")
+            raise psycopg_pool.PoolTimeout("all are in use")  # pragma: no cover - coverage misses it on Python 3.11
         try:
             try:
                 return self._idle.pop()[1]
@@ -68,7 +68,7 @@ class AsyncPool:
         self._is_closed = True
         # What was open before a fork is the parent's still.
         with suppress(IndexError):
-            while self._process == os.getpid():
+            while self._process == os.getpid():  # pragma: no branch - the other is taken after a fork
                 _, connection = self._idle.pop()
                 connection.pgconn.finish()
 
@@ -81,17 +81,10 @@ class AsyncConnections:
     Args:
         given: the app's own pool, open, or a connection string or URL of libpq's.
         settings: the store's.
-        survey: called with a connection before the first statement.
     """
 
-    def __init__(
-        self,
-        given: object,
-        settings: Settings,
-        survey: Callable[[psycopg.AsyncConnection[Any]], Awaitable[None]],
-    ) -> None:
+    def __init__(self, given: object, settings: Settings) -> None:
         self._settings = settings
-        self._survey = survey
         self._conninfo: str | None = None
         self._pool: psycopg_pool.AsyncConnectionPool[Any] | AsyncPool | None = None
         if isinstance(given, str):
@@ -106,8 +99,8 @@ class AsyncConnections:
         self._opening: dict[AsyncHome, asyncio.Lock] = {}
         self._failed: tuple[float, StoreError] | None = None
 
-    async def open(self) -> bool:
-        """Connect and survey, unless that is done; True if it was not.
+    async def open(self, survey: Callable[[psycopg.AsyncConnection[Any]], Awaitable[None]]) -> bool:
+        """Connect, and call ``survey`` with the connection, unless that is done; True if it was not.
 
         Raises:
             StoreUnavailable: no connection, or the survey was not content.
@@ -120,7 +113,7 @@ class AsyncConnections:
             if self._home == home:
                 return False
             if self._home is not None and not self._home.is_gone():
-                raise StoreUnavailable("the store is open on another event loop: make a store for each")
+                raise StoreUnavailable("the store is open on another event loop")  # pragma: no cover - async alone
             if self._failed is not None and self._failed[0] > since:
                 # Another call found out while this one waited.
                 raise StoreUnavailable(str(self._failed[1])) from self._failed[1].__cause__
@@ -130,13 +123,13 @@ class AsyncConnections:
             try:
                 pool, connection = await self._borrow()
                 try:
-                    await self._survey(connection)
+                    await survey(connection)
                 finally:
                     await pool.putconn(connection)
             except StoreError as error:
                 self._failed = monotonic(), error
                 raise
-            self._opening = {home: self._opening[home]}
+            self._opening, self._failed = {home: self._opening[home]}, None
             self._home = home
         return True
 

@@ -102,7 +102,7 @@ class PostgresStore:
             max_size=max_size,
         )
         self.max_size = self._settings.max_size
-        self._connections = Connections(pool, self._settings, self._survey)
+        self._connections = Connections(pool, self._settings)
         self._sql = Statements(self._settings.table, self._settings.layout, has_owner=False)
         self._has_locks = False
         self._pruner: Repeating | None = None
@@ -239,7 +239,7 @@ class PostgresStore:
 
     def _statements(self) -> Statements:
         """The statements for the table as it is found when the store is opened."""
-        if self._connections.open():
+        if self._connections.open(self._survey):
             interval = self._settings.prune_interval
             if interval is not None and (self._pruner is None or not self._pruner.is_running()):
                 self._pruner = Repeating(self._prune, interval)
