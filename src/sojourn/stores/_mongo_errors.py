@@ -14,7 +14,6 @@ from typing import Final, TypeAlias
 from bson.errors import BSONError
 from pymongo.errors import (
     ConnectionFailure,
-    DocumentTooLarge,
     InvalidOperation,
     NotPrimaryError,
     OperationFailure,
@@ -24,17 +23,13 @@ from pymongo.errors import (
     WriteConcernError,
 )
 
-from ..errors import SessionTooLarge, StoreError, StoreTimeout, StoreUnavailable
+from ..errors import StoreError, StoreTimeout, StoreUnavailable
 
 __all__ = ["Guard", "reading", "writing"]
 
 Guard: TypeAlias = Callable[[], AbstractContextManager[None]]
 
-LARGEST: Final = 16 * 1024 * 1024
-"""Bytes of BSON beyond which MongoDB takes no document."""
-
-# https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
-_TOO_LARGE: Final = frozenset({10334, 17419, 17420})  # BSONObjectTooLarge, and an update that would make one
+# The server's codes, from its src/mongo/base/error_codes.yml.
 _REFUSED_AS_SECONDARY: Final = frozenset({10107, 13435, 13436, 10058})  # before anything was done
 # Interrupted, timed out, or lost behind a router: perhaps not before the write was done.
 _CUT_SHORT: Final = frozenset({6, 7, 24, 50, 64, 89, 91, 134, 189, 202, 262, 279, 9001, 11600, 11601, 11602})
@@ -67,14 +62,11 @@ def writing(*, resends: bool) -> Guard:
     Raises:
         StoreUnavailable: nothing was written.
         StoreTimeout: perhaps something was.
-        SessionTooLarge: the record makes no document that MongoDB takes.
     """
     return partial(_writing, resends=resends)
 
 
-def _failed_write(error: Exception, *, resends: bool) -> StoreError | SessionTooLarge:
-    if isinstance(error, DocumentTooLarge) or _code(error) in _TOO_LARGE:
-        return SessionTooLarge(LARGEST, LARGEST)
+def _failed_write(error: Exception, *, resends: bool) -> StoreError:
     if _is_certain(error, resends=resends):
         return StoreUnavailable(f"MongoDB: {_describe(error)}; nothing was written")
     return StoreTimeout(f"MongoDB: {_describe(error)}; the write may have happened")

@@ -19,9 +19,9 @@ from ..errors import ConfigurationError, SessionDecodeError, SessionEncodeError
 from ..ids import mask_id
 from ..logs import log
 from ._mongo_bson import bson_to_json, json_to_bson
-from .base import REPLACED, Replaced, Stored
+from .base import REPLACED, Replaced, Stored, check_size
 
-__all__ = ["LOCKS", "OWNER", "SESSION", "STATE", "Document", "MongoLayout", "layout_of"]
+__all__ = ["LARGEST", "LOCKS", "OWNER", "SESSION", "STATE", "Document", "MongoLayout", "layout_of"]
 
 Document: TypeAlias = dict[str, Any]
 
@@ -29,6 +29,9 @@ SESSION: Final = "session"
 OWNER: Final = "owner"
 STATE: Final = "sojourn"
 TOMBSTONE: Final = "replaced"
+
+LARGEST: Final = 7 * 1024 * 1024
+"""Bytes of a session of which two, the old and the new, fit into the 16 MiB that a command may have."""
 
 _CREATED: Final = "createdAt"
 _UPDATED: Final = "updatedAt"
@@ -112,9 +115,12 @@ class MongoLayout:
 
         Raises:
             SessionEncodeError: the layout cannot hold it.
+            SessionTooLarge: in BSON it is too large, which has more bytes than JSON for many small values.
         """
         if not self.stringify:
-            return json_to_bson(data)
+            document = json_to_bson(data)
+            check_size(bytes(document.raw), LARGEST)
+            return document
         try:
             return data.decode()
         except UnicodeDecodeError:

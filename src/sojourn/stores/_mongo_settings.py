@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from ..aio import in_trio
 from ..clock import Clock
 from ..errors import ConfigurationError, StoreError
 from ..logs import warn_once
-from ._mongo_layout import MongoLayout, layout_of
+from ._mongo_layout import LARGEST, MongoLayout, layout_of
 
 __all__ = ["Settings", "is_indexed", "refuse_trio", "warn_of_index"]
-
-_LARGEST: Final = 7 * 1024 * 1024
-"""Bytes of a record of which two, the old and the new, fit into one command."""
 
 
 class Settings(NamedTuple):
@@ -42,11 +39,21 @@ class Settings(NamedTuple):
             raise ConfigurationError("collection", repr(collection), "give a name")
         if not isinstance(create_index, bool):
             raise ConfigurationError("create_index", repr(create_index), "give True or False")
-        if not isinstance(max_size, int) or isinstance(max_size, bool) or not 1 <= max_size <= _LARGEST:
-            raise ConfigurationError("max_size", repr(max_size), f"give a whole number from 1 to {_LARGEST}")
+        if not isinstance(max_size, int) or isinstance(max_size, bool) or not 1 <= max_size <= LARGEST:
+            raise ConfigurationError("max_size", repr(max_size), f"give a whole number from 1 to {LARGEST}")
         if not callable(clock):
             raise ConfigurationError("clock", type(clock).__name__, "give a function that returns milliseconds")
         return cls(database, collection, layout_of(layout), create_index, max_size, clock)
+
+    @property
+    def locks(self) -> str:
+        """The collection of locks."""
+        return f"{self.collection}_locks"
+
+    @property
+    def to_index(self) -> frozenset[str]:
+        """The collections whose indexes are to be created."""
+        return frozenset({self.collection, self.locks} if self.create_index else ())
 
 
 def refuse_trio() -> None:

@@ -20,7 +20,7 @@ except ImportError as error:
     raise ImportError('the MongoDB stores need PyMongo: pip install "sojourn[mongo]"', name=error.name) from error
 
 from ...clock import Clock, system_clock
-from ...errors import ConfigurationError, StoreError
+from ...errors import ConfigurationError, StoreError, StoreTimeout, StoreUnavailable
 from .._mongo_bson import CODEC
 from .._mongo_errors import Guard, reading, writing
 from .._mongo_layout import LOCKS, OWNER, SESSION, STATE, Document, MongoLayout
@@ -101,7 +101,7 @@ class AsyncMongoStore:
         self._make_client: Callable[[], AsyncMongoClient[Any]] | None = None
         self._handles: _Handles | None = None
         self._mutex = threading.Lock()
-        self._indexed: set[str] = set()
+        self._unindexed = self._settings.to_index
         self.max_size = max_size
         self.default_ttl = self._layout.default_ttl
         if isinstance(client, AsyncMongoClient):
@@ -109,7 +109,7 @@ class AsyncMongoStore:
         elif inspect.isroutine(client) or isinstance(client, partial):
             self._make_client = client
         else:
-            raise ConfigurationError("client", type(client).__name__, "give pymongo's AsyncMongoClient")
+            raise _not_a_client(client)
 
     @classmethod
     def from_url(cls, url: str, *, clock: Clock = system_clock) -> AsyncMongoStore:
@@ -133,7 +133,7 @@ class AsyncMongoStore:
 
     async def close(self) -> None:
         """Close the client, if the store made it."""
-        handles, self._indexed = self._handles, set()
+        handles, self._unindexed = self._handles, self._settings.to_index
         if handles is not None and self._make_client is not None:
             self._handles = None
             with reading():
@@ -195,10 +195,13 @@ class AsyncMongoStore:
                 await handles.sessions.delete_one(self._layout.reserved(new, token, self._clock()))
             return refusal
         now = self._clock()
-        with handles.write():
-            result = await handles.sessions.update_one(
-                self._layout.reserved(new, token, now), self._layout.to_release(now, ttl)
-            )
+        try:
+            with handles.write():
+                result = await handles.sessions.update_one(
+                    self._layout.reserved(new, token, now), self._layout.to_release(now, ttl)
+                )
+        except StoreUnavailable as error:
+            raise StoreTimeout("MongoDB: the old session has ended, and the new one was not released") from error
         return session if result.matched_count else MISSING
 
     async def touch(self, key: str, ttl: int) -> bool:
@@ -217,14 +220,16 @@ class AsyncMongoStore:
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         handles, now = await self._open(), self._clock()
         # In the order of an index that no write moves a document in, each document is met once.
-        found = handles.sessions.find(self._layout.live(now), self._layout.projection).hint([("_id", 1)])
+        cursor = handles.sessions.find(self._layout.live(now), self._layout.projection).hint([("_id", 1)])
         with reading():
-            async with found as documents:
-                async for document in documents:
+            try:
+                async for document in cursor:
                     key, now = document.get(self._layout.id_field), self._clock()
                     stored = self._layout.found(key, document, now) if isinstance(key, str) else None
                     if isinstance(stored, Stored) and (stored.expires_in is None or stored.expires_in > 0):
                         yield key, stored
+            finally:
+                await cursor.close()
 
     async def count(self) -> int:
         handles = await self._open()
@@ -251,7 +256,8 @@ class AsyncMongoStore:
 
     async def lock(self, key: str, ttl: int) -> str | None:
         handles, token = await self._open(), secrets.token_hex(16)
-        await self._create_indexes(handles.locks, LOCKS)
+        if handles.locks.name in self._unindexed:
+            await self._create_indexes(handles.locks, LOCKS)
         now = self._clock()
         free, update = LOCKS.at(key, LOCKS.expired(now)), LOCKS.to_insert(token, now, ttl, None)
         return token if await self._insert(handles, handles.locks, free, update) else None
@@ -266,20 +272,22 @@ class AsyncMongoStore:
         refuse_trio()  # async only
         handles = self._handles
         if handles is None:
+            assert self._make_client is not None
             with self._mutex, reading():
-                if (handles := self._handles) is None:
-                    assert self._make_client is not None
-                    handles = self._handles = self._take(self._make_client())
-        await self._create_indexes(handles.sessions, self._layout)
+                handles = self._handles = self._handles or self._take(self._make_client())
+        if handles.sessions.name in self._unindexed:
+            await self._create_indexes(handles.sessions, self._layout)
         return handles
 
-    def _take(self, client: AsyncMongoClient[Any]) -> _Handles:
+    def _take(self, client: object) -> _Handles:
+        if not isinstance(client, AsyncMongoClient):
+            raise _not_a_client(client)
         settings = self._settings
         try:
             database = client.get_default_database("test") if settings.database is None else client[settings.database]
             # A read that lags behind would let a session that has ended live on.
             sessions = database.get_collection(settings.collection, CODEC, ReadPreference.PRIMARY)
-            locks = database.get_collection(f"{settings.collection}_locks", CODEC, ReadPreference.PRIMARY)
+            locks = database.get_collection(settings.locks, CODEC, ReadPreference.PRIMARY)
         except PyMongoError as error:
             raise ConfigurationError(
                 "database or collection", "a name that MongoDB does not allow", str(error)
@@ -295,8 +303,6 @@ class AsyncMongoStore:
         return _Handles(client, sessions, reader, locks, writing(resends=client.options.retry_writes))
 
     async def _create_indexes(self, collection: AsyncCollection[Any], layout: MongoLayout) -> None:
-        if collection.name in self._indexed or not self._settings.create_index:
-            return
         with reading():
             try:
                 existing = await collection.index_information()
@@ -305,7 +311,7 @@ class AsyncMongoStore:
                         await collection.create_index([(field, 1)], **options)
             except OperationFailure as error:
                 warn_of_index(collection.name, f"the server refuses to create it, with code {error.code}")
-        self._indexed.add(collection.name)
+        self._unindexed -= {collection.name}
 
     async def _insert(
         self, handles: _Handles, collection: AsyncCollection[Any], free: Document, update: Document
@@ -351,3 +357,7 @@ class AsyncMongoStore:
             with handles.write():
                 result = await collection.delete_many({"_id": {"$in": ids}, **condition})
             removed += result.deleted_count
+
+
+def _not_a_client(given: object) -> ConfigurationError:
+    return ConfigurationError("client", type(given).__name__, "give pymongo's AsyncMongoClient")
