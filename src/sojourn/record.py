@@ -28,6 +28,7 @@ OWN_KEY: Final = "__sojourn__"
 _OWN_BYTES: Final = OWN_KEY.encode()
 _LAYOUT: Final = 1
 _LAST_OF_HEAD: Final = b'"sum":'
+_NO_DATA: Final = b"{}"
 _HEAD: Final = b'{"cookie":{"originalMaxAge":'
 
 
@@ -94,7 +95,7 @@ def pack(record: Record) -> bytes:
             more,
             record.write,
             crc32(body),  # the last: `unpack` finds the end of the head by it
-            b"}" if body == b"{}" else b"," + body[1:],
+            b"}" if body == _NO_DATA else b"," + body[1:],
         )
     )
 
@@ -109,11 +110,10 @@ def unpack(text: bytes) -> tuple[Record, dict[str, Any]]:
     # Wherever the cut is: if the head is one and the sum is right, the data are those that we wrote.
     if text.startswith(_HEAD):
         cut = text.find(b"}", text.find(_LAST_OF_HEAD)) + 1
-        last = text[cut : cut + 1]
-        body = b"{" + text[cut + 1 :] if last == b"," else b"{}"
+        body = b"{" + text[cut + 1 :] if text.startswith(b",", cut) else _NO_DATA
         try:
             head = _decode_head(text[:cut] + b"}")
-            if head.own is not None and head.own.sum == crc32(body) and last in b",}":
+            if head.own is not None and head.own.sum == crc32(body) and (body != _NO_DATA or text[cut:] == b"}"):
                 return _record(body, head), loads(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, SessionDecodeError):
             pass  # the slow way says what is wrong, or reads it nevertheless
