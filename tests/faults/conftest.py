@@ -13,7 +13,7 @@ from tests.proxy import Proxy, proxy_to
 _CONNECTIONS: Final = 8
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def quick_recovery() -> Iterator[None]:
     """PyMongo looks for a server that it lost every half a second at most; a tenth of that is enough to be waited for."""
     with pytest.MonkeyPatch.context() as patch:

@@ -123,7 +123,7 @@ KINDS: Final = {
         url=lambda port, size: (
             f"mongodb://127.0.0.1:{port}/faults?directConnection=true&serverSelectionTimeoutMS={2000 * TIMEOUT:.0f}"
             f"&connectTimeoutMS={1000 * TIMEOUT:.0f}&socketTimeoutMS={1000 * TIMEOUT:.0f}&maxPoolSize={size}"
-            f"&waitQueueTimeoutMS={1000 * TIMEOUT:.0f}&heartbeatFrequencyMS=500"
+            f"&waitQueueTimeoutMS={1000 * TIMEOUT:.0f}&heartbeatFrequencyMS=500&serverMonitoringMode=poll"
         ),
         is_read=_commands(b"find"),
         is_write=_commands(b"update", b"delete", b"insert", b"findAndModify"),

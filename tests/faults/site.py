@@ -166,11 +166,8 @@ def _response(status: int, headers: Iterable[tuple[str, str]], body: str, began:
 def site(colour: str, store: str | Callable[[], Any], **options: Any) -> Iterator[Any]:
     """A site in front of a store, named by its URL or made by a function (on the event loop, if there is one)."""
     options = {"secret": _SECRET, "store_error_page": PAGE, **options}
-    made: _SyncSite | AsyncSite
-    if colour == "async":
-        made = AsyncSite(store, options)
-    else:
-        made = _SyncSite(store() if callable(store) else store, options)
+    is_async = colour == "async"
+    made = AsyncSite(store, options) if is_async else _SyncSite(store() if callable(store) else store, options)
     try:
         yield made
     finally:

@@ -8,8 +8,9 @@ import pytest
 
 from sojourn.session import BaseSession
 from tests.faults.kinds import TIMEOUT, Kind
+from tests.faults.late import DELIVER
 from tests.faults.site import Response, Site
-from tests.proxy import BlackHole, CutReply, CutRequest, Delay, Fault, Proxy
+from tests.proxy import Answer, BlackHole, CutReply, CutRequest, Delay, Fault, Proxy
 
 pytestmark = pytest.mark.server
 
@@ -121,10 +122,41 @@ def test_a_write_that_fails_for_good_is_a_503_and_changes_nothing(kind: Kind, ap
 
 def test_changes_at_the_same_time_count_once_each_though_a_reply_is_lost(kind: Kind, app: Site, proxy: Proxy):
     cookies = [warmed(app) for _ in range(6)]
-    for expected, fault in enumerate([CutReply(), CutRequest()], 2):
+    for expected, fault in enumerate(map(CUTS.__getitem__, BEFORE_AND_AFTER), 2):
         with proxy.failing(fault, when=kind.is_write, times=1) as met:
             responses = app.together([(hit, cookie) for cookie in cookies])
         assert met() == 1
         assert [(response.status, response.body) for response in responses] == [(200, str(expected))] * len(cookies)
         assert [app.request(show, cookie).body for cookie in cookies] == [str(expected)] * len(cookies)
     print(f"{2 * len(cookies)} changes, 2 replies lost: each counts once")
+
+
+@pytest.mark.parametrize("arrives", ["before the retry", "after the next change"])
+def test_a_write_that_arrives_after_it_was_given_up_counts_once_at_most(
+    arrives: str, kind_name: str, kind: Kind, server: Any, app: Site, proxy: Proxy
+):
+    cookie = warmed(app)
+    given_up: list[bytes] = []
+    replies: list[bytes] = []
+
+    def deliver(message: bytes) -> bytes:
+        replies.append(DELIVER[kind_name](server.port, message))
+        return replies[-1]
+
+    def answer(message: bytes) -> bytes:
+        if not given_up:
+            given_up.append(message)
+            return b""
+        if arrives == "before the retry":
+            deliver(given_up[0])
+        return deliver(message)
+
+    with proxy.failing(Answer(answer), when=kind.is_write, times=2) as met:
+        response = app.request(hit, cookie)
+    assert (met(), response.status, response.body) == (2, 200, "2")
+    assert app.request(show, cookie).body == "2"
+    assert app.request(hit, cookie).body == "3"
+    if arrives == "after the next change":
+        deliver(given_up[0])
+    assert len(replies) == 2
+    assert app.request(show, cookie).body == "3"
