@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
 from pymongo import AsyncMongoClient, MongoClient
 
 from sojourn.stores._async.mongo import AsyncMongoStore
 from sojourn.stores._mongo_layout import MongoLayout
 from sojourn.stores._sync.mongo import MongoStore
-from sojourn.testing import AsyncStoreContract, ManualClock, StoreContract
+from sojourn.testing import AsyncStoreContract, ManualClock, StoreContract, store_state_machine
 from sojourn.testing.contract.harness import Harness
 from tests.servers import MongoServer
 
@@ -74,3 +76,27 @@ class TestAsyncMongoStoreInOtherFields(TestAsyncMongoStore):
         await super().before()
         async with AsyncMongoClient[Any](self.url) as client:
             await client.get_default_database()["sessions"].create_index("sid", unique=True)
+
+
+class Emptied(MongoStore):
+    """A store that leaves nothing to the next example."""
+
+    def close(self) -> None:
+        if self._handles is not None:
+            self._handles.sessions.drop()
+            self._handles.locks.drop()
+        super().close()
+
+
+@pytest.mark.parametrize("layout", ["native", "connect-mongo-bson"])
+def test_a_store_answers_as_a_dictionary_would(layout: str, mongodb: MongoServer):
+    with MongoClient[Any](mongodb.url(retryWrites="false")) as client:
+        machine = store_state_machine(
+            lambda clock: Emptied(client, layout=layout, clock=clock, create_index=False), tombstones=layout == "native"
+        )
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            ),
+        )
