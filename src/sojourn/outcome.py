@@ -7,7 +7,7 @@ from logging import DEBUG
 from typing import Any
 
 from .codecs import dumps, loads
-from .errors import SessionLate
+from .errors import SessionDecodeError, SessionLate
 from .ids import mask_id
 from .logs import log
 from .merge import merge
@@ -17,7 +17,7 @@ from .rules import Rules
 from .session import BaseSession, Origin, StoredRecord
 from .signing import Verified
 
-__all__ = ["arrived", "committed", "gone", "orphan", "rebase", "refuse_late_save", "reloaded", "wrote"]
+__all__ = ["arrived", "committed", "gone", "is_repeatable", "orphan", "rebase", "refuse_late_save", "reloaded", "wrote"]
 
 
 def arrived(session: BaseSession, verified: Verified, key: str, found: Any) -> bool:
@@ -67,13 +67,22 @@ def committed(session: BaseSession, plan: Plan, stored: StoredRecord | None) -> 
 
 
 def wrote(rules: Rules, plan: Plan, data: bytes, key: str) -> bool:
-    """Whether a stored record is the one that this plan wrote: how a writer that lost the reply learns the outcome.
-
-    Raises:
-        SessionDecodeError: the record is unreadable.
-    """
-    record, _tree = unpack(rules.codec.unseal(data, key))
+    """Whether a stored record is the one that this plan wrote: how a writer that lost the reply learns the outcome."""
+    try:
+        record, _tree = unpack(rules.codec.unseal(data, key))
+    except SessionDecodeError:
+        return False
     return plan.record is not None and record.write == plan.record.write
+
+
+def is_repeatable(session: BaseSession) -> bool:
+    """Whether this request's changes may be merged twice: setting a value may, adding to a number or a list may not."""
+    record = session._record
+    if record is None:
+        return True
+    mine = loads(session._rules.codec.encode(session._mapping()))
+    merged = merge(loads(record.body), mine, mine, increments=session._increments or {})
+    return bool(merged == mine)
 
 
 def rebase(session: BaseSession, stored: StoredRecord) -> None:
@@ -108,7 +117,7 @@ def orphan(session: BaseSession) -> None:
     record = session._record
     if record is not None:
         _refill(session, merge(loads(record.body), loads(session._rules.codec.encode(session._mapping())), {}))
-        if session._auth == record.auth:
+        if (session._owner, session._auth) == (record.owner, record.auth):
             session._owner = session._auth = None
     log.info("session %s had ended when it was regenerated; its data are not carried over", mask_id(session._id or ""))
     session._record = session._stored = session._stored_key = session._created = None

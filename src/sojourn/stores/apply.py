@@ -22,7 +22,7 @@ from ..errors import (
     StoreTimeout,
     StoreUnavailable,
 )
-from ..outcome import committed, gone, orphan, rebase, refuse_late_save, reloaded, wrote
+from ..outcome import committed, gone, is_repeatable, orphan, rebase, refuse_late_save, reloaded, wrote
 from ..plan import Create, Delete, Ending, Phase, Plan, Regenerate, Replace, Touch, Write
 from ..policy import Policy
 from ..session import BaseSession
@@ -179,14 +179,23 @@ def commit(policy: Policy, session: BaseSession, plan: Plan, phase: Phase = Phas
             timeouts += 1
             if timeouts > 1:
                 raise
-            if (answer := (yield from _find_out(policy, plan))) is None:
+            if (answer := (yield from _find_out(policy, session, plan))) is None:
                 continue  # it did not happen; should it still, the retry meets the new version
-        if answer is CONFLICT:
-            found = yield Load(_old_key(write))
-            if timeouts and isinstance(found, Stored) and wrote(policy.rules, plan, found.data, _old_key(write)):
+        found = None
+        if timeouts and (
+            answer is CONFLICT or answer is EXISTS or (answer is MISSING and isinstance(write, Regenerate))
+        ):
+            # The first try may have arrived after all, and what stands in the way of the second may be it.
+            key = _new_key(write)
+            found = yield Load(key)
+            if isinstance(found, Stored) and wrote(policy.rules, plan, found.data, key):
                 answer = found.version
-            else:
-                answer, plan = _resolve(policy, session, plan, found, phase)
+            elif answer is CONFLICT and not is_repeatable(session):
+                raise _unknown()
+        if answer is CONFLICT:
+            if found is None or isinstance(write, Regenerate):
+                found = yield Load(_old_key(write))
+            answer, plan = _resolve(policy, session, plan, found, phase)
         if answer is CONFLICT:
             yield Pause(random.uniform(0, min(_LONGEST_PAUSE, 0.001 * 2**attempt)))
         elif answer is EXISTS:
@@ -215,6 +224,16 @@ def _stored_by(write: Write, answer: Any, session: BaseSession) -> Stored | None
     return Stored(write.data, answer, write.ttl)
 
 
+def _unknown() -> StoreTimeout:
+    return StoreTimeout(
+        "the store did not answer in time, and others wrote since: the write may or may not have happened"
+    )
+
+
+def _new_key(write: Write) -> str:
+    return write.new if isinstance(write, Regenerate) else write.key
+
+
 def _old_key(write: Write) -> str:
     return write.old if isinstance(write, Regenerate) else write.key
 
@@ -233,18 +252,29 @@ def _resolve(policy: Policy, session: BaseSession, plan: Plan, found: object, ph
     return CONFLICT, policy.close(session, phase)
 
 
-def _find_out(policy: Policy, plan: Plan) -> Steps[Any]:
-    """After a lost reply: the write's outcome as far as reading can tell, None where it did not happen."""
+def _find_out(policy: Policy, session: BaseSession, plan: Plan) -> Steps[Any]:
+    """After a lost reply: the write's outcome as reading tells it, None where it did not happen.
+
+    Raises:
+        StoreTimeout: others have written since, so that nothing can tell, and to merge could count an increment twice.
+    """
     write = plan.write
     if isinstance(write, Touch) or write is None:
         return None
-    key = write.new if isinstance(write, Regenerate) else write.key
+    key = _new_key(write)
     found = yield Load(key)
     if isinstance(write, Delete):
         return None if isinstance(found, Stored) else True
     if isinstance(found, Stored) and wrote(policy.rules, plan, found.data, key):
         return found.version
-    return MISSING if isinstance(write, Replace) and not isinstance(found, Stored) else None
+    if isinstance(write, Replace):
+        if not isinstance(found, Stored):
+            return MISSING
+        if found.version != write.version:
+            if not is_repeatable(session):
+                raise _unknown()
+            return CONFLICT
+    return None
 
 
 def acquire(key: str) -> Steps[str]:
