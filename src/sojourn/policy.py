@@ -299,20 +299,20 @@ class Policy:
             if key is None and session._id is not None:  # never loaded
                 key = self.rules.key_of(session._id)
             return (None if key is None else Delete(key)), None
-        rules, stored = self.rules, session._stored
-        ttl = max(1, session._deadline_from(now) - now)
+        rules, stored, overrides = self.rules, session._stored, session._overrides()
+        created = session._the_created()
+        ttl = max(1, rules.deadline(now, created, rules.idle_ms(session._config, overrides)) - now)
         if kind is Touch:
             assert key is not None
             return Touch(key, ttl), None
         session_id = session._the_id()
         assert session_id is not None
-        overrides = session._overrides()
         record = Record(
             body=body,
             cookie=session._the_cookie().stored(now, secure=session._secure)
             if overrides
             else stored_as_configured(session._config, now, secure=session._secure),
-            created=session._the_created(),
+            created=created,
             owner=session._owner,
             auth=session._auth,
             overrides=dict(overrides) if overrides else {},
