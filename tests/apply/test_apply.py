@@ -11,7 +11,6 @@ import pytest
 from sojourn.codecs import EncryptedCodec
 from sojourn.errors import (
     SessionConflict,
-    SessionDecodeError,
     SessionDestroyed,
     SessionLate,
     SessionNotFound,
@@ -543,13 +542,67 @@ def test_a_store_that_is_down_is_asked_once():
         ask(policy, session, StoreUnavailable("it is down"))
 
 
-@pytest.mark.xfail(raises=SessionDecodeError, reason="an unreadable record after a lost reply is an error of no store")
-def test_an_unreadable_record_after_a_lost_reply_is_not_ours():
+@pytest.mark.parametrize("other", [b"not a record", b'{"cookie":{},"n":2}'])
+def test_where_others_wrote_after_a_lost_reply_an_increment_is_not_merged_again(other):
+    policy = make_policy()
+    session = changed(policy)
+    session.increment("n")
+    with pytest.raises(StoreTimeout, match="may or may not"):
+        ask(policy, session, TIMEOUT, Stored(other, other, DAY))
+
+
+def test_where_others_wrote_before_the_second_try_an_increment_is_not_merged_again_either():
+    policy = make_policy()
+    session = changed(policy)
+    session.increment("n")
+    found = theirs(policy, {"n": 2})
+    with pytest.raises(StoreTimeout, match="may or may not"):
+        ask(policy, session, TIMEOUT, session._stored, CONFLICT, found)
+
+
+def test_where_others_wrote_after_a_lost_reply_a_value_that_was_set_is_merged_again():
+    policy = make_policy()
+    session = changed(policy, m=1)
+    found = theirs(policy, {"n": 2})
+    plan, ops = ask(policy, session, TIMEOUT, found, found, b"new")
+    assert isinstance(ops[-1], Replace)
+    assert ops[-1].version == found.version
+    assert plan.write == ops[-1]
+    assert dict(session)["m"] == 1
+
+
+def test_an_unreadable_record_after_a_lost_reply_is_no_record_to_merge_with():
     policy = make_policy()
     session = changed(policy)
     broken = Stored(b"not a record", b"v", DAY)
-    plan, _ = ask(policy, session, TIMEOUT, broken, CONFLICT, broken)
+    plan, _ = ask(policy, session, TIMEOUT, broken, broken)
     assert plan.write is None
+
+
+@pytest.mark.parametrize(
+    ("make", "refusal"), [(begin, EXISTS), (stored, MISSING), (stored, EXISTS), (stored, CONFLICT)]
+)
+def test_a_first_try_that_arrived_late_is_what_stands_in_the_way_of_the_second(make, refusal):
+    policy = make_policy()
+    session = make(policy)
+    session.login("ann", keep_data=True)
+    session["m"] = 1
+    plan = policy.close(session)
+    assert isinstance(plan.write, Create | Regenerate)
+    done, ops = play(commit(policy, session, plan), TIMEOUT, None, refusal, Stored(plan.write.data, b"late", DAY))
+    assert len(ops) == 4
+    assert done.write == plan.write and done.cookie == plan.cookie
+    assert session._stored is not None and session._stored.version == b"late"
+
+
+def test_a_second_try_that_somebody_elses_id_stands_in_the_way_of_draws_another():
+    policy = make_policy()
+    session = begin(policy)
+    session["n"] = 1
+    first = session.id
+    _, ops = play(commit(policy, session, policy.close(session)), TIMEOUT, None, EXISTS, theirs(policy, {"n": 2}), b"v")
+    assert kinds(ops) == ["Create", "Load", "Create", "Load", "Create"]
+    assert session.id != first
 
 
 # -- save and reload ----------------------------------------------------------------------------------------------------------
