@@ -275,7 +275,7 @@ class Policy:
             warn_once(
                 "secure",
                 "a session was not stored, as its cookie is Secure but the request came over plain http; behind a proxy "
-                "that ends TLS set trust_proxy=True, for development over http set cookie.secure='auto' (contract 104)",
+                "that ends TLS set trust_proxy=True, for development over http set cookie.secure='auto'",
             )
             return False
         return True

@@ -39,7 +39,10 @@ def serve(data: Path, host: str, port: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
     shown = f"[{host}]" if ":" in host else host
-    print(f"Sojourn demo at http://{shown}:{listening.getsockname()[1]}/  (sessions in {database}; Ctrl-C stops it)", flush=True)
+    print(
+        f"Sojourn demo at http://{shown}:{listening.getsockname()[1]}/  (sessions in {database}; Ctrl-C stops it)",
+        flush=True,
+    )
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
 
 
