@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
+from contextlib import suppress
 from typing import Any, Final, cast
 
 import hiredis
@@ -85,7 +86,7 @@ class _Line(asyncio.Protocol):
         self._transport = cast("asyncio.WriteTransport", transport)
         self.is_open = True
         connection = transport.get_extra_info("socket")
-        if connection is not None and connection.family != socket.AF_UNIX:
+        if connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def data_received(self, data: bytes) -> None:
@@ -161,8 +162,9 @@ class Multiplexed(AsyncOneServer):
             if loop is here:
                 line.lose(ConnectionAbortedError("closed by the store"))
                 await line.closed
-            elif not loop.is_closed():
-                loop.call_soon_threadsafe(line.lose, ConnectionAbortedError("closed by the store"))
+            else:
+                with suppress(RuntimeError):  # the loop is closed
+                    loop.call_soon_threadsafe(line.lose, ConnectionAbortedError("closed by the store"))
 
     async def _connected(self, loop: asyncio.AbstractEventLoop) -> _Line:
         """The event loop's connection, opened once for all who ask meanwhile."""
