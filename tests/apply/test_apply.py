@@ -445,7 +445,7 @@ def written_by(op: Any) -> Stored:
 LOST: list[tuple[str, Callable[[Session], object], Callable[[Any], Any], list[str]]] = [
     # what was lost, how it is asked for, what is found then, what is done
     ("replace, done", lambda s: s.update(m=1), written_by, ["Replace", "Load"]),
-    ("regenerate, done", lambda s: s.login("ann"), written_by, ["Regenerate", "Load"]),
+    ("regenerate, done", lambda s: s.login("ann"), written_by, ["Regenerate", "Load", "Load"]),
     ("regenerate, not done", lambda s: s.login("ann"), lambda op: None, ["Regenerate", "Load", "Regenerate"]),
     ("delete, done", lambda s: s.destroy(), lambda op: None, ["Delete", "Load"]),
     ("delete, not done", lambda s: s.destroy(), lambda op: Stored(b"x", b"x", DAY), ["Delete", "Load", "Delete"]),
@@ -462,6 +462,8 @@ def test_a_lost_reply_is_settled_by_reading(act, found, done):
     answers: list[Any] = [TIMEOUT]
     if "Load" in done:
         answers.append(lambda op: found(plan.write))
+    if done.count("Load") == 2:
+        answers.append(REPLACED)  # the old id
     if done[-1] != "Load":
         answers.append(b"v" if done[-1] == "Regenerate" else True)
     result, ops = play(commit(policy, session, plan), *answers)
@@ -540,6 +542,18 @@ def test_a_store_that_is_down_is_asked_once():
     session = changed(policy)
     with pytest.raises(StoreUnavailable):
         ask(policy, session, StoreUnavailable("it is down"))
+
+
+def test_a_regenerate_that_was_half_done_is_undone_and_tried_anew():
+    policy = make_policy()
+    session = stored(policy)
+    session.login("ann")
+    plan = policy.close(session)
+    assert isinstance(plan.write, Regenerate)
+    done, ops = play(commit(policy, session, plan), TIMEOUT, written_by(plan.write), session._stored, True, b"v")
+    assert kinds(ops) == ["Regenerate", "Load", "Load", "Delete", "Regenerate"]
+    assert ops[3] == Delete(plan.write.new)
+    assert done.write == plan.write == ops[4]
 
 
 @pytest.mark.parametrize("other", [b"not a record", b'{"cookie":{},"n":2}'])

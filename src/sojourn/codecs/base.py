@@ -193,4 +193,4 @@ def unheld(kind: type, held: Iterable[type]) -> str:
     bases = [base for base in kind.__mro__[1:] if base in held]
     if bases:
         return f"a {type_name(kind)} would come back as a plain {type_name(bases[0])}; convert it first"
-    return f"there is no form in JSON for {type_name(kind)}; convert it first"
+    return f"a {type_name(kind)} has no form in JSON; convert it first"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._async.mongo import AsyncMongoStore as AsyncMongoStore
     from ._async.postgres import AsyncPostgresStore as AsyncPostgresStore
     from ._async.redis import AsyncRedisStore as AsyncRedisStore
+    from ._mongo_layout import MongoLayout as MongoLayout
     from ._sync.mongo import MongoStore as MongoStore
     from ._sync.postgres import PostgresStore as PostgresStore
     from ._sync.redis import RedisStore as RedisStore
@@ -29,6 +30,7 @@ __all__ = [
     "AsyncRedisStore",
     "AsyncSQLiteStore",
     "MemoryStore",
+    "MongoLayout",
     "MongoStore",
     "PostgresStore",
     "RedisStore",
@@ -43,6 +45,7 @@ _HOMES: Final = {
     "AsyncRedisStore": "._async.redis",
     "AsyncSQLiteStore": ".sqlite",
     "MemoryStore": ".memory",
+    "MongoLayout": "._mongo_layout",
     "MongoStore": "._sync.mongo",
     "PostgresStore": "._sync.postgres",
     "RedisStore": "._sync.redis",
