@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sojourn import session_cookie
 from sojourn.clock import from_ms, iso_ms
 from sojourn.cookies import Cookie
 from sojourn.errors import ConfigurationError
@@ -245,6 +246,15 @@ def test_the_quick_way_for_sessions_that_changed_nothing_says_the_same(config, s
         quick = stored_as_configured(config, now, secure=secure)
         assert quick == cookie.stored(now, secure=secure)
         assert list(quick) == list(cookie.stored(now, secure=secure))
+
+
+def test_what_is_kept_for_the_quick_way_is_bounded_and_never_another_cookies():
+    # A function of the request may make a cookie for each.
+    for number in range(session_cookie._MOST_CONFIGURED + 2):
+        config = Cookie(path=f"/{number}", max_age=number)
+        assert stored_as_configured(config, NOW, secure=False)["path"] == f"/{number}"
+        assert stored_as_configured(config, NOW, secure=True)["secure"] is True
+        assert len(session_cookie._configured) <= session_cookie._MOST_CONFIGURED
 
 
 def test_a_cookie_shows_what_was_changed():
