@@ -38,7 +38,6 @@ ASGISessions(asgi_app, secret="s", idle_timeout="1 day")  # type: ignore[arg-typ
 ASGISessions(asgi_app, secret="s", trust_proxy="yes")  # type: ignore[arg-type]
 ASGISessions(asgi_app, secret="s", cookie={"path": "/"})  # type: ignore[arg-type]
 ASGISessions(asgi_app, secret="s", generate_id=lambda: "id")  # type: ignore[arg-type, misc]
-ASGISessions(asgi_app, "s")  # type: ignore[call-arg]
 ASGISessions(wsgi_app, secret="s")  # type: ignore[arg-type]
 WSGISessions(asgi_app, secret="s")  # type: ignore[arg-type]
 WSGISessions(wsgi_app, secret="s", exclude="/static", lazy=1)  # type: ignore[arg-type]
