@@ -14,6 +14,7 @@ import redis
 import redis.asyncio
 
 from sojourn.stores._async.redis import AsyncRedisStore
+from sojourn.stores._redis_url import parse_url
 from sojourn.stores._sync.redis import RedisStore
 from sojourn.testing import FullStore, as_async
 
@@ -36,11 +37,15 @@ async def opened(kind: str, url: str, *, timeout: float = 5, **options: Any) -> 
             yield store
         finally:
             await store.close()
-    elif kind == "sync client":
-        with redis.Redis.from_url(url, socket_timeout=timeout) as client:
+        return
+    # from_url would make clients that do not try again
+    server = parse_url(url)[0]
+    address = {**server.address(), "db": server.db, "username": server.username, "password": server.password}
+    if kind == "sync client":
+        with redis.Redis(**address, socket_timeout=timeout) as client:
             yield as_async(RedisStore(client, **options))
     else:
-        async with redis.asyncio.Redis.from_url(url, socket_timeout=timeout) as async_client:
+        async with redis.asyncio.Redis(**address, socket_timeout=timeout) as async_client:
             yield cast("FullStore", AsyncRedisStore(async_client, **options))
 
 
@@ -50,9 +55,9 @@ def commands(client: Any) -> dict[str, int]:
 
 
 class Proxy:
-    """Passes bytes between clients and a server, until told to lose some.
+    """Passes bytes between clients and a server, until told to lose the next reply.
 
-    ``losing`` is None, ``"replies"`` (they are thrown away) or ``"connections"`` (closed when a reply is to be passed).
+    ``losing`` is None, ``"reply"`` (it is thrown away) or ``"connection"`` (closed instead of passing the reply).
     """
 
     def __init__(self, address: Any, context: ssl.SSLContext | None = None) -> None:
@@ -109,10 +114,14 @@ class Proxy:
                 for key, _ in selector.select():
                     source = cast("socket.socket", key.fileobj)
                     data = source.recv(1 << 20)
-                    if not data or (source is server and self.losing == "connections"):
+                    if not data:
                         return
                     if source is client or self.losing is None:
                         key.data.sendall(data)
+                        continue
+                    losing, self.losing = self.losing, None
+                    if losing == "connection":
+                        return
 
 
 @contextmanager

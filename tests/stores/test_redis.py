@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 import uuid
@@ -16,12 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
-from sojourn.errors import ConfigurationError
+from sojourn.errors import ConfigurationError, StoreUnavailable
 from sojourn.stores._async.redis import AsyncRedisStore
 from sojourn.stores._redis_names import Names
 from sojourn.stores._sync.redis import RedisStore
 from sojourn.stores.base import CONFLICT, EXISTS, MISSING, REPLACED, Stored
 from sojourn.testing import FullStore
+from tests.servers import valkey
 from tests.stores.redis_kinds import KINDS, commands, opened
 
 pytestmark = pytest.mark.server
@@ -175,6 +177,24 @@ async def test_what_is_no_string_is_no_record(store: FullStore, client: Any, pre
     client.delete(f"{prefix}list")
 
 
+@pytest.mark.anyio
+async def test_a_scan_passes_over_what_ended_since_it_was_named(
+    store: FullStore, client: Any, monkeypatch: pytest.MonkeyPatch
+):
+    await store.create("a", b"a", 60_000)
+    await store.create("b", b"b", 60_000)
+    sync_or_async: Any = getattr(store, "sync_store", store)
+    driver = sync_or_async._driver
+    values = driver.values
+
+    def ending(names: list[bytes]) -> Any:
+        client.delete(names[0])
+        return values(names)
+
+    monkeypatch.setattr(driver, "values", ending)
+    assert len([key async for key, _ in store.scan()]) == 1
+
+
 @given(st.text(min_size=1).filter(lambda text: not text.startswith("{")), st.text())
 def test_what_belongs_to_a_record_is_in_its_slot(prefix: str, key: str):
     names = Names(prefix)
@@ -270,6 +290,85 @@ async def test_no_data_can_look_like_a_tombstone(store: FullStore, client: Any, 
         assert isinstance(await store.load(key), Stored)
 
 
+# Concurrency
+
+COUNTING = """
+import asyncio, sys
+from sojourn.stores._async.redis import AsyncRedisStore
+from sojourn.stores._sync.redis import RedisStore
+from sojourn.testing import as_async
+
+kind, url, prefix = sys.argv[1:]
+make = RedisStore if kind == "sync" else AsyncRedisStore
+store = make.from_url(f"{url}?prefix={prefix}")
+store = as_async(store) if kind == "sync" else store
+
+async def count():
+    for _ in range(25):
+        while True:
+            found = await store.load("k")
+            if await store.replace("k", b"%d" % (int(found.data) + 1), 60_000, version=found.version):
+                break
+            await store.touch("k", 60_000)
+
+async def main():
+    await asyncio.gather(*(count() for _ in range(3)))
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.anyio
+async def test_no_update_of_many_processes_is_lost(redis_url: str, prefix: str):
+    async with opened("async", redis_url, prefix=prefix) as store:
+        await store.create("k", b"0", 60_000)
+        processes = [
+            await asyncio.create_subprocess_exec(sys.executable, "-c", COUNTING, kind, redis_url, prefix)
+            for kind in ("sync", "async", "sync", "async")
+        ]
+        assert [await process.wait() for process in processes] == [0, 0, 0, 0]
+        found = await store.load("k")
+        assert isinstance(found, Stored) and found.data == b"300"
+
+
+class Interruption(BaseException):
+    """As a server's worker may be ended in the middle of something."""
+
+
+def test_an_operation_that_a_signal_interrupts_leaves_its_reply_to_nobody():
+    def interrupt(*_: object) -> None:
+        raise Interruption
+
+    with valkey() as server:
+        store = RedisStore.from_url(server.url)
+        store.create("a", b"a", 60_000)
+        store.create("b", b"b", 60_000)
+        before = signal.signal(signal.SIGALRM, interrupt)
+        try:
+            server.signal(signal.SIGSTOP)
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            with pytest.raises(Interruption):
+                store.load("a")
+        finally:
+            signal.signal(signal.SIGALRM, before)
+            server.signal(signal.SIGCONT)
+        found = store.load("b")
+        assert isinstance(found, Stored) and found.data == b"b"
+        store.close()
+
+
+def test_a_pool_with_no_connection_left_is_unavailable(redis_url: str):
+    store: Any = RedisStore.from_url(f"{redis_url}?max_connections=1")
+    pool = store._driver._client.connection_pool
+    connection = pool.get_connection()
+    with pytest.raises(StoreUnavailable):
+        store.create("k", b"{}", 60_000)
+    pool.release(connection)
+    assert store.load("k") is None
+    store.close()
+
+
 # What is refused
 
 
@@ -342,12 +441,14 @@ def test_without_the_driver_the_error_says_what_to_install(missing: str, module:
 @pytest.mark.anyio
 async def test_closing_leaves_the_client_of_the_app_open(redis_url: str, prefix: str):
     with redis.Redis.from_url(redis_url) as client:
+        connection = client.client_id()
         store = RedisStore(client, prefix=prefix)
         store.open()
         store.close()
-        assert client.connection_pool._available_connections[0].is_connected
+        assert client.client_id() == connection
     async with redis.asyncio.Redis.from_url(redis_url) as async_client:
+        connection = await async_client.client_id()
         async_store = AsyncRedisStore(async_client, prefix=prefix)
         await async_store.open()
         await async_store.close()
-        assert async_client.connection_pool._available_connections[0].is_connected
+        assert await async_client.client_id() == connection

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -78,6 +79,22 @@ async def test_those_who_stop_waiting_disturb_nobody(kind: str, server: ValkeySe
             done = await asyncio.gather(*tasks, return_exceptions=True)
             assert all(each is True or isinstance(each, asyncio.CancelledError) for each in done), done
             assert await load(chance.randrange(20))
+
+
+@pytest.mark.parametrize("kind", ["async", "async client"])
+async def test_a_wait_that_is_cancelled_leaves_the_reply_to_nobody(kind: str):
+    with valkey() as server:
+        async with opened(kind, server.url) as store:
+            await store.create("a", b"a", 60_000)
+            await store.create("b", b"b", 60_000)
+            server.signal(signal.SIGSTOP)
+            task = asyncio.ensure_future(store.load("a"))
+            await asyncio.sleep(0.05)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            server.signal(signal.SIGCONT)
+            assert await data_of(store, "b") == b"b"
 
 
 async def test_a_reply_nobody_waits_for_is_read_and_dropped(server: ValkeyServer):
@@ -190,7 +207,7 @@ async def test_each_operation_has_its_time_even_on_a_busy_connection():
             deadline = time.monotonic() + 1
             while time.monotonic() < deadline:
                 assert await data_of(store, "k") == b"x"
-            server.signal(19)
+            server.signal(signal.SIGSTOP)
             began = time.monotonic()
             with pytest.raises(StoreUnavailable) as refused:
                 await store.load("k")

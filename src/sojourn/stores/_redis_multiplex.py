@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 import hiredis
 
 from ..errors import StoreUnavailable
-from ._async.redis_driver import AsyncOneServer
+from ._async.redis_driver import AsyncDriver
 from ._redis_errors import ErrorReply, unknown, unreachable
 from ._redis_url import Server
 
@@ -103,8 +103,7 @@ class _Line(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
         self.lose(error or ConnectionResetError("closed by the server"))
-        if not self.closed.done():
-            self.closed.set_result(None)
+        self.closed.set_result(None)
 
     def _flush(self) -> None:
         if self._unsent:
@@ -128,7 +127,7 @@ class _Line(asyncio.Protocol):
         self._timer = self._loop.call_at(due, self._check)
 
 
-class Multiplexed(AsyncOneServer):
+class Multiplexed(AsyncDriver):
     """Commands to one server, with a connection in each event loop that uses it."""
 
     def __init__(self, server: Server) -> None:
@@ -161,7 +160,7 @@ class Multiplexed(AsyncOneServer):
         for loop, line in lines.items():
             if loop is here:
                 line.lose(ConnectionAbortedError("closed by the store"))
-                await line.closed
+                await asyncio.shield(line.closed)
             else:
                 with suppress(RuntimeError):  # the loop is closed
                     loop.call_soon_threadsafe(line.lose, ConnectionAbortedError("closed by the store"))

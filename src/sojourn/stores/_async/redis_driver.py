@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import redis.asyncio
 from redis.client import NEVER_DECODE
@@ -18,20 +18,19 @@ from redis.exceptions import ReadOnlyError, ResponseError
 
 from .._redis_errors import DRIVER_ERRORS, translate
 
-__all__ = ["AsyncCluster", "AsyncDriver", "AsyncOneServer", "AsyncPool"]
+__all__ = ["AsyncCluster", "AsyncDriver", "AsyncPool"]
 
 _BATCH: Final = 100
 """Names that a server is asked to look at in one step of a scan."""
+_NOWAIT: Final = True  # the parameter has a name in the async colour alone
 
 
-_NOWAIT: Final = True
+class AsyncDriver(ABC):
+    """Sends commands, once each, to a server that has all the keys."""
 
+    clustered = False
 
-class AsyncDriver(Protocol):
-    """Sends commands, once each."""
-
-    clustered: bool
-
+    @abstractmethod
     async def call(self, name: bytes, *command: Any, writes: bool) -> Any:
         """The answer to a command about the key ``name``.
 
@@ -41,26 +40,8 @@ class AsyncDriver(Protocol):
             StoreTimeout: something may have been written.
         """
 
-    def names(self, pattern: bytes) -> AsyncIterator[list[bytes]]:
-        """The names of all strings that match, in batches, some perhaps repeated."""
-
-    async def values(self, names: Sequence[bytes]) -> list[bytes | None]:
-        """What is stored under each name; None for what is no string."""
-
-    async def close(self) -> None:
-        """Close what was opened here."""
-
-
-class AsyncOneServer(ABC):
-    """A server that has all the keys."""
-
-    clustered = False
-
-    @abstractmethod
-    async def call(self, name: bytes, *command: Any, writes: bool) -> Any:
-        """See `AsyncDriver`."""
-
     async def names(self, pattern: bytes) -> AsyncIterator[list[bytes]]:
+        """The names of all strings that match, in batches, some perhaps repeated."""
         cursor = b"0"
         while True:
             command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _BATCH, "TYPE", "string")
@@ -70,11 +51,16 @@ class AsyncOneServer(ABC):
                 return
 
     async def values(self, names: Sequence[bytes]) -> list[bytes | None]:
+        """What is stored under each name; None for what is no string."""
         values: list[bytes | None] = await self.call(names[0], "MGET", *names, writes=False)
         return values
 
+    @abstractmethod
+    async def close(self) -> None:
+        """Close what was opened here."""
 
-class AsyncPool(AsyncOneServer):
+
+class AsyncPool(AsyncDriver):
     """A client of one server, or of the master that Sentinel names."""
 
     def __init__(self, client: redis.asyncio.Redis, close: Sequence[Any] = ()) -> None:
@@ -108,8 +94,8 @@ class AsyncPool(AsyncOneServer):
             await client.aclose()
 
 
-class AsyncCluster:
-    """A client of a cluster, given or made at the first use, for the sync one connects when it is made."""
+class AsyncCluster(AsyncDriver):
+    """A client of a cluster, given, or made at the first use: in the sync colour it connects as soon as it is made."""
 
     clustered = True
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import redis
 from redis.client import NEVER_DECODE
@@ -19,20 +19,19 @@ from redis.exceptions import ReadOnlyError, ResponseError
 
 from .._redis_errors import DRIVER_ERRORS, translate
 
-__all__ = ["Cluster", "Driver", "OneServer", "Pool"]
+__all__ = ["Cluster", "Driver", "Pool"]
 
 _BATCH: Final = 100
 """Names that a server is asked to look at in one step of a scan."""
+_NOWAIT: Final = True  # the parameter has a name in the async colour alone
 
 
-_NOWAIT: Final = True
+class Driver(ABC):
+    """Sends commands, once each, to a server that has all the keys."""
 
+    clustered = False
 
-class Driver(Protocol):
-    """Sends commands, once each."""
-
-    clustered: bool
-
+    @abstractmethod
     def call(self, name: bytes, *command: Any, writes: bool) -> Any:
         """The answer to a command about the key ``name``.
 
@@ -44,24 +43,6 @@ class Driver(Protocol):
 
     def names(self, pattern: bytes) -> Iterator[list[bytes]]:
         """The names of all strings that match, in batches, some perhaps repeated."""
-
-    def values(self, names: Sequence[bytes]) -> list[bytes | None]:
-        """What is stored under each name; None for what is no string."""
-
-    def close(self) -> None:
-        """Close what was opened here."""
-
-
-class OneServer(ABC):
-    """A server that has all the keys."""
-
-    clustered = False
-
-    @abstractmethod
-    def call(self, name: bytes, *command: Any, writes: bool) -> Any:
-        """See `Driver`."""
-
-    def names(self, pattern: bytes) -> Iterator[list[bytes]]:
         cursor = b"0"
         while True:
             command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _BATCH, "TYPE", "string")
@@ -71,11 +52,16 @@ class OneServer(ABC):
                 return
 
     def values(self, names: Sequence[bytes]) -> list[bytes | None]:
+        """What is stored under each name; None for what is no string."""
         values: list[bytes | None] = self.call(names[0], "MGET", *names, writes=False)
         return values
 
+    @abstractmethod
+    def close(self) -> None:
+        """Close what was opened here."""
 
-class Pool(OneServer):
+
+class Pool(Driver):
     """A client of one server, or of the master that Sentinel names."""
 
     def __init__(self, client: redis.Redis, close: Sequence[Any] = ()) -> None:
@@ -109,8 +95,8 @@ class Pool(OneServer):
             client.close()
 
 
-class Cluster:
-    """A client of a cluster, given or made at the first use, for the sync one connects when it is made."""
+class Cluster(Driver):
+    """A client of a cluster, given, or made at the first use: in the sync colour it connects as soon as it is made."""
 
     clustered = True
 
