@@ -853,6 +853,7 @@ def test_threads_that_wait_for_one_to_open_the_store_share_its_failure(
         for future in futures:
             assert isinstance(future.exception(10), StoreUnavailable)
     assert len(surveys) < 4
+    store.close()
 
 
 def test_threads_that_wait_for_one_to_open_the_store_find_it_open(

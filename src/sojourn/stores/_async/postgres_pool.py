@@ -128,6 +128,7 @@ class AsyncConnections:
                     await pool.putconn(connection)
             except StoreError as error:
                 self._failed = monotonic(), error
+                await self.close()
                 raise
             self._opening, self._failed = {home: self._opening[home]}, None
             self._home = home

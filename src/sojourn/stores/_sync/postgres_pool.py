@@ -129,6 +129,7 @@ class Connections:
                     pool.putconn(connection)
             except StoreError as error:
                 self._failed = monotonic(), error
+                self.close()
                 raise
             self._opening, self._failed = {home: self._opening[home]}, None
             self._home = home
