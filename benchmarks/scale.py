@@ -1,7 +1,8 @@
 """Scale: each store filled with up to a million sessions of 400 bytes; what a load and a commit cost then, and what expiry costs.
 
 ``python -m benchmarks scale`` fills to 100,000; ``SOJOURN_BENCH_SESSIONS=1000000`` to a million. Servers come from the tests' wheels.
-MongoDB is measured only against a real server, named by ``SOJOURN_BENCH_MONGODB_URL``: figures of the tests' server mean nothing.
+MongoDB is measured only against a real server, named by ``SOJOURN_BENCH_MONGODB_URL``, in a database made for it: figures of
+the tests' server mean nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import table
-from sojourn.stores import AsyncMemoryStore, AsyncPostgresStore, AsyncRedisStore, AsyncSQLiteStore
+from sojourn.stores import AsyncMemoryStore, AsyncMongoStore, AsyncPostgresStore, AsyncRedisStore, AsyncSQLiteStore
 
 PAYLOAD = 400
 DAY = 86_400_000
@@ -116,7 +117,28 @@ async def postgresql() -> AsyncIterator[tuple[Any, Size]]:
         await store.close()
 
 
+@asynccontextmanager
+async def mongodb() -> AsyncIterator[tuple[Any, Size]]:
+    from pymongo import AsyncMongoClient
+
+    client: Any = AsyncMongoClient(os.environ["SOJOURN_BENCH_MONGODB_URL"])
+    database = client[f"sojourn_bench_{os.getpid()}"]
+    store = AsyncMongoStore(database)
+
+    async def size() -> float:
+        return float((await database.command("collStats", "sessions"))["totalSize"])
+
+    try:
+        yield store, size
+    finally:
+        await client.drop_database(database.name)
+        await store.close()
+        await client.close()
+
+
 STORES = {"memory": memory, "SQLite": sqlite, "Redis (Valkey)": redis, "PostgreSQL": postgresql}
+if "SOJOURN_BENCH_MONGODB_URL" in os.environ:
+    STORES["MongoDB"] = mongodb
 
 
 async def fill(store: Any, start: int, stop: int) -> None:
