@@ -123,7 +123,7 @@ async def mongodb() -> AsyncIterator[tuple[Any, Size]]:
 
     client: Any = AsyncMongoClient(os.environ["SOJOURN_BENCH_MONGODB_URL"])
     database = client[f"sojourn_bench_{os.getpid()}"]
-    store = AsyncMongoStore(database)
+    store = AsyncMongoStore(client, database=database.name)
 
     async def size() -> float:
         return float((await database.command("collStats", "sessions"))["totalSize"])

@@ -181,6 +181,23 @@ def test_unacknowledged_writes_are_refused():
         MongoStore(client)
 
 
+@pytest.mark.parametrize(
+    ("query", "options", "refused"),
+    [
+        ("w=0", {}, "w=0"),
+        ("", {"collection": "a$b"}, "collection"),
+        ("", {"read_preference": "secondary"}, "read_preference"),
+    ],
+)
+def test_the_async_store_refuses_the_same(query: str, options: dict[str, Any], refused: str):
+    asynchronous: Any = AsyncMongoClient(f"mongodb://127.0.0.1:1/?{query}", connect=False)
+    with pytest.raises(ConfigurationError, match=refused):
+        AsyncMongoStore(asynchronous, **options)
+    with pytest.raises(ConfigurationError, match="client"):
+        AsyncMongoStore(object())  # type: ignore[arg-type]
+    asyncio.run(asynchronous.close())
+
+
 def test_the_database_is_the_named_one_or_that_of_the_url_or_test():
     with unconnected() as client:
         assert MongoStore(client, database="a")._handles.sessions.full_name == "a.sessions"  # type: ignore[union-attr]

@@ -222,7 +222,7 @@ def connect_reader(path: str) -> sqlite3.Connection:
     connection = _connect(path)
     try:
         connection.execute("PRAGMA query_only = 1")
-    except BaseException:
+    except BaseException:  # pragma: no cover - nothing but a signal or the end of memory strikes here
         connection.close()
         raise
     return connection

@@ -201,7 +201,7 @@ class MongoStore:
                 result = handles.sessions.update_one(
                     self._layout.reserved(new, token, now), self._layout.to_release(now, ttl)
                 )
-        except StoreUnavailable as error:
+        except StoreUnavailable as error:  # pragma: no cover - the tests of failures run it in the sync colour
             raise StoreTimeout("MongoDB: the old session has ended, and the new one was not released") from error
         return session if result.matched_count else MISSING
 
@@ -309,7 +309,7 @@ class MongoStore:
                 for field, options in layout.indexes.items():
                     if not is_indexed(existing, field, options):
                         collection.create_index([(field, 1)], **options)
-            except OperationFailure as error:
+            except OperationFailure as error:  # pragma: no cover - the tests of indexes run it in the sync colour
                 warn_of_index(collection.name, f"the server refuses to create it, with code {error.code}")
         self._unindexed -= {collection.name}
 

@@ -28,7 +28,7 @@ class StoreContract(_Cases):
 
     def make_store(self, clock: ManualClock) -> Store:
         """An empty store that shares its data with no other, on this clock if it can take one."""
-        raise NotImplementedError
+        raise NotImplementedError  # pragma: no cover - what a subclass is for
 
     def make_peer(self, clock: ManualClock) -> Store | None:
         """A second store over the data of the one made last, as another process would have it, if there can be one."""
@@ -50,7 +50,7 @@ class AsyncStoreContract(_Cases):
 
     def make_store(self, clock: ManualClock) -> AsyncStore:
         """An empty store that shares its data with no other, on this clock if it can take one."""
-        raise NotImplementedError
+        raise NotImplementedError  # pragma: no cover - what a subclass is for
 
     def make_peer(self, clock: ManualClock) -> AsyncStore | None:
         """A second store over the data of the one made last, as another process would have it, if there can be one."""

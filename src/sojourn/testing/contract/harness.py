@@ -157,10 +157,10 @@ class Harness:
         return [results[index] for index in range(len(runners))]
 
     def _make_store(self) -> FullStore:
-        raise NotImplementedError
+        raise NotImplementedError  # pragma: no cover - what a subclass is for
 
     def _make_peer(self) -> FullStore | None:
-        raise NotImplementedError
+        raise NotImplementedError  # pragma: no cover - what a subclass is for
 
     async def _run(self, body: Callable[[Any, FullStore], Awaitable[None]], capabilities: tuple[str, ...]) -> None:
         self.clock = ManualClock()
