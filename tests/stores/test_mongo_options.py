@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -195,6 +196,8 @@ def test_the_async_store_refuses_the_same(query: str, options: dict[str, Any], r
         AsyncMongoStore(asynchronous, **options)
     with pytest.raises(ConfigurationError, match="client"):
         AsyncMongoStore(object())  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="client"):
+        asyncio.run(AsyncMongoStore(partial(object)).open())  # type: ignore[arg-type]
     asyncio.run(asynchronous.close())
 
 
