@@ -20,8 +20,8 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from .codecs import dumps, is_tagged, loads
-from .errors import SessionConflict, SessionDecodeError
+from .codecs import dumps, is_tagged
+from .errors import SessionConflict, SessionDecodeError, SessionEncodeError
 
 __all__ = ["merge"]
 
@@ -54,23 +54,16 @@ def merge(
         exclusive: the request was to be alone: a leaf that both changed, and differently, is an error.
 
     Returns:
-        A new tree that shares nothing with the arguments; keys in theirs' order, then mine's new ones.
+        A tree that may share parts with mine and theirs; keys in theirs' order, then mine's new ones.
 
     Raises:
         SessionConflict: with ``exclusive``, both changed the same leaf.
         SessionDecodeError: the trees are nested too deeply to be walked.
     """
     try:
-        merged = _objects(base, mine, theirs, increments, exclusive=exclusive)
-        # A copy: the caller revives the result in place, which must not reach into the arguments.
-        return _copy(merged)
-    except RecursionError:
+        return _objects(base, mine, theirs, increments, exclusive=exclusive)
+    except (RecursionError, SessionEncodeError):
         raise SessionDecodeError("the session is nested too deeply to be merged") from None
-
-
-def _copy(tree: _Object) -> _Object:
-    copied: _Object = loads(dumps(tree))
-    return copied
 
 
 def _objects(
@@ -111,13 +104,12 @@ def _same(one: Any, other: Any) -> bool:
     """Equal as JSON, types included."""
     if one is other:
         return True
-    if type(one) is not type(other):
+    if type(one) is not type(other) or one != other:
         return False
+    # To Python 1, 1.0 and True are equal. Where texts are too, so are the types; where they are not, it may be the order of keys.
     if type(one) is dict:
-        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
-    if type(one) is list:
-        return len(one) == len(other) and all(map(_same, one, other))
-    return bool(one == other)
+        return dumps(one) == dumps(other) or all(_same(value, other[key]) for key, value in one.items())
+    return type(one) is not list or dumps(one) == dumps(other) or all(map(_same, one, other))
 
 
 def _is_object(value: Any) -> bool:

@@ -85,31 +85,37 @@ def is_repeatable(session: BaseSession) -> bool:
     return bool(merged == mine)
 
 
-def rebase(session: BaseSession, stored: StoredRecord) -> None:
-    """After a conflict: merge this request's changes into what the store holds now.
+def rebase(session: BaseSession, plan: Plan, stored: StoredRecord) -> bytes | None:
+    """After a plan met a conflict: merge this request's changes into what the store holds now.
+
+    Answers the text of the merged data, so that they need not be encoded anew while others write on; None where nothing was
+    merged.
 
     Raises:
         SessionConflict: an exclusive request lost its lock, and another changed the same.
         SessionDecodeError: what the store holds is unreadable.
+        SessionEncodeError: an incremented number is more than the codec holds.
     """
     key, record, codec = session._stored_key, session._record, session._rules.codec
     assert key is not None
     theirs, tree = unpack(codec.unseal(stored.data, key))
     session._stored = stored
     if record is None:  # regenerated without keeping data: nothing of theirs moves along
-        return
+        return None
     own_cookie = session._overrides() != session._initial if session._cookie is not None else False
-    mine = loads(codec.encode(session._mapping()))
-    merged = merge(
-        loads(record.body), mine, tree, increments=session._increments or {}, exclusive=session._lock is not None
-    )
-    _refill(session, merged)
+    assert plan.record is not None
+    mine = loads(plan.record.body)
+    increments = session._increments or {}
+    merged = merge(loads(record.body), mine, tree, increments=increments, exclusive=session._lock is not None)
+    codec.encode({key: merged[key] for key in increments if key in merged})  # sums alone may be more than a codec holds
+    text = _refill(session, merged)
     session._record = theirs
     session._initial = theirs.overrides
     if not own_cookie:
         session._cookie = None  # theirs, when next asked for
     if not session._regenerated:
         session._owner, session._auth = theirs.owner, theirs.auth
+    return text
 
 
 def orphan(session: BaseSession) -> None:
@@ -124,10 +130,12 @@ def orphan(session: BaseSession) -> None:
     session._origin = Origin.NEW
 
 
-def _refill(session: BaseSession, tree: dict[str, Any]) -> None:
-    data = session._mapping()
+def _refill(session: BaseSession, tree: dict[str, Any]) -> bytes:
+    """Make a tree the session's data; answers its text."""
+    data, text = session._mapping(), dumps(tree)
     data.clear()
-    data.update(session._rules.codec.revive(tree, dumps(tree)))
+    data.update(session._rules.codec.revive(tree, text))
+    return text
 
 
 def gone(session: BaseSession, *, changed: bool) -> None:

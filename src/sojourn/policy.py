@@ -149,17 +149,17 @@ class Policy:
         else:
             log.error("the request's session was replaced by a %s: ignored", type(value).__name__)
 
-    def close(self, session: BaseSession, phase: Phase = Phase.RESPONSE) -> Plan:
-        """What to do with a session now.
+    def close(self, session: BaseSession, phase: Phase = Phase.RESPONSE, body: bytes | None = None) -> Plan:
+        """What to do with a session now. ``body`` is the text of its data where that is known.
 
         Raises:
             SessionEncodeError: a value cannot be stored.
             StoreUnavailable: the session could not be loaded and was regenerated: the old id cannot be ended.
         """
-        body = None
         if session._quiet and phase is Phase.RESPONSE:
             data = session._data
-            body = None if data is None else self._text(session, data)
+            if body is None and data is not None:
+                body = self._text(session, data)
             if self._is_idle(session, body):
                 return _NOTHING if data is None else _SEEN
         seen = session._data is not None or session._destroyed

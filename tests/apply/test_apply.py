@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import pytest
 
-from sojourn.codecs import EncryptedCodec
+from sojourn.codecs import EncryptedCodec, PlainCodec
 from sojourn.errors import (
     SessionConflict,
     SessionDestroyed,
+    SessionEncodeError,
     SessionLate,
     SessionNotFound,
     StoreTimeout,
@@ -233,6 +234,14 @@ def test_after_a_conflict_both_changes_are_written():
     assert data_of(plan.write.data) == {"n": 1, "o": 2, "m": 1}
     assert plan.write.version is other.version
     assert dict(session) == {"n": 1, "o": 2, "m": 1}
+
+
+def test_a_sum_that_the_codec_cannot_hold_is_refused_and_not_written():
+    policy = make_policy(codec=PlainCodec(max_int=100))
+    session = stored(policy, {"n": 60})
+    session.increment("n", 30)
+    with pytest.raises(SessionEncodeError, match="n"):
+        ask(policy, session, CONFLICT, theirs(policy, {"n": 95}))
 
 
 def test_the_pauses_between_attempts_are_short_and_grow(monkeypatch):

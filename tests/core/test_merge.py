@@ -104,17 +104,9 @@ def test_a_merge_makes_no_tag(three: tuple[dict[str, Any], ...]) -> None:
 
 
 @given(threes)
-def test_the_arguments_are_neither_changed_nor_shared(three: tuple[dict[str, Any], ...]) -> None:
+def test_a_merge_changes_no_argument(three: tuple[dict[str, Any], ...]) -> None:
     before = copy.deepcopy(three)
-    merged = merge(*three)
-
-    def spoil(value: Any) -> None:
-        for item in list(value.values() if type(value) is dict else value if type(value) is list else ()):
-            spoil(item)
-        if type(value) in (dict, list):
-            value.clear()
-
-    spoil(merged)
+    merge(*three)
     assert repr(three) == repr(before)
 
 

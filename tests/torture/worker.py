@@ -6,13 +6,14 @@ It drives the real middleware in process, as a server would, in either colour.
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Iterable
 from http.cookies import SimpleCookie
 from typing import Any
 
+from sojourn import SessionConflict, StoreError
 from sojourn.asgi import SessionMiddleware
+from sojourn.plan import Plan
 from sojourn.session import BaseSession
 from sojourn.wsgi import SessionMiddleware as WSGISessionMiddleware
 
@@ -40,12 +41,40 @@ class Refused(Exception):
     """A request was not answered 200."""
 
 
+CONFLICT = 409
+"""The status of a request refused, by a 503, since others kept changing the session: nothing of it is saved, and it may come again."""
+
+
+class Noting:
+    """Notes which sessions' requests were refused for that."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.conflicts: list[BaseSession] = []
+
+    def commit_failed(self, session: BaseSession, plan: Plan | None, error: StoreError) -> Plan:
+        if isinstance(error, SessionConflict):
+            self.conflicts.append(session)
+        return super().commit_failed(session, plan, error)  # type: ignore[misc,no-any-return]  # it stands before an Adapter
+
+    def refused(self, session: object) -> bool:
+        return any(one is session for one in self.conflicts)
+
+
+class AsyncMiddleware(Noting, SessionMiddleware):
+    pass
+
+
+class Middleware(Noting, WSGISessionMiddleware):
+    pass
+
+
 class AsyncVisitor:
     """A browser with one cookie, in front of an ASGI app."""
 
     def __init__(self, store: str, mode: str = "merge", **options: Any) -> None:
         exclusive = (lambda _scope: True) if mode == "exclusive" else None
-        self.app = SessionMiddleware(self._handle, secret=SECRET, store=store, exclusive=exclusive, **options)
+        self.app = AsyncMiddleware(self._handle, secret=SECRET, store=store, exclusive=exclusive, **options)
 
     async def _handle(self, scope: Any, _receive: Any, send: Any) -> None:
         result = scope["do"](scope["session"])
@@ -65,7 +94,9 @@ class AsyncVisitor:
         scope = {"type": "http", "path": "/", "method": "GET", "scheme": "http", "headers": headers, "do": do}
         await self.app(scope, None, send)  # type: ignore[arg-type]  # nobody receives
         values = [value.decode() for name, value in sent[0]["headers"] if name == b"set-cookie"]
-        return sent[0]["status"], values[0].split(";")[0] if values else None
+        return CONFLICT if self.app.refused(scope["session"]) else sent[0]["status"], values[0].split(";")[
+            0
+        ] if values else None
 
     async def close(self) -> None:
         await self.app.store.close()
@@ -76,7 +107,7 @@ class Visitor:
 
     def __init__(self, store: str, mode: str = "merge", **options: Any) -> None:
         exclusive = (lambda _environ: True) if mode == "exclusive" else None
-        self.app = WSGISessionMiddleware(self._handle, secret=SECRET, store=store, exclusive=exclusive, **options)
+        self.app = Middleware(self._handle, secret=SECRET, store=store, exclusive=exclusive, **options)
 
     def _handle(self, environ: Any, start_response: Any) -> Iterable[bytes]:
         environ["do"](environ["sojourn.session"])
@@ -90,7 +121,7 @@ class Visitor:
         def start_response(status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> Any:
             answer[:] = [int(status[:3]), headers]
 
-        environ = {"PATH_INFO": "/", "wsgi.url_scheme": "http", "do": do}
+        environ: dict[str, Any] = {"PATH_INFO": "/", "wsgi.url_scheme": "http", "do": do}
         if cookie is not None:
             environ["HTTP_COOKIE"] = cookie
         body = self.app(environ, start_response)
@@ -98,7 +129,9 @@ class Visitor:
             pass
         body.close()  # type: ignore[attr-defined]  # the middleware's body has it
         values = [value for name, value in answer[1] if name == "Set-Cookie"]
-        return answer[0], values[0].split(";")[0] if values else None
+        return CONFLICT if self.app.refused(environ["sojourn.session"]) else answer[0], values[0].split(";")[
+            0
+        ] if values else None
 
     def close(self) -> None:
         self.app.store.close()
@@ -108,36 +141,49 @@ def session_id(cookie: str) -> str:
     return SimpleCookie(cookie)["sid"].value.rpartition(".")[0]
 
 
-async def _work_async(store: str, cookie: str, worker: str, requests: int, mode: str) -> None:
+async def _work_async(store: str, cookie: str, worker: str, requests: int, mode: str) -> int:
     visitor = AsyncVisitor(store, mode)
     numbers = iter(range(requests))
+    refused = 0
 
     async def lane() -> None:
+        nonlocal refused
         for number in numbers:
-            status, _cookie = await visitor.request(cookie, lambda session, n=number: EDITS[mode](session, worker, n))
+            status = CONFLICT
+            while status == CONFLICT:
+                status, _cookie = await visitor.request(
+                    cookie, lambda session, n=number: EDITS[mode](session, worker, n)
+                )
+                refused += status == CONFLICT
             if status != 200:
                 raise Refused(status)
 
     await asyncio.gather(*(lane() for _ in range(AT_ONCE)))
     await visitor.close()
+    return refused
 
 
-def _work_sync(store: str, cookie: str, worker: str, requests: int, mode: str) -> None:
+def _work_sync(store: str, cookie: str, worker: str, requests: int, mode: str) -> int:
     visitor = Visitor(store, mode)
+    refused = 0
     for number in range(requests):
-        status, _cookie = visitor.request(cookie, lambda session, n=number: EDITS[mode](session, worker, n))
+        status = CONFLICT
+        while status == CONFLICT:
+            status, _cookie = visitor.request(cookie, lambda session, n=number: EDITS[mode](session, worker, n))
+            refused += status == CONFLICT
         if status != 200:
             raise Refused(status)
     visitor.close()
+    return refused
 
 
 def main() -> None:
     colour, store, cookie, worker, requests, mode = sys.argv[1:]
     if colour == "async":
-        asyncio.run(_work_async(store, cookie, worker, int(requests), mode))
+        refused = asyncio.run(_work_async(store, cookie, worker, int(requests), mode))
     else:
-        _work_sync(store, cookie, worker, int(requests), mode)
-    print(json.dumps({"done": int(requests)}))
+        refused = _work_sync(store, cookie, worker, int(requests), mode)
+    print(refused)
 
 
 if __name__ == "__main__":

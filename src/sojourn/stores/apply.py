@@ -45,8 +45,8 @@ __all__ = [
 
 T = TypeVar("T")
 
-_ATTEMPTS: Final = 100  # each conflict means that another request's commit went through
-_LONGEST_PAUSE: Final = 0.25  # seconds
+_ATTEMPTS: Final = 300  # each conflict means that another request's commit went through
+_LONGEST_PAUSE: Final = 0.1  # seconds
 LOCK_MS: Final = 30_000
 """How long an exclusive request may hold its session; beyond it, a conflicting commit is refused rather than merged."""
 _LOCK_PAUSE: Final = 0.02
@@ -246,10 +246,10 @@ def _resolve(policy: Policy, session: BaseSession, plan: Plan, found: object, ph
         # nothing of ours is at stake: another request's newer record stands
         return CONFLICT, replace(plan, write=Touch(plan.write.key, plan.write.ttl), record=None)
     try:
-        rebase(session, found)
+        merged = rebase(session, plan, found)
     except SessionDecodeError:
         return MISSING, plan
-    return CONFLICT, policy.close(session, phase)
+    return CONFLICT, policy.close(session, phase, merged)
 
 
 def _find_out(policy: Policy, session: BaseSession, plan: Plan) -> Steps[Any]:
