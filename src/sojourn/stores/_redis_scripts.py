@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from .base import CONFLICT, EXISTS, MISSING, Outcome
 
-__all__ = ["CLUSTERED", "INDEX", "OUTCOMES", "OWNED", "OWNERS", "STANDALONE", "UNLOCK", "Script", "Writes"]
+__all__ = ["CLUSTERED", "INDEX", "LIFETIMES", "OUTCOMES", "OWNED", "OWNERS", "STANDALONE", "UNLOCK", "Script", "Writes"]
 
 
 class Script(NamedTuple):
@@ -193,6 +193,13 @@ return redis.call('ZRANGE', KEYS[1], 0, -1)
 
 OWNED: Final = Script.of(_LIVE, "return live(KEYS[1]) and redis.call('GET', KEYS[2]) == ARGV[1] and 1 or 0")
 """KEYS name, pointer; ARGV index. Whether the record is live and its owner's."""
+
+LIFETIMES: Final = Script.of("""
+local left = {}
+for i, name in ipairs(KEYS) do left[i] = redis.call('PTTL', name) end
+return left
+""")
+"""KEYS names. Milliseconds that each has left; below zero where it never ends, or has ended."""
 
 UNLOCK: Final = Script.of("return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0")
 """KEYS lock; ARGV token."""

@@ -68,7 +68,7 @@ class Stored(NamedTuple):
     data: bytes
     version: Version
     expires_in: int | None
-    """Milliseconds left, or None where asking would cost a second command (Redis)."""
+    """Milliseconds left. None where ``load`` would need a second command to know (Redis), or the record never ends."""
 
 
 class Outcome(enum.Enum):

@@ -141,7 +141,7 @@ class SQLiteStore:
     def scan(self) -> Iterator[tuple[str, Stored]]:
         after = ""
         while page := _page(self._file, self._clock(), after):
-            yield from page
+            yield from _unexpired(page, self._clock)
             after = page[-1][0]
 
     def count(self) -> int:
@@ -264,7 +264,7 @@ class AsyncSQLiteStore:
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         after = ""
         while page := await run_in_thread(partial(_page, self._file, self._clock(), after)):
-            for item in page:
+            for item in _unexpired(page, self._clock):
                 yield item
             after = page[-1][0]
 
@@ -296,6 +296,13 @@ def _interpret(rows: list[Any], now: int) -> Stored | Replaced | None:
     return REPLACED if data is None else tuple.__new__(Stored, (data, version, expires - now))
 
 
-def _page(handle: Handle, now: int, after: str) -> list[tuple[str, Stored]]:
-    rows = handle.read(file.SCAN, after, now)
-    return [(key, Stored(data, version, expires - now)) for key, data, version, expires in rows]
+def _page(handle: Handle, now: int, after: str) -> list[tuple[str, bytes, int, int]]:
+    return handle.read(file.SCAN, after, now)
+
+
+def _unexpired(page: list[tuple[str, bytes, int, int]], clock: Clock) -> Iterator[tuple[str, Stored]]:
+    """The records of a page, as whoever asks for them one by one finds them."""
+    for key, data, version, expires in page:
+        left = expires - clock()
+        if left > 0:
+            yield key, Stored(data, version, left)

@@ -45,6 +45,7 @@ __all__ = ["AsyncMongoStore"]
 
 _RESERVED: Final = 60_000  # ms that a new key is kept for a regenerate under way
 _BATCH: Final = 1000  # documents that one command deletes
+_PAGE: Final = 100  # documents that a scan fetches at once
 
 
 class _Handles(NamedTuple):
@@ -102,6 +103,7 @@ class AsyncMongoStore:
         self._handles: _Handles | None = None
         self._mutex = threading.Lock()
         self._unindexed = self._settings.to_index
+        self.layout = self._layout.name
         self.max_size = max_size
         self.default_ttl = self._layout.default_ttl
         if isinstance(client, AsyncMongoClient):
@@ -219,8 +221,10 @@ class AsyncMongoStore:
 
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         handles, now = await self._open(), self._clock()
-        # In the order of an index that no write moves a document in, each document is met once.
-        cursor = handles.sessions.find(self._layout.live(now), self._layout.projection).hint([("_id", 1)])
+        # In the order of an index that no write moves a document in, each document is met once. A batch of MongoDB's own,
+        # up to 16 MiB, would be old by the time that a slow reader comes to its end, and the cursor closed.
+        found = handles.sessions.find(self._layout.live(now), self._layout.projection)
+        cursor = found.hint([("_id", 1)]).batch_size(_PAGE)
         with reading():
             try:
                 async for document in cursor:

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from itertools import chain
+from time import monotonic
 from typing import Any, ClassVar, Final, Literal
 
 try:
@@ -23,7 +24,7 @@ from ...clock import DAY_MS
 from ...errors import ConfigurationError, StoreError
 from .._redis_errors import ErrorReply
 from .._redis_names import LAYOUTS, Names
-from .._redis_scripts import CLUSTERED, INDEX, OUTCOMES, OWNED, OWNERS, STANDALONE, UNLOCK, Script
+from .._redis_scripts import CLUSTERED, INDEX, LIFETIMES, OUTCOMES, OWNED, OWNERS, STANDALONE, UNLOCK, Script
 from .._redis_url import Server, parse_url
 from ..base import (
     CONFLICT,
@@ -44,6 +45,8 @@ from .redis_driver import AsyncCluster, AsyncDriver, AsyncPool
 
 __all__ = ["AsyncRedisStore"]
 
+_ENDLESS: Final = -1
+"""What ``PTTL`` answers for a record without an expiry, such as connect-redis writes with ``disableTTL``."""
 _TRIO: Final = "redis-py runs on asyncio; use SQLite or memory under trio"  # async only
 
 
@@ -194,10 +197,20 @@ class AsyncRedisStore:
         seen: set[bytes] = set()
         async for batch in self._driver.names(self._names.pattern):
             fresh = list(dict.fromkeys(name for name in batch if name not in seen))
+            if not fresh:
+                continue
             seen.update(fresh)
-            for name, data in zip(fresh, await self._driver.values(fresh) if fresh else (), strict=True):
-                if data is not None:
-                    yield self._names.key(name), Stored(data, data, None)
+            values, lifetimes, read_at = await self._driver.values(fresh), await self._lifetimes(fresh), monotonic()
+            for name, data, lifetime in zip(fresh, values, lifetimes, strict=True):
+                left = lifetime - int((monotonic() - read_at) * 1000) if lifetime >= 0 else lifetime
+                if data is not None and (left > 0 or left == _ENDLESS):
+                    yield self._names.key(name), Stored(data, data, left if left > 0 else None)
+
+    async def _lifetimes(self, names: list[bytes]) -> list[int]:
+        if isinstance(self._driver, AsyncCluster):
+            return await self._driver.lifetimes(names)
+        lifetimes: list[int] = await self._run(LIFETIMES, tuple(names), writes=False)
+        return lifetimes
 
     async def count(self) -> int:
         seen: set[bytes] = set()

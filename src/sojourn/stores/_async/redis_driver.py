@@ -134,18 +134,26 @@ class AsyncCluster(AsyncDriver):
             raise translate(error, sent=False) from error
 
     async def values(self, names: Sequence[bytes]) -> list[bytes | None]:
+        return [value if isinstance(value, bytes) else None for value in await self._each("GET", names)]
+
+    async def lifetimes(self, names: Sequence[bytes]) -> list[int]:
+        """Milliseconds that each has left, as ``PTTL`` answers: below zero where it never ends, or has ended."""
+        return [left if isinstance(left, int) else -2 for left in await self._each("PTTL", names)]
+
+    async def _each(self, command: str, names: Sequence[bytes]) -> list[Any]:
+        """The answers to a command about each name; an exception where it is refused for that one."""
         try:
             client = await self._connected()
             pipeline = client.pipeline()
             for name in names:
-                pipeline.execute_command("GET", name, **{NEVER_DECODE: True})
-            values = await pipeline.execute(raise_on_error=False)
+                pipeline.execute_command(command, name, **{NEVER_DECODE: True})
+            answers: list[Any] = await pipeline.execute(raise_on_error=False)
         except DRIVER_ERRORS as error:
             raise translate(error, sent=False) from error
-        for value in values:
-            if isinstance(value, Exception) and not isinstance(value, ResponseError):
-                raise translate(value, sent=False) from value
-        return [value if isinstance(value, bytes) else None for value in values]
+        for answer in answers:
+            if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
+                raise translate(answer, sent=False) from answer
+        return answers
 
     async def close(self) -> None:
         if self._make is not None and self._client is not None:

@@ -46,6 +46,7 @@ __all__ = ["MongoStore"]
 
 _RESERVED: Final = 60_000  # ms that a new key is kept for a regenerate under way
 _BATCH: Final = 1000  # documents that one command deletes
+_PAGE: Final = 100  # documents that a scan fetches at once
 
 
 class _Handles(NamedTuple):
@@ -103,6 +104,7 @@ class MongoStore:
         self._handles: _Handles | None = None
         self._mutex = threading.Lock()
         self._unindexed = self._settings.to_index
+        self.layout = self._layout.name
         self.max_size = max_size
         self.default_ttl = self._layout.default_ttl
         if isinstance(client, MongoClient):
@@ -220,8 +222,10 @@ class MongoStore:
 
     def scan(self) -> Iterator[tuple[str, Stored]]:
         handles, now = self._open(), self._clock()
-        # In the order of an index that no write moves a document in, each document is met once.
-        cursor = handles.sessions.find(self._layout.live(now), self._layout.projection).hint([("_id", 1)])
+        # In the order of an index that no write moves a document in, each document is met once. A batch of MongoDB's own,
+        # up to 16 MiB, would be old by the time that a slow reader comes to its end, and the cursor closed.
+        found = handles.sessions.find(self._layout.live(now), self._layout.projection)
+        cursor = found.hint([("_id", 1)]).batch_size(_PAGE)
         with reading():
             try:
                 for document in cursor:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any, ClassVar, Final
 
 try:
@@ -101,6 +102,7 @@ class PostgresStore:
             pool_size=pool_size,
             max_size=max_size,
         )
+        self.layout = self._settings.layout
         self.max_size = self._settings.max_size
         self._connections = Connections(pool, self._settings)
         self._sql = Statements(self._settings.table, self._settings.layout, has_owner=False)
@@ -198,8 +200,11 @@ class PostgresStore:
         last = b""
         while True:
             rows = self._run(sql.scan, last, _int8(_PAGE))
+            read_at = monotonic()
             for key, data, left in rows:
-                yield key.decode(), Stored(data, data, _integer(left))
+                expires_in = _integer(left) - int((monotonic() - read_at) * 1000)
+                if expires_in > 0:  # whoever asks for the next one may have taken time
+                    yield key.decode(), Stored(data, data, expires_in)
             if len(rows) < _PAGE:
                 return
             last = rows[-1][0]

@@ -10,7 +10,8 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import chain
-from typing import Any, ClassVar, Literal
+from time import monotonic
+from typing import Any, ClassVar, Final, Literal
 
 try:
     import redis
@@ -22,7 +23,7 @@ from ...clock import DAY_MS
 from ...errors import ConfigurationError, StoreError
 from .._redis_errors import ErrorReply
 from .._redis_names import LAYOUTS, Names
-from .._redis_scripts import CLUSTERED, INDEX, OUTCOMES, OWNED, OWNERS, STANDALONE, UNLOCK, Script
+from .._redis_scripts import CLUSTERED, INDEX, LIFETIMES, OUTCOMES, OWNED, OWNERS, STANDALONE, UNLOCK, Script
 from .._redis_url import Server, parse_url
 from ..base import (
     CONFLICT,
@@ -42,6 +43,9 @@ from .redis_connect import connect_sync
 from .redis_driver import Cluster, Driver, Pool
 
 __all__ = ["RedisStore"]
+
+_ENDLESS: Final = -1
+"""What ``PTTL`` answers for a record without an expiry, such as connect-redis writes with ``disableTTL``."""
 
 
 class RedisStore:
@@ -191,10 +195,20 @@ class RedisStore:
         seen: set[bytes] = set()
         for batch in self._driver.names(self._names.pattern):
             fresh = list(dict.fromkeys(name for name in batch if name not in seen))
+            if not fresh:
+                continue
             seen.update(fresh)
-            for name, data in zip(fresh, self._driver.values(fresh) if fresh else (), strict=True):
-                if data is not None:
-                    yield self._names.key(name), Stored(data, data, None)
+            values, lifetimes, read_at = self._driver.values(fresh), self._lifetimes(fresh), monotonic()
+            for name, data, lifetime in zip(fresh, values, lifetimes, strict=True):
+                left = lifetime - int((monotonic() - read_at) * 1000) if lifetime >= 0 else lifetime
+                if data is not None and (left > 0 or left == _ENDLESS):
+                    yield self._names.key(name), Stored(data, data, left if left > 0 else None)
+
+    def _lifetimes(self, names: list[bytes]) -> list[int]:
+        if isinstance(self._driver, Cluster):
+            return self._driver.lifetimes(names)
+        lifetimes: list[int] = self._run(LIFETIMES, tuple(names), writes=False)
+        return lifetimes
 
     def count(self) -> int:
         seen: set[bytes] = set()

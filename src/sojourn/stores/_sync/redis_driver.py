@@ -135,18 +135,26 @@ class Cluster(Driver):
             raise translate(error, sent=False) from error
 
     def values(self, names: Sequence[bytes]) -> list[bytes | None]:
+        return [value if isinstance(value, bytes) else None for value in self._each("GET", names)]
+
+    def lifetimes(self, names: Sequence[bytes]) -> list[int]:
+        """Milliseconds that each has left, as ``PTTL`` answers: below zero where it never ends, or has ended."""
+        return [left if isinstance(left, int) else -2 for left in self._each("PTTL", names)]
+
+    def _each(self, command: str, names: Sequence[bytes]) -> list[Any]:
+        """The answers to a command about each name; an exception where it is refused for that one."""
         try:
             client = self._connected()
             pipeline = client.pipeline()
             for name in names:
-                pipeline.execute_command("GET", name, **{NEVER_DECODE: True})
-            values = pipeline.execute(raise_on_error=False)
+                pipeline.execute_command(command, name, **{NEVER_DECODE: True})
+            answers: list[Any] = pipeline.execute(raise_on_error=False)
         except DRIVER_ERRORS as error:
             raise translate(error, sent=False) from error
-        for value in values:
-            if isinstance(value, Exception) and not isinstance(value, ResponseError):
-                raise translate(value, sent=False) from value
-        return [value if isinstance(value, bytes) else None for value in values]
+        for answer in answers:
+            if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
+                raise translate(answer, sent=False) from answer
+        return answers
 
     def close(self) -> None:
         if self._make is not None and self._client is not None:
