@@ -15,15 +15,17 @@ const redis = createClient({ url: REDIS_URL })
 redis.on('error', (error) => console.error(error.message))
 
 const app = express()
-if (BEHIND_PROXY) app.set('trust proxy', 1) // the proxy that sets X-Forwarded-Proto is one hop away
 app.get('/style.css', (req, res) => res.sendFile(path.join(__dirname, 'style.css')))
+app.use(express.urlencoded({ extended: false }))
+
 // Whatever changes something is a POST. SameSite=Lax keeps the cookie out of the forms of other sites; this refuses them, as
 // an answer without it could still put another cookie, such as that of somebody else's login, in its place.
 app.use((req, res, next) => {
   if (req.method !== 'POST' || req.get('Sec-Fetch-Site') !== 'cross-site') return next()
   res.status(403).send('This form came from another site.')
 })
-app.use(express.urlencoded({ extended: false }))
+
+if (BEHIND_PROXY) app.set('trust proxy', 1) // what one proxy says of https is true
 app.use(session({
   secret: SESSION_SECRET,
   store: new RedisStore({ client: redis }),

@@ -24,7 +24,7 @@ app.add_middleware(
         secret=os.environ["SESSION_SECRET"],
         store=os.environ["REDIS_URL"],
         cookie=Cookie(secure="auto", samesite="lax"),
-        trust_proxy=True if os.environ.get("BEHIND_PROXY") else None,  # our proxy overwrites X-Forwarded-Proto
+        trust_proxy=True if os.environ.get("BEHIND_PROXY") else None,
         exclude=("/style.css",),
     ),
 )
