@@ -230,6 +230,7 @@ def test_login_at_express_cart_in_python_logout_in_python_and_dead_at_express(
     assert visitor.post("/cart/add/tent").headers["location"] == "/cart"
     shelf = visitor.get("/")
     assert side(shelf) == "Express" and 'id="items">1<' in shelf.text and "Tent for two: in your cart." in shelf.text
+    assert "Tent for two: in your cart." not in visitor.get("/").text  # a message is shown once
     assert sides.sessions() == 1
 
     proxy.configure(moved("/logout"))
