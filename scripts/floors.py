@@ -48,6 +48,7 @@ FLOORS: Final[dict[str, int]] = {
     "cli": 5,
     "dashboard": 5,
     "demo": 5,
+    "migrate": 5,
     "testing": 5,
 }
 """Module, or package with all that is in it, to floor. Names are relative to the package."""

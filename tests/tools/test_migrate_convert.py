@@ -1,0 +1,224 @@
+"""A record carried from one codec to another says the same there, or is refused."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sojourn.codecs import Codec, EncryptedCodec, JSONCodec, PlainCodec, dumps
+from sojourn.errors import SessionDecodeError, SessionEncodeError
+from sojourn.migrate.convert import convert
+from sojourn.migrate.sides import CODECS
+from sojourn.record import Record, pack, unpack
+
+JSON, PLAIN = CODECS["json"], CODECS["plain"]
+OLD, NEW = "the key at the source", "the key at the target"
+
+names = st.text(max_size=6) | st.sampled_from(["$", "$set", "$dict", "$money", "$date", "a"])
+top_names = names.filter(lambda name: name not in {"cookie", "__sojourn__"})
+leaves = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=6)
+)
+plain_values: Any = st.recursive(
+    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3), max_leaves=8
+)
+tagged = (
+    st.datetimes(timezones=st.none() | st.just(UTC))
+    | st.dates()
+    | st.times()
+    | st.timedeltas()
+    | st.uuids()
+    | st.binary(max_size=6)
+    | st.decimals(allow_nan=False)
+    | st.sets(st.integers(), max_size=3)
+    | st.frozensets(st.text(max_size=3), max_size=3)
+    | st.lists(st.integers(), max_size=3).map(tuple)
+)
+values: Any = st.recursive(
+    leaves | tagged, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3), max_leaves=8
+)
+cookies = st.fixed_dictionaries(
+    {"originalMaxAge": st.none() | st.integers(1, 10**12), "httpOnly": st.booleans(), "path": st.just("/")}
+)
+
+
+@st.composite
+def heads(draw: st.DrawFn) -> dict[str, Any]:
+    """All of a record of ours but the data."""
+    cookie = draw(cookies)
+    return {
+        "cookie": cookie,
+        "created": draw(st.integers(0, 2**45)),
+        "owner": draw(st.none() | st.text(max_size=6)),
+        "auth": draw(st.none() | st.integers(0, 2**45)),
+        "overrides": {"httpOnly": cookie["httpOnly"]} if draw(st.booleans()) else {},
+        "write": draw(st.integers(0, 2**48)),
+    }
+
+
+def read(codec: Codec, text: bytes) -> dict[str, Any]:
+    record, tree = unpack(text)
+    return codec.revive(tree, record.body)
+
+
+def is_plain(value: Any) -> bool:
+    if type(value) is dict:
+        return all(map(is_plain, value.values()))
+    return all(map(is_plain, value)) if type(value) is list else isinstance(value, str | int | float | None)
+
+
+def head_of(text: bytes) -> Record:
+    record, _ = unpack(text)
+    record.body = b""
+    return record
+
+
+@given(heads(), st.dictionaries(top_names, values, max_size=4))
+def test_between_stores_of_one_codec_a_record_stays_as_it_is_to_the_byte(
+    head: dict[str, Any], data: dict[str, Any]
+) -> None:
+    text = pack(Record(JSON.encode(data), **head))
+    made = convert(text, OLD, NEW, JSON, JSON)
+    assert made == (text, text, head["owner"], head["cookie"]["originalMaxAge"])
+
+
+@given(heads(), st.dictionaries(top_names, values, max_size=4))
+def test_tagged_data_become_plain_where_they_are_and_are_refused_where_not(
+    head: dict[str, Any], data: dict[str, Any]
+) -> None:
+    text = pack(Record(JSON.encode(data), **head))
+    codec = PlainCodec()
+    if is_plain(data):
+        made = convert(text, OLD, NEW, JSON, codec)
+        assert dumps(read(codec, made.text)) == dumps(data)
+        assert head_of(made.text) == head_of(text)
+    else:
+        with pytest.raises(SessionEncodeError):
+            convert(text, OLD, NEW, JSON, codec)
+
+
+@given(heads(), st.dictionaries(top_names, plain_values, max_size=4))
+def test_plain_data_say_the_same_under_the_tagged_codec_and_back(head: dict[str, Any], data: dict[str, Any]) -> None:
+    codec = PlainCodec()
+    text = pack(Record(codec.encode(data), **head))
+    there = convert(text, OLD, NEW, codec, JSON)
+    assert dumps(read(JSON, there.text)) == dumps(data)
+    assert head_of(there.text) == head_of(text)
+    back = convert(there.data, NEW, OLD, JSON, codec)
+    assert back.text == text
+
+
+@given(cookies, st.dictionaries(top_names, plain_values, max_size=4), st.sampled_from([None, 2]))
+def test_what_express_wrote_stays_complete_without_our_part(
+    cookie: dict[str, Any], data: dict[str, Any], indent: int | None
+) -> None:
+    text = json.dumps({"cookie": cookie, **data}, indent=indent).encode()
+    seen_by_express = read(PLAIN, text)
+    for target in (JSON, PLAIN, PlainCodec()):
+        made = convert(text, OLD, NEW, PLAIN, target)
+        assert b"__sojourn__" not in json.loads(made.text)
+        assert json.loads(made.text)["cookie"] == cookie
+        assert dumps(read(target, made.text)) == dumps(seen_by_express)
+
+
+@given(heads(), st.dictionaries(top_names, values, max_size=3))
+def test_an_encrypted_record_is_sealed_anew_for_its_new_key_and_opens_with_nothing_else(
+    head: dict[str, Any], data: dict[str, Any]
+) -> None:
+    source, target = EncryptedCodec(b"o" * 32), EncryptedCodec(b"n" * 32)
+    text = pack(Record(JSON.encode(data), **head))
+    made = convert(source.seal(text, OLD), OLD, NEW, source, target)
+    assert made.text == text
+    assert target.unseal(made.data, NEW) == text
+    for codec, key in ((target, OLD), (source, NEW)):
+        with pytest.raises(SessionDecodeError):
+            codec.unseal(made.data, key)
+
+
+def ours(body: bytes, **more: Any) -> bytes:
+    return pack(Record(body, {"originalMaxAge": None}, created=1, write=2, **more))
+
+
+VALUES = [
+    datetime(2026, 1, 2, 3, 4, 5, 678, UTC),
+    date(2026, 1, 2),
+    time(3, 4),
+    timedelta(days=1, microseconds=1),
+    UUID(int=5),
+    b"\x00\xff",
+    Decimal("19.90"),
+    {1, 2},
+    frozenset({"a"}),
+    (1, ["a"]),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_each_tagged_type_is_refused_by_the_plain_codec_without_a_word_of_data(value: Any) -> None:
+    with pytest.raises(SessionEncodeError) as refused:
+        convert(ours(JSON.encode({"secret name": value})), OLD, NEW, JSON, PLAIN)
+    assert "secret name" not in refused.value.reason
+
+
+def test_a_tag_of_the_applications_own_is_carried_over_as_it_is_or_refused_but_never_flattened() -> None:
+    body = b'{"price":{"$money":"1990"},"n":1}'
+    for source, target in ((JSONCodec(), JSON), (EncryptedCodec(b"o" * 32), EncryptedCodec(b"n" * 32))):
+        stored = source.seal(ours(body), OLD)
+        assert convert(stored, OLD, NEW, source, target).text == ours(body)
+    with pytest.raises(SessionEncodeError, match="types that the source's codec does not know"):
+        convert(ours(body), OLD, NEW, JSON, PLAIN)
+
+
+def test_a_tag_of_the_applications_own_is_converted_by_a_codec_that_knows_it() -> None:
+    source = JSONCodec().register("$complex", complex, to_json=str, from_json=complex)
+    target = JSONCodec().register("$z", complex, to_json=str, from_json=complex)
+    made = convert(ours(source.encode({"z": 1j})), OLD, NEW, source, target)
+    assert read(target, made.text) == {"z": 1j}
+    assert b'{"$z":"1j"}' in made.text
+
+
+def test_a_users_object_that_looks_like_a_tag_is_wrapped_and_unwrapped() -> None:
+    text = b'{"cookie":{},"a":{"$set":[1]},"b":{"$date":"2026-01-02"}}'
+    made = convert(text, OLD, NEW, PLAIN, JSON)
+    assert made.text == b'{"cookie":{},"a":{"$dict":{"$set":[1]}},"b":{"$dict":{"$date":"2026-01-02"}}}'
+    assert convert(made.text, NEW, OLD, JSON, PLAIN).text == text
+
+
+def test_what_express_changed_in_a_record_of_ours_is_carried_over_with_our_part() -> None:
+    text = json.dumps({**json.loads(ours(b'{"n":1}', owner="ann")), "n": {"$set": 2}}).encode()
+    made = convert(text, OLD, NEW, PLAIN, JSON)
+    record, _ = unpack(made.text)
+    assert (record.owner, record.created, record.ours) == ("ann", 1, True)
+    assert read(JSON, made.text) == {"n": {"$set": 2}}
+
+
+def test_a_record_with_our_part_but_without_the_number_of_its_write_gets_one() -> None:
+    tree = json.loads(ours(b'{"n":{"$set":2}}'))
+    del tree["__sojourn__"]["write"]
+    assert unpack(convert(json.dumps(tree).encode(), OLD, NEW, PLAIN, JSON).text)[0].write == 0
+
+
+@pytest.mark.parametrize("lifetime", [None, 0, -1, "a", 10**30])
+def test_a_lifetime_that_is_none_is_not_taken_for_one(lifetime: Any) -> None:
+    text = json.dumps({"cookie": {"originalMaxAge": lifetime}}).encode()
+    assert convert(text, OLD, NEW, PLAIN, PLAIN).lifetime is None
+
+
+@pytest.mark.parametrize(
+    "broken", [b"", b"null", b"[]", b"{}", b'{"cookie":1}', b'{"cookie":{}', b'"sj1.a.b"', b"\xff"]
+)
+@pytest.mark.parametrize(("source", "target"), [(JSON, JSON), (PLAIN, JSON), (JSON, PLAIN), (PLAIN, PLAIN)])
+def test_what_is_no_record_is_refused(broken: bytes, source: Codec, target: Codec) -> None:
+    with pytest.raises(SessionDecodeError):
+        convert(broken, OLD, NEW, source, target)
