@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +22,7 @@ from sojourn.stores._mongo_bson import CODEC, bson_to_json, json_to_bson
 DOUBLE, STRING, DOCUMENT, ARRAY, BOOLEAN, DATE, NULL, INT32 = 1, 2, 3, 4, 8, 9, 10, 16
 
 
-def document(value: dict[str, Any]) -> Any:
+def document(value: Any) -> Any:
     return RawBSONDocument(bson.encode({"session": value}), CODEC)["session"]
 
 
@@ -196,7 +197,7 @@ def test_as_deep_as_mongodb_holds_is_carried():
 
 
 _KEYS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=5) | st.sampled_from(
-    ["$set", "a.b", "__proto__", "_id", "$ref", "$id", "$db", "", "0", "constructor", "$numberLong", "$date"]
+    ["$set", "a.b", "_id", "$id", "$db", "", "0", "$numberLong", "$date"]  # those that may be refused have tests below
 )
 _VALUES = st.recursive(
     st.none()
@@ -222,3 +223,65 @@ def test_the_cookies_expiry_goes_through_a_date_and_back(moment: datetime):
     raw = json_to_bson(record)
     assert isinstance(raw["cookie"]["expires"], DatetimeMS)
     assert bson_to_json(raw) == record
+
+
+def test_what_json_has_no_type_for_stays_as_it_is_stored_where_it_was_not_changed():
+    date, number = DatetimeMS(1_700_000_000_000), ObjectId("0123456789abcdef01234567")
+    stored = document({"at": date, "in": {"id": number, "nan": math.nan}, "list": [date, {"at": date}], "gone": date})
+    tree = json.loads(bson_to_json(stored))
+    del tree["gone"]
+    tree["list"] += [tree["at"]]
+    tree["new"] = tree["at"]
+    after = json_to_bson(dumps(tree), stored)
+    iso = tree["at"]
+    assert (after["at"], after["in"]["id"], after["list"][1]["at"]) == (date, number, date)
+    assert math.isnan(after["in"]["nan"])
+    assert (after["list"][0], after["list"][2], after["new"]) == (date, iso, iso)
+
+
+@pytest.mark.parametrize(
+    "stored", [{"at": DatetimeMS(0)}, {"at": {"x": DatetimeMS(0)}}, {"at": [DatetimeMS(0)]}, "text"]
+)
+def test_what_was_changed_is_stored_as_it_is_now(stored: Any):
+    changed = {"at": "1970-01-01T00:00:00.001Z"}
+    assert dict(json_to_bson(dumps(changed), document(stored))) == changed
+
+
+REFERENCES = [
+    ({"$ref": "a", "$id": 1}, True),
+    ({"$id": {}, "x": 1, "$ref": ""}, True),
+    ({"$ref": "a", "$id": 1, "$db": "d"}, True),
+    ({"$ref": "a", "$id": None}, False),
+    ({"$ref": 1, "$id": 1}, False),
+    ({"$ref": "#/a"}, False),
+    ({"$ref": "a", "$id": 1, "$db": 5}, False),
+    ({"$ref": "a", "$id": 1, "$other": 5}, False),
+]
+
+
+@pytest.mark.parametrize(("value", "is_reference"), REFERENCES)
+def test_what_nodes_driver_would_read_as_a_reference_is_refused(value: Any, is_reference: bool):
+    text = dumps({"in": [value]})
+    if is_reference:
+        with pytest.raises(SessionEncodeError, match=r"at in\[0\]\['\$ref'\]: .* DBRef"):
+            json_to_bson(text)
+    else:
+        assert json.loads(bson_to_json(json_to_bson(text))) == {"in": [value]}
+
+
+def test_what_nodes_driver_would_take_for_an_object_of_its_own_is_refused():
+    with pytest.raises(SessionEncodeError, match=r"at in\._bsontype: "):
+        json_to_bson(b'{"in":{"_bsontype":"ObjectId"}}')
+    assert bson_to_json(json_to_bson(b'{"in":{"_bsontype":null}}')) == b'{"in":{"_bsontype":null}}'
+
+
+@pytest.mark.parametrize("name", ["constructor", "__proto__", "toString"])
+def test_a_list_that_nodes_driver_would_leave_as_bytes_is_refused(name: str):
+    held_values: tuple[Any, ...] = ([], [1, [2]], {"a": [{}]})
+    refused_values: tuple[Any, ...] = ([{}], [1, [[{"a": 1}]]])
+    for held in held_values:
+        text = dumps({"in": {name: held}})
+        assert bson_to_json(json_to_bson(text)) == text
+    for refused in refused_values:
+        with pytest.raises(SessionEncodeError, match=f"at in.{name}: .* as bytes"):
+            json_to_bson(dumps({"in": {name: refused}}))

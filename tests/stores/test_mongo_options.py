@@ -271,6 +271,17 @@ def test_a_record_that_is_too_large_in_bson_alone_is_refused_unsent():
         assert refused.value.size > refused.value.limit == 7 * 1024 * 1024
 
 
+@pytest.mark.parametrize("stringify", [True, False])
+def test_the_name_of_connect_mongos_date_is_refused_as_data_where_it_writes_that(stringify: bool):
+    taken, nested = b'{"cookie":{},"lastModified":"x"}', b'{"cookie":{},"n":{"lastModified":"lastModified"}}'
+    layout = MongoLayout.connect_mongo(stringify=stringify, last_modified=True)
+    with pytest.raises(SessionEncodeError, match=r"^session value at lastModified: connect-mongo's touchAfter"):
+        layout.encode(taken)
+    assert layout.encode(nested)
+    assert layout.encode(b'"sj1.lastModified"') if stringify else True
+    assert MongoLayout.connect_mongo(stringify=stringify).encode(taken)
+
+
 def test_a_record_that_is_no_text_is_refused_unsent():
     for write in writes(MongoStore(no_client), b"\xff"):
         with pytest.raises(SessionEncodeError, match="not UTF-8"):

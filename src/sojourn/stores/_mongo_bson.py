@@ -3,6 +3,8 @@
 What JSON cannot say is settled the way JavaScript does: integers outside of 32 bits are doubles, whole doubles inside of them
 are 32-bit integers, ``cookie.expires`` is a date, and a cookie attribute that Express leaves undefined is null. Beyond that the
 way there and back is exact, for text as `sojourn.codecs` writes it; what cannot be carried exactly is refused.
+
+Dates and ids of the app's are text in JSON. What nobody changed of them is stored again as it was.
 """
 
 from __future__ import annotations
@@ -53,11 +55,38 @@ _ISO: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 _LATEST: Final = 8_640_000_000_000_000  # ms from the epoch either way, JavaScript's range of dates (ECMA-262, 21.4.1.1)
 _CYCLE: Final = 146_097 * 86_400_000  # ms of 400 years, after which the Gregorian calendar repeats
 
+_FOREIGN: Final[frozenset[type]] = frozenset({DatetimeMS, ObjectId, float})
+"""Types with values that JSON shows as something else."""
+
+_CLASS: Final = "_bsontype"
+"""The mark by which Node's driver knows the objects of its own classes."""
+_REFERENCE: Final = frozenset({"$ref", "$id", "$db"})
+_INHERITED: Final = frozenset(
+    {
+        "__defineGetter__",
+        "__defineSetter__",
+        "__lookupGetter__",
+        "__lookupSetter__",
+        "__proto__",
+        "constructor",
+        "hasOwnProperty",
+        "isPrototypeOf",
+        "propertyIsEnumerable",
+        "toLocaleString",
+        "toString",
+        "valueOf",
+    }
+)
+"""Names that every object has in JavaScript. Node's driver finds them in its table of the fields whose lists it leaves raw."""
+
 _Path: TypeAlias = tuple[str | int, ...]
 
 
-def json_to_bson(text: bytes) -> RawBSONDocument:
+def json_to_bson(text: bytes, stored: object = None) -> RawBSONDocument:
     """A session object's JSON text as the document that Node's driver would write for it.
+
+    Values for which JSON has no type are taken over from ``stored``, the document that this one replaces, where they are in
+    the same place and read the same.
 
     Raises:
         SessionEncodeError: not an object, or something in it that BSON cannot hold or a double not exactly.
@@ -70,7 +99,7 @@ def json_to_bson(text: bytes) -> RawBSONDocument:
         raise refusal(
             (), "this layout holds JSON objects alone, no encrypted records; those need a layout that keeps text"
         )
-    document = _object_to_bson(tree, ())
+    document = _object_to_bson(_keep(tree, stored), ())
     cookie = document.get("cookie")
     if isinstance(cookie, dict):
         document["cookie"] = _cookie_to_bson(cookie)
@@ -98,6 +127,18 @@ def bson_to_json(document: RawBSONDocument) -> bytes:
     return dumps(tree)
 
 
+def _keep(value: Any, stored: Any) -> Any:
+    """A JSON value; or what is stored, if that reads as the same."""
+    if type(value) is dict and type(stored) is RawBSONDocument:
+        return {key: _keep(item, stored[key]) if key in stored else item for key, item in value.items()}
+    if type(value) is list and type(stored) is list:
+        return [*map(_keep, value, stored), *value[len(stored) :]]
+    if type(stored) in _FOREIGN:
+        shown = _value_to_json(stored, "")
+        return stored if type(shown) is type(value) and shown == value else value
+    return value
+
+
 def _cookie_to_bson(cookie: dict[str, Any]) -> dict[str, Any]:
     ordered = {name: cookie.pop(name, None) for name in _COOKIE if name in cookie or name in _UNDEFINED}
     expires = ordered.get("expires")
@@ -121,7 +162,30 @@ def _object_to_bson(tree: dict[str, Any], path: _Path) -> dict[str, Any]:
         if "\0" in key:
             raise refusal((*path, key), "BSON's keys cannot contain U+0000")
         _check_text(key, path)
+    if tree.get(_CLASS) is not None:
+        raise refusal(
+            (*path, _CLASS), "Node's driver takes an object with this key for one of its own, and stores none"
+        )
+    if _is_reference(tree):
+        raise refusal((*path, "$ref"), "Node's driver reads an object with $ref and $id as a DBRef")
+    for key in _INHERITED.intersection(tree):
+        if _lists_objects(tree[key]):
+            raise refusal((*path, key), "Node's driver reads a list of objects under this name as bytes")
     return {key: _value_to_bson(value, (*path, key)) for key, value in tree.items()}
+
+
+def _is_reference(tree: dict[str, Any]) -> bool:
+    # as js-bson tells it, which leaves all else the object that it is
+    return (
+        type(tree.get("$ref")) is str
+        and tree.get("$id") is not None
+        and type(tree.get("$db", "")) is str
+        and _REFERENCE.issuperset(key for key in tree if key.startswith("$"))
+    )
+
+
+def _lists_objects(value: Any) -> bool:
+    return type(value) is list and any(type(item) is dict or _lists_objects(item) for item in value)
 
 
 def _value_to_bson(value: Any, path: _Path) -> Any:

@@ -15,6 +15,8 @@ from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 
 from ..clock import DAY_MS
+from ..codecs.base import refusal
+from ..codecs.text import loads
 from ..errors import ConfigurationError, SessionDecodeError, SessionEncodeError
 from ..ids import mask_id
 from ..logs import log
@@ -97,8 +99,9 @@ class MongoLayout:
     @property
     def indexes(self) -> dict[str, Document]:
         """The indexes that the collection needs: field and options."""
+        # In connect-mongo's order: a server that heeds it would refuse that store the index it asks for.
         background = {"background": True} if self.background else {}
-        indexes: dict[str, Document] = {self.expires_key: {"expireAfterSeconds": 0, **background}}
+        indexes: dict[str, Document] = {self.expires_key: {**background, "expireAfterSeconds": 0}}
         if self.id_field != "_id":
             indexes[self.id_field] = {"unique": True}
         if not self.shared:
@@ -110,15 +113,19 @@ class MongoLayout:
         """The fields that `found` needs."""
         return {self.id_field: 1, SESSION: 1, self.expires_key: 1, STATE: 1}
 
-    def encode(self, data: bytes) -> Any:
-        """A record as the value of ``session``, which is also its version.
+    def encode(self, data: bytes, stored: Any = None) -> Any:
+        """A record as the value of ``session``, which is also its version; ``stored`` is the one that it takes the place of.
 
         Raises:
-            SessionEncodeError: the layout cannot hold it.
+            SessionEncodeError: the layout cannot hold it, or connect-mongo would take a part of it for its own.
             SessionTooLarge: in BSON it is too large, which has more bytes than JSON for many small values.
         """
+        if self.last_modified and _MODIFIED.encode() in data:
+            tree = loads(data)
+            if isinstance(tree, dict) and _MODIFIED in tree:
+                raise refusal((_MODIFIED,), "connect-mongo's touchAfter puts a date of its own there; use another name")
         if not self.stringify:
-            document = json_to_bson(data)
+            document = json_to_bson(data, stored)
             check_size(bytes(document.raw), LARGEST)
             return document
         try:

@@ -161,7 +161,7 @@ class AsyncMongoStore:
         self, key: str, data: bytes, ttl: int, *, version: Version, owner: str | None = None
     ) -> Version | Conflict | Missing:
         check_size(data, self.max_size)
-        session = self._layout.encode(data)
+        session = self._layout.encode(data, version)
         handles, now = await self._open(), self._clock()
         update = self._layout.to_replace(session, now, ttl, owner)
         with handles.write():
@@ -185,7 +185,7 @@ class AsyncMongoStore:
         after a lost reply knows that all was done. Whoever is stopped in between leaves a reservation, which expires.
         """
         check_size(data, self.max_size)
-        session, token = self._layout.encode(data), secrets.token_hex(8)
+        session, token = self._layout.encode(data, version), secrets.token_hex(8)
         handles, now = await self._open(), self._clock()
         free = self._layout.at(new, self._layout.expired(now))
         update = self._layout.to_insert(session, now, _RESERVED, owner, token)
