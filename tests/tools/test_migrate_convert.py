@@ -195,6 +195,12 @@ def test_a_users_object_that_looks_like_a_tag_is_wrapped_and_unwrapped() -> None
     assert convert(made.text, NEW, OLD, JSON, PLAIN).text == text
 
 
+def test_what_express_would_not_see_does_not_come_along() -> None:
+    text = b'{"cookie":{},"save":1,"big":100000000000000000000,"n":1}'
+    made = convert(text, OLD, NEW, PLAIN, JSON)
+    assert repr(read(JSON, made.text)) == repr(read(PLAIN, text)) == "{'big': 1e+20, 'n': 1}"
+
+
 def test_what_express_changed_in_a_record_of_ours_is_carried_over_with_our_part() -> None:
     text = json.dumps({**json.loads(ours(b'{"n":1}', owner="ann")), "n": {"$set": 2}}).encode()
     made = convert(text, OLD, NEW, PLAIN, JSON)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import random
 import sqlite3
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,8 +40,8 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.clock = ManualClock()
-        self.source = MemoryStore(clock=self.clock)
-        self.target = MemoryStore(clock=self.clock)
+        self.source: Any = MemoryStore(clock=self.clock)
+        self.target: Any = MemoryStore(clock=self.clock)
         self.state = folder / "state"
 
     def run(self, **options: Any) -> Report:
@@ -106,7 +108,7 @@ def test_what_expires_between_being_read_and_being_written_is_counted_and_not_wr
         yield from original()
         world.clock.advance(10)
 
-    world.source.scan = slow_scan  # type: ignore[method-assign]
+    world.source.scan = slow_scan
     assert world.run() == Report(expired=1)
     assert world.at_target() is None
 
@@ -261,11 +263,11 @@ def test_a_copy_that_was_written_at_the_target_in_that_very_moment_stays_as_it_i
 
     def load_and_write(key: str) -> Any:
         found = original(key)
-        world.target.load = original  # type: ignore[method-assign]
+        world.target.load = original
         world.put(world.target, n="theirs")
         return found
 
-    world.target.load = load_and_write  # type: ignore[method-assign]
+    world.target.load = load_and_write
     assert world.run() == Report(skipped=1)
     assert b"theirs" in (world.at_target() or b"")
 
@@ -388,11 +390,11 @@ def test_a_copy_that_is_written_in_the_moment_of_its_removal_lives_on(world: Wor
 
     def load_and_write(key: str) -> Any:
         found = original(key)
-        world.target.load = original  # type: ignore[method-assign]
+        world.target.load = original
         world.put(world.target, n="theirs")
         return found
 
-    world.target.load = load_and_write  # type: ignore[method-assign]
+    world.target.load = load_and_write
     assert world.run(remove_ended=True) == Report(unchanged=1)
     world.clock.advance(1)
     assert b"theirs" in (world.at_target() or b"")
@@ -484,6 +486,15 @@ def test_a_record_that_the_target_refuses_is_failed_and_the_others_are_copied(
     assert caplog.messages == [f"a session ({mask_id(KEY)}) was not migrated: refused"]
     target.refused = ()
     assert world.run(target=target) == Report(copied=1, unchanged=300)
+
+
+def test_records_that_are_refused_now_and_then_do_not_end_the_run_however_many(world: World) -> None:
+    target = Refusing(clock=world.clock)
+    keys = [hash_id(str(number)) for number in range(60)]
+    target.refused = set(keys[::2])
+    for key in keys:
+        world.put(key=key)
+    assert world.run(target=target, workers=1) == Report(copied=30, failed=30)
 
 
 def test_a_target_that_refuses_everything_ends_the_run(world: World) -> None:
@@ -638,7 +649,7 @@ def test_progress_is_told_with_the_total_at_the_start_and_the_report_in_the_end(
 
 
 def test_progress_of_a_source_that_cannot_count_has_no_total(world: World) -> None:
-    world.source.count = None  # type: ignore[method-assign,assignment]
+    world.source.count = None
     seen: list[int | None] = []
     world.run(progress=lambda _, total: seen.append(total))
     assert seen == [None]
@@ -674,10 +685,105 @@ def test_an_interrupted_run_notes_what_was_done_of_its_batch(world: World) -> No
     with pytest.raises(KeyboardInterrupt):
         world.run(target=target, workers=1)
     assert target.count() == 40
-    target.create = MemoryStore.create.__get__(target)  # type: ignore[method-assign]
+    setattr(target, "create", MemoryStore.create.__get__(target))  # noqa: B010 - not to be seen by mypy
     for key, _ in list(target.scan()):
         world.put(key=key, n="newer")
     assert world.run(target=target) == Report(copied=60, updated=40)
+
+
+# -- while both are in use
+
+
+class Busy(MemoryStore):
+    """Calls ``use`` before each operation of a migration, as others get in between."""
+
+    use: Any = None
+
+    def _interrupted(self, method: Any, *args: Any, **options: Any) -> Any:
+        use, self.use = self.use, None
+        if use is not None:
+            use(*args[:1])
+        self.use = use
+        return method(self, *args, **options)
+
+    def scan(self) -> Iterator[tuple[str, Stored]]:
+        for item in super().scan():
+            yield self._interrupted(lambda _, __: item, item[0])  # noqa: B023 - called at once
+
+    def load(self, *args: Any) -> Any:
+        return self._interrupted(MemoryStore.load, *args)
+
+    def create(self, *args: Any, **options: Any) -> Any:
+        return self._interrupted(MemoryStore.create, *args, **options)
+
+    def replace(self, *args: Any, **options: Any) -> Any:
+        return self._interrupted(MemoryStore.replace, *args, **options)
+
+    def touch(self, *args: Any, **options: Any) -> Any:
+        return self._interrupted(MemoryStore.touch, *args, **options)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_run_after_run_loses_and_brings_back_nothing_while_both_stores_are_in_use(world: World, seed: int) -> None:
+    dice = random.Random(seed)
+    world.source, world.target = Busy(clock=world.clock), Busy(clock=world.clock)
+    keys = [hash_id(str(number)) for number in range(60)]
+    written: dict[str, bytes] = {}
+    ended: set[str] = set()
+
+    def use(at_hand: str) -> None:
+        world.clock.advance(dice.choice([0, 1, 10, 1000]))
+        key = dice.choice([at_hand, dice.choice(keys)])
+        what = dice.random()
+        if what < 0.1:
+            world.source.delete(key)
+        elif what < 0.4:
+            world.put(key=key, n="the source's", ttl=9 * HOUR)
+        elif what < 0.5:
+            world.source.touch(key, dice.randint(9, 12) * HOUR)
+        elif isinstance(found := world.target.load(key), Stored):
+            if what < 0.52:
+                world.target.delete(key)
+                written.pop(key, None)
+                ended.add(key)
+            elif what < 0.7:
+                world.target.touch(key, 9 * HOUR)
+            elif what < 0.8:
+                written[key] = record("the target's")
+                world.target.replace(key, written[key], 9 * HOUR, version=found.version)
+
+    for key in keys:
+        world.put(key=key, ttl=9 * HOUR)
+    world.run()
+    world.source.use = world.target.use = use
+    reports = [world.run(remove_ended=number % 2 == 1, workers=1) for number in range(10)]
+    world.source.use = world.target.use = None
+    world.clock.advance(1)
+    assert written and ended and sum(report.updated for report in reports) and not any(one.failed for one in reports)
+    assert {key: world.at_target(key) for key in written} == written
+    assert [key for key in ended if world.at_target(key) is not None] == []
+
+
+def test_however_many_sessions_there_are_few_are_in_memory(world: World) -> None:
+    large = record("x" * 20_000)
+
+    class Endless(MemoryStore):
+        def scan(self) -> Iterator[tuple[str, Stored]]:
+            for number in range(5000):
+                data = large + b" " * (number % 7)
+                yield hash_id(str(number)), Stored(data, data, HOUR)
+
+    class Forgetful(MemoryStore):
+        def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Any:
+            return data
+
+    tracemalloc.start()
+    try:
+        assert world.run(source=Endless(), target=Forgetful()) == Report(copied=5000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 30_000_000, "100 MB have passed"
 
 
 # -- the state file
