@@ -149,7 +149,7 @@ class Incoming:
                 return brought.header(transport.name)
             case QueryTransport():
                 return _fields(brought.query, transport.name)
-            case FormTransport():
+            case _:
                 content_type = brought.header("Content-Type")[0] if body else b""
                 if content_type.lower().startswith(_MULTIPART):
                     return _parts(content_type, body, transport.name)
