@@ -161,14 +161,12 @@ class BaseSession(MutableMapping[str, Any]):
         raise SessionNotLoaded("with lazy=True, call `await session.load()` before using the session")
 
     def _adopt(self, record: Record, data: dict[str, Any]) -> None:
-        if record.created is None:  # Express wrote it: its lifetime is the session's own
+        if not record.ours:  # Express wrote it: its lifetime is the session's own
             lifetime = record.cookie.get("originalMaxAge")
-            if (
-                isinstance(lifetime, int | float)
-                and 0 <= lifetime <= LONGEST_MS
-                and lifetime != self._config.max_age_ms
-            ):
-                record.overrides = {"originalMaxAge": int(lifetime)}
+            known = record.overrides.get("originalMaxAge", self._config.max_age_ms)
+            if isinstance(lifetime, int | float) and 0 <= lifetime <= LONGEST_MS and lifetime != known:
+                record.overrides = {**record.overrides, "originalMaxAge": int(lifetime)}
+        if record.created is None:
             record.created = self._now()
         self._record = record
         self._created = record.created
