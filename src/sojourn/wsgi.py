@@ -162,8 +162,7 @@ def _beginning(environ: Environ, size: int) -> bytes:
     left = int(length) if length.isascii() and length.isdigit() else 0
     rest = environ["wsgi.input"]
     beginning: bytes = rest.read(min(size, left)) if left else b""
-    if beginning:
-        environ["wsgi.input"] = io.BufferedReader(_Replayed(beginning, rest, left - len(beginning)))
+    environ["wsgi.input"] = io.BufferedReader(_Replayed(beginning, rest, left - len(beginning)))
     return beginning
 
 
