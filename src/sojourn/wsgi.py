@@ -160,8 +160,10 @@ def _beginning(environ: Environ, size: int) -> bytes:
     """The first bytes of a body, which the app reads again."""
     length = environ.get("CONTENT_LENGTH") or "0"
     left = int(length) if length.isascii() and length.isdigit() else 0
+    if not left:  # how long it is the server alone knows
+        return b""
     rest = environ["wsgi.input"]
-    beginning: bytes = rest.read(min(size, left)) if left else b""
+    beginning: bytes = rest.read(min(size, left))
     environ["wsgi.input"] = io.BufferedReader(_Replayed(beginning, rest, left - len(beginning)))
     return beginning
 

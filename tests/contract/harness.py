@@ -738,7 +738,8 @@ class _WsgiCtx(Ctx):
         self.slots, self.start_response = protocol
 
     async def read_body(self) -> bytes:
-        body: bytes = self.slots["wsgi.input"].read(int(self.slots["CONTENT_LENGTH"]))
+        length = self.slots["CONTENT_LENGTH"]
+        body: bytes = self.slots["wsgi.input"].read(int(length) if length else 10_000)
         return body
 
     @property

@@ -302,6 +302,16 @@ def test_the_app_reads_the_whole_body_of_a_form_that_was_looked_at(native: Make)
         assert answer.seen == (body, {"user": "ann"})
 
 
+def test_a_body_of_unknown_length_is_the_app_s_alone_under_wsgi(native: Make) -> None:
+    world = native(transports=[COOKIE, FORM])
+    body = b"sid=" + sign(login(world), "native").encode()
+    chunked = {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}
+    answer = Client(world).get(
+        lambda ctx: ctx.read_body(), method="POST", headers=[URLENCODED], body=body, extra=chunked
+    )
+    assert answer.seen == body
+
+
 def test_a_field_beyond_the_limit_is_not_seen(native: Make) -> None:
     world = native(transports=FormTransport(max_bytes=1000))
     value = sign(login(world), "native").encode()
