@@ -137,7 +137,7 @@ def test_concurrent_requests_of_one_session_wait_for_each_other(native: Make, *,
     client = world.session(n=0)
     inside: list[int] = []
     most: list[int] = []
-    together = threading.Event()
+    together, all_here = threading.Event(), anyio.Event()  # for threads and for tasks
     count = 4
 
     async def pause() -> None:
@@ -147,9 +147,10 @@ def test_concurrent_requests_of_one_session_wait_for_each_other(native: Make, *,
         if world.adapter == "wsgi":
             together.wait(0.02 if exclusive else 20)
         else:
+            if together.is_set():
+                all_here.set()
             with anyio.move_on_after(0.02 if exclusive else 20):
-                while not together.is_set():
-                    await anyio.sleep(0)
+                await all_here.wait()
 
     async def handle(ctx: Ctx) -> None:
         inside.append(1)
