@@ -22,9 +22,11 @@ FLOORS: Final[dict[str, int]] = {
     "logs": 0,
     "options": 0,
     "signing": 0,
+    "transports": 0,
     # 1 core: time and values. "" is the package itself, the public names of the core
     "": 1,
     "codecs": 1,
+    "incoming": 1,
     "merge": 1,
     "outcome": 1,
     "plan": 1,

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from .clock import DAY_MS
 from .errors import SessionEncodeError, StoreError
+from .incoming import Incoming
 from .logs import Outage, log
 from .options import EXPRESS, Options, OptionsDict
 from .plan import Ending, Phase, Plan
@@ -36,7 +37,9 @@ class Adapter:
         )
         # Express's stores each have a default lifetime of their own; ours is one for all.
         default_idle = getattr(self.store, "default_ttl", DAY_MS) if express else DAY_MS
-        self.policy = Policy(options, Rules(options, default_idle_ms=default_idle))
+        rules = Rules(options, default_idle_ms=default_idle)
+        self.incoming = Incoming(options, rules)
+        self.policy = Policy(options, rules)
         # Apart, as a full disk or a read-only replica fails writes alone, and loads that work end no such outage.
         self.loads = Outage()
         self.writes = Outage()

@@ -12,11 +12,13 @@ from .adapter import Adapter
 from .aio import shielded, sleep
 from .errors import SojournError, StoreError
 from .headers import BYTES, with_session
+from .incoming import Brought, without_field
 from .logs import warn_once
 from .options import OptionsDict
 from .outcome import arrived
 from .plan import Phase, Plan
 from .session import AsyncSession
+from .signing import Verified
 from .stores import apply
 from .stores.sessions import AsyncSessions
 
@@ -55,18 +57,19 @@ class SessionMiddleware(Adapter):
     def __init__(self, app: ASGIApp, **options: Unpack[OptionsDict]) -> None:
         super().__init__(options, asynchronous=True)
         self.app = app
+        self.vary = [name.encode() for name in self.incoming.vary]
         self._finish = _directly if getattr(self.store, "in_process", False) else shielded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
             return
-        policy = self.policy
+        policy, incoming = self.policy, self.incoming
         config = None
         if scope["type"] in _KINDS:
-            config = policy.cookie_everywhere
+            config = incoming.cookie_everywhere
             if config is None:
-                config = policy.cookie_for(scope, scope["path"])
+                config = incoming.cookie_for(scope, scope["path"])
         if config is None:
             await self.app(scope, receive, send)
             return
@@ -77,11 +80,15 @@ class SessionMiddleware(Adapter):
         secure = scope.get("scheme") in _SECURE if policy.options.trust_proxy is None else self._is_secure(scope)
         session = AsyncSession(policy.rules, scope, config, secure, self)
         exchange = _Exchange(self, session, scope, send)
-        cookies = []
-        for name, value in scope["headers"]:  # a loop, as a comprehension is a call until Python 3.12
-            if name == b"cookie":
-                cookies.append(value)
-        if cookies and (ids := policy.ids(cookies, config, secure=secure)):
+        if incoming.by_cookie:
+            cookies = []
+            for name, value in scope["headers"]:  # a loop, as a comprehension is a call until Python 3.12
+                if name == b"cookie":
+                    cookies.append(value)
+            ids = incoming.ids(cookies, config, secure=secure) if cookies else None
+        else:
+            ids, receive = await self._look(session, scope, receive)
+        if ids:
             self.expect(session, ids)
             if not policy.options.lazy:
                 try:
@@ -105,7 +112,27 @@ class SessionMiddleware(Adapter):
             (value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-proto"), None
         )
         https = scope.get("scheme") in _SECURE
-        return self.policy.is_secure(https=https, forwarded=forwarded, direct="tls" in (scope.get("extensions") or {}))
+        direct = "tls" in (scope.get("extensions") or {})
+        return self.incoming.is_secure(https=https, forwarded=forwarded, direct=direct)
+
+    async def _look(self, session: AsyncSession, scope: Scope, receive: Receive) -> tuple[list[Verified], Receive]:
+        """The ids of a request where they may come otherwise than by cookie, and its body as the app is to get it."""
+
+        def header(name: str) -> list[bytes]:
+            wanted = name.lower().encode()
+            return [value for key, value in scope["headers"] if key == wanted]
+
+        query: bytes = scope.get("query_string", b"")
+        ids: list[Verified] = []
+        steps = self.incoming.look(Brought(header, query), session._config, secure=session._secure)
+        try:
+            body, receive = await _beginning(receive, next(steps))
+            steps.send(body)
+        except StopIteration as stop:
+            ids, session._way = stop.value
+        for parameter in self.incoming.parameters if query else ():
+            scope["query_string"] = without_field(scope["query_string"], parameter)
+        return ids, receive
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def receive_and_open() -> Message:
@@ -171,6 +198,22 @@ class SessionMiddleware(Adapter):
         return self._finish(self._run(apply.commit(self.policy, session, plan, phase)))
 
 
+async def _beginning(receive: Receive, size: int) -> tuple[bytes, Receive]:
+    """The first bytes of a body, and a ``receive`` that begins with them again."""
+    messages: list[Message] = []
+    body, more = b"", True
+    while more and len(body) < size:
+        message = await receive()
+        messages.append(message)
+        body += message.get("body", b"")
+        more = message.get("more_body", False)  # a disconnect has neither
+
+    async def again() -> Message:
+        return messages.pop(0) if messages else await receive()
+
+    return body[:size], again
+
+
 async def _swallow() -> None:
     """What becomes of a message after the 503."""
 
@@ -210,9 +253,13 @@ class _Exchange:
 
     def _send(self, plan: Plan, message: Message) -> Awaitable[None]:
         self._session._late = True
-        if (plan.cookie is not None or plan.vary) and message["type"] != "websocket.close":  # which has no headers
-            cookie = None if plan.cookie is None else plan.cookie.encode("latin-1")
-            message["headers"] = with_session(message.get("headers") or (), BYTES, cookie=cookie, vary=plan.vary)
+        if (plan.header is not None or plan.vary) and message["type"] != "websocket.close":  # which has no headers
+            told = None
+            if plan.header is not None:
+                name, value = plan.header
+                told = name.lower().encode(), value.encode("latin-1")
+            vary = self._middleware.vary if plan.vary else ()
+            message["headers"] = with_session(message.get("headers") or (), BYTES, told=told, vary=vary)
         return self._forward(message)
 
     async def _commit_and_send(

@@ -12,49 +12,51 @@ class Words(NamedTuple, Generic[AnyStr]):
     """Header names and values in one string type."""
 
     vary: AnyStr
-    cookie: AnyStr
     star: AnyStr
     comma: AnyStr
     cache_control: AnyStr
     no_store: AnyStr
-    set_cookie: AnyStr
 
 
-BYTES: Final = Words(b"vary", b"Cookie", b"*", b", ", b"cache-control", b"no-store", b"set-cookie")
-TEXT: Final = Words("Vary", "Cookie", "*", ", ", "Cache-Control", "no-store", "Set-Cookie")
+BYTES: Final = Words(b"vary", b"*", b", ", b"cache-control", b"no-store")
+TEXT: Final = Words("Vary", "*", ", ", "Cache-Control", "no-store")
 
 
 def with_session(
-    headers: Iterable[tuple[AnyStr, AnyStr]], words: Words[AnyStr], *, cookie: AnyStr | None, vary: bool
+    headers: Iterable[tuple[AnyStr, AnyStr]],
+    words: Words[AnyStr],
+    *,
+    told: tuple[AnyStr, AnyStr] | None,
+    vary: Iterable[AnyStr],
 ) -> list[tuple[AnyStr, AnyStr]]:
     """A new list with what the session adds, the app's own kept in order.
 
-    ``Vary: Cookie`` if the session was looked at; with a cookie, ``Set-Cookie`` as the last (contract 99), and
-    ``Cache-Control: no-store`` unless the app has its own (contract 101).
+    ``Vary`` with what the session's id is read from, if the session was looked at; with ``told``, that header as the last
+    (contract 99), and ``Cache-Control: no-store`` unless the app has its own (contract 101).
     """
     result: list[tuple[AnyStr, AnyStr]] = [*map(tuple, headers)]  # type: ignore[list-item]  # some frameworks give lists
-    if vary:
-        _add_vary(result, words)
-    if cookie is not None:
+    for name in vary:
+        _add_vary(result, words, name)
+    if told is not None:
         if not any(name.lower() == words.cache_control.lower() for name, _ in result):
             result.append((words.cache_control, words.no_store))
-        result.append((words.set_cookie, cookie))
+        result.append(told)
     return result
 
 
 _LENGTH_OF_VARY: Final = 4
 
 
-def _add_vary(headers: list[tuple[AnyStr, AnyStr]], words: Words[AnyStr]) -> None:
+def _add_vary(headers: list[tuple[AnyStr, AnyStr]], words: Words[AnyStr], on: AnyStr) -> None:
     last = None
     for index, (name, value) in enumerate(headers):
         if len(name) == _LENGTH_OF_VARY and name.lower() == words.vary.lower():
             listed = [part.strip().lower() for part in value.split(words.comma.strip())]
-            if words.star in listed or words.cookie.lower() in listed:
+            if words.star in listed or on.lower() in listed:
                 return
             last = index
     if last is None:
-        headers.append((words.vary, words.cookie))
+        headers.append((words.vary, on))
     else:
         name, value = headers[last]
-        headers[last] = (name, value + words.comma + words.cookie if value else words.cookie)
+        headers[last] = (name, value + words.comma + on if value else on)

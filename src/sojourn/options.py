@@ -12,6 +12,7 @@ from .clock import DAY_MS, Clock, Duration, duration_ms, system_clock
 from .cookies import Cookie
 from .errors import ConfigurationError, SojournWarning
 from .ids import new_id
+from .transports import CookieTransport, Transport, check_transports
 
 __all__ = ["EXPRESS", "NATIVE", "Options", "OptionsDict", "Profile", "Request", "Secret"]
 
@@ -48,6 +49,7 @@ class OptionsDict(TypedDict, total=False):
     store: Any
     name: str
     cookie: Cookie | Callable[[Request], Cookie]
+    transports: Transport | Sequence[Transport]
     idle_timeout: Duration | None
     absolute_timeout: Duration | None
     rolling: bool
@@ -83,6 +85,8 @@ class Options:
         name: the cookie's name. Where the cookie is Secure, has path ``/`` and no domain, it is sent and read as
             ``__Host-`` + name, and under no other.
         cookie: its attributes, or a function of the request that answers them.
+        transports: the ways a session id travels, in the order they are looked at; see `sojourn.transports`. By cookie alone
+            unless given.
         idle_timeout: a session ends after this long without a request. Default: ``cookie.max_age``, else one day.
         absolute_timeout: a session ends this long after it was created, whatever happens (OWASP Session Management,
             "Session Expiration"). None for never.
@@ -114,6 +118,7 @@ class Options:
     store: Any = field(default=None, repr=False)  # a URL may hold a password
     name: str = "sid"
     cookie: Cookie | Callable[[Request], Cookie] = Cookie()  # noqa: RUF009 - frozen
+    transports: Transport | Sequence[Transport] = (CookieTransport(),)
     idle_timeout: Duration | None = None
     absolute_timeout: Duration | None = 30 * DAY_MS // 1000
     rolling: bool = False
@@ -135,6 +140,8 @@ class Options:
 
     secrets: tuple[bytes, ...] = field(init=False, repr=False)
     """The secrets as bytes."""
+    ways: tuple[Transport, ...] = field(init=False)
+    """``transports`` as a tuple."""
     idle_ms: int | None = field(init=False)
     """``idle_timeout`` in milliseconds; None where the cookie or the default decides."""
     absolute_ms: int | None = field(init=False)
@@ -167,6 +174,7 @@ class Options:
         if self.store_error_page is not None and not isinstance(self.store_error_page, str):
             raise ConfigurationError("store_error_page", repr(self.store_error_page), "give HTML as a str, or None")
         derive(self, "exclude", _paths(self.exclude))
+        derive(self, "ways", check_transports(self.transports))
         self._check_name()
         self._check_cookie_and_timeouts(derive)
 

@@ -35,6 +35,8 @@ def arrived(session: BaseSession, verified: Verified, key: str, found: Any) -> b
         replaced = found is not None or session._origin is Origin.REPLACED
         session._origin = Origin.REPLACED if replaced else Origin.NEW
         session._id = session._stored_key = None
+    if session._way is not None:
+        session._way.current = session._way.brought[verified.id] if found else None
     if log.isEnabledFor(DEBUG):
         log.debug("session %s: %s", mask_id(verified.id), session._origin.value)
     return session._origin is Origin.STORED
@@ -44,10 +46,10 @@ def committed(session: BaseSession, plan: Plan, stored: StoredRecord | None) -> 
     """Note that the plan's write is done; ``stored`` is what now lies under the session's key, if anything does."""
     write = plan.write
     session._touched = False
-    session._quiet = plan.cookie is None and not session._destroyed and session._cookie is None
-    if plan.cookie is not None:  # owed to the response if this was a save() before it
-        session._cookie_due = "expire" if session._destroyed else "send"
-        session._cookie_at = plan.at
+    session._quiet = plan.header is None and not session._destroyed and session._cookie is None
+    if plan.header is not None:  # owed to the response if this was a save() before it
+        session._told_due = "expire" if session._destroyed else "send"
+        session._told_at = plan.at
     if isinstance(write, Delete):
         session._origin, session._stored_key = Origin.NEW, None
         return

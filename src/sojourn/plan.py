@@ -1,4 +1,4 @@
-"""What a commit comes to, as values: at most one write and at most one cookie."""
+"""What a commit comes to, as values: at most one write and at most one header."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from .record import Record
 
-__all__ = ["Create", "Delete", "Ending", "Phase", "Plan", "Regenerate", "Replace", "Touch", "Write"]
+__all__ = ["Create", "Delete", "Ending", "Header", "Phase", "Plan", "Regenerate", "Replace", "Touch", "Write"]
 
 
 class Create(Struct, frozen=True):
@@ -56,6 +56,8 @@ class Delete(Struct, frozen=True):
     key: str
 
 
+Header: TypeAlias = tuple[str, str]
+"""The name and value of a response header."""
 Write: TypeAlias = Create | Replace | Regenerate | Touch | Delete
 
 
@@ -92,10 +94,10 @@ class Plan(Struct, frozen=True):
 
     ending: Ending = Ending.UNCHANGED
     write: Write | None = None
-    cookie: str | None = None
-    """A whole ``Set-Cookie`` value."""
+    header: Header | None = None
+    """What tells the client its id, or that it has none any more: ``Set-Cookie``, or a header transport's own."""
     vary: bool = False
-    """The session was looked at: the response depends on the cookie (contract 101)."""
+    """The session was looked at: the response depends on what brought its id (contract 101)."""
     record: Record | None = None
     """What the write holds, taken apart."""
     at: int = 0

@@ -1,33 +1,32 @@
-"""Every rule about when a session is written, touched, ended, and when its cookie is sent: values in, a `Plan` out, no I/O.
+"""Every rule about when a session is written, touched, ended, and when the client is told its id: values in, a `Plan` out, no I/O.
 
 The two tables below are the decisions of contract sections 8, 9, 12 and 13, with our differences:
 
 - what the request did to its session (`Ending`) and where the session came from (`Origin`) give the write;
-- the write, and what is configured, give the cookie.
+- the write, and what is configured, give the cookie, or the header that stands for it.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from .codecs import dumps, loads
-from .cookies import Cookie, clean_value, finder, path_matches, render
-from .errors import ConfigurationError, SessionEncodeError, StoreUnavailable
+from .cookies import Cookie, render
+from .errors import SessionEncodeError, StoreUnavailable
 from .logs import log, warn_once
-from .options import Options, Request
+from .options import Options
 from .outcome import replace_data
-from .plan import Create, Delete, Ending, Phase, Plan, Regenerate, Replace, Touch, Write
+from .plan import Create, Delete, Ending, Header, Phase, Plan, Regenerate, Replace, Touch, Write
 from .record import Record, lifetime_prefix, pack
 from .rules import Expiries, Rules
 from .session import BaseSession, Origin
 from .session_cookie import stored_as_configured
-from .signing import Signer, Verified
+from .transports import CookieTransport, HeaderTransport
 
 __all__ = ["Policy"]
 
-_MOST_IDS: Final = 8  # distinct, rightly signed ids of one request that are looked up
 _WRITE_BITS: Final = 48  # below 2^53, so that Express carries the number unharmed
 
 
@@ -50,7 +49,7 @@ _ALLOWED: Final[Mapping[Phase, frozenset[Ending]]] = {
     Phase.LATE: frozenset({Ending.DESTROYED, Ending.CHANGED, Ending.TOUCHED}),
     Phase.FAILED: frozenset({Ending.DESTROYED}),
 }
-_NEEDS_COOKIE: Final = (Create, Regenerate)  # of no use unless the browser learns the id
+_NEEDS_TELLING: Final = (Create, Regenerate)  # of no use unless the client learns the id
 
 
 _EMPTY: Final = b"{}"
@@ -61,22 +60,12 @@ _SEEN: Final = Plan(vary=True)
 class Policy:
     """The rules, under one middleware's options."""
 
-    __slots__ = ("_always", "_calm", "_calm_prefix", "_finders", "_signer", "cookie_everywhere", "options", "rules")
+    __slots__ = ("_always", "_calm", "_calm_prefix", "options", "rules")
 
     def __init__(self, options: Options, rules: Rules | None = None) -> None:
         self.options = options
         self.rules = Rules(options) if rules is None else rules
-        self._signer = Signer(options.secrets, options.profile.signature)
         cookie = options.cookie
-        self._finders = (
-            (self._finder(cookie, secure=False), self._finder(cookie, secure=True))
-            if isinstance(cookie, Cookie)
-            else None
-        )
-        self.cookie_everywhere = (
-            cookie if isinstance(cookie, Cookie) and cookie.path == "/" and not options.exclude else None
-        )
-        """What `cookie_for` answers for every request, where it does not depend on the request."""
         # A loaded session needs something at every response, or else only once less than `_calm` milliseconds are left.
         self._always = options.rolling or options.resave or not isinstance(cookie, Cookie)
         self._calm, self._calm_prefix = 0, b""
@@ -84,58 +73,6 @@ class Policy:
             idle = self.rules.idle_ms(cookie, {})
             self._calm = idle - self.rules.touch_after_ms(idle)
             self._calm_prefix = lifetime_prefix(cookie.max_age_ms)
-
-    # -- entering a request -----------------------------------------------------------------------------------------
-
-    def cookie_for(self, request: Request, path: str) -> Cookie | None:
-        """The cookie as configured for this request; None where there is no session: outside its path, or excluded."""
-        for excluded in self.options.exclude:
-            if path_matches(path, excluded):
-                return None
-        cookie = self.options.cookie
-        if not isinstance(cookie, Cookie):
-            cookie = cookie(request)
-            if not isinstance(cookie, Cookie):
-                raise ConfigurationError("cookie", type(cookie).__name__, "the function must answer a sojourn.Cookie")
-        # An empty path is the root (contract 25).
-        return cookie if cookie.path == "/" or path_matches(path or "/", cookie.path) else None
-
-    def ids(self, headers: Iterable[bytes], cookie: Cookie, *, secure: bool) -> list[Verified]:
-        """The rightly signed ids in the request's Cookie headers, in order; every cookie of the name is tried (contract 36)."""
-        find = self._finders[secure] if self._finders is not None else self._finder(cookie, secure=secure)
-        verify = self._signer.verify
-        ids: list[Verified] = []
-        for header in headers:
-            for raw in find(header):
-                verified = verify(raw) or verify(clean_value(raw))
-                if verified is None:
-                    log.debug("a session cookie was not signed by us: ignored")
-                elif len(ids) < _MOST_IDS and verified not in ids:
-                    ids.append(verified)
-        return ids
-
-    def _finder(self, cookie: Cookie, *, secure: bool) -> Callable[[bytes], list[bytes]]:
-        return finder(self.rules.cookie_name(cookie, secure=secure).encode())
-
-    def is_secure(self, *, https: bool, forwarded: str | None, direct: bool) -> bool:
-        """Whether the browser's connection is https (contract 105 to 108).
-
-        Args:
-            https: what the server says of the request's scheme.
-            forwarded: the X-Forwarded-Proto header, if there is one.
-            direct: the server itself ended TLS, and says so.
-        """
-        trust = self.options.trust_proxy
-        if trust is None:
-            return https
-        if direct:
-            return True
-        if trust:
-            return https or (forwarded is not None and forwarded.split(",", 1)[0].strip().lower() == "https")
-        # Servers may have taken their scheme from this header, so beside it the scheme says nothing.
-        return https and forwarded is None
-
-    # -- leaving it ---------------------------------------------------------------------------------------------------
 
     def unset(self, session: BaseSession, value: object) -> None:
         """Apply what the app put in the session's place: None (or nothing) unsets it, a mapping replaces its data."""
@@ -171,14 +108,14 @@ class Policy:
         if session._origin is Origin.UNSAVED and ending in (Ending.REGENERATED, Ending.EMPTIED):
             raise StoreUnavailable("the session was not loaded, so its old id cannot be ended")
         kind = _WRITES[session._origin].get(ending)
-        if kind in _NEEDS_COOKIE and not self._can_tell(session):
+        if kind in _NEEDS_TELLING and not self._can_tell(session):
             kind = Delete if kind is Regenerate else None
-        if kind in _NEEDS_COOKIE and phase is Phase.LATE:
+        if kind in _NEEDS_TELLING and phase is Phase.LATE:
             self._refuse(session, ending, phase)
             return Plan(ending, vary=seen)
         write, record = self._write(session, kind, body, now)
-        cookie = self._cookie(session, ending, write, now) if phase is Phase.RESPONSE else None
-        return Plan(ending, write, cookie, seen, record, now)
+        header = self._header(session, ending, write, now) if phase is Phase.RESPONSE else None
+        return Plan(ending, write, header, seen, record, now)
 
     def _text(self, session: BaseSession, data: dict[str, Any]) -> bytes:
         """The data as they would be stored.
@@ -268,9 +205,11 @@ class Policy:
         return session._deadline_from(now) - now - remaining >= rules.touch_after_ms(idle)
 
     def _can_tell(self, session: BaseSession) -> bool:
-        """Whether a cookie can reach the browser and bring the id back."""
+        """Whether the id can reach the client and come back."""
         if session._the_id() is None:
             return False
+        if session._way is not None and not isinstance(session._way.carrier, CookieTransport):
+            return True
         if not session._secure and session._the_cookie().sent_secure(secure=False):
             warn_once(
                 "secure",
@@ -328,20 +267,28 @@ class Policy:
         tombstone = self.options.profile.tombstone_ms
         return Regenerate(key, name, data, ttl, stored.version, tombstone, record.owner), record
 
-    # -- the cookie -------------------------------------------------------------------------------------------------
+    # -- what the client is told ----------------------------------------------------------------------------------------
 
-    def _cookie(self, session: BaseSession, ending: Ending, write: Write | None, now: int) -> str | None:
-        due = session._cookie_due
+    def _header(self, session: BaseSession, ending: Ending, write: Write | None, now: int) -> Header | None:
+        due = session._told_due
         if due is not None and write is None:
-            now = session._cookie_at  # one expiry for record, store and cookie (contract 84)
-        if due == "expire" or (ending is Ending.DESTROYED and isinstance(write, Delete)):
-            return self._render(session, expire=True, now=now)
-        if due == "send" or isinstance(write, _NEEDS_COOKIE) or self._send_again(session, ending):
-            return self._render(session, expire=False, now=now)
-        return None
+            now = session._told_at  # one expiry for record, store and cookie (contract 84)
+        expire = due == "expire" or (ending is Ending.DESTROYED and isinstance(write, Delete))
+        is_new = not expire and (due == "send" or isinstance(write, _NEEDS_TELLING))
+        if not (expire or is_new or self._send_again(session, ending)):
+            return None
+        way = session._way
+        if way is None:
+            return self._cookie(session, expire=expire, now=now)
+        if way.is_borrowed and not is_new:
+            return None
+        carrier, session_id = way.carrier, session._id
+        if isinstance(carrier, HeaderTransport):
+            return None if session_id is None else (carrier.name, "" if expire else self.rules.signed(session_id))
+        return None if carrier is None else self._cookie(session, expire=expire, now=now)
 
     def _send_again(self, session: BaseSession, ending: Ending) -> bool:
-        """Whether a browser that has the cookie gets it again (contract 35, 90, 91, 92)."""
+        """Whether a client that has the id gets it again (contract 35, 90, 91, 92)."""
         if session._origin is not Origin.STORED or ending in (Ending.DESTROYED, Ending.DROPPED, Ending.EMPTIED):
             return False
         if self.options.rolling or session._stale:
@@ -352,16 +299,16 @@ class Policy:
         lifetime = overrides.get("originalMaxAge", session._config.max_age_ms)
         return lifetime is not None or (session._cookie is not None and overrides != session._initial)
 
-    def _render(self, session: BaseSession, *, expire: bool, now: int) -> str | None:
+    def _cookie(self, session: BaseSession, *, expire: bool, now: int) -> Header | None:
         cookie = session._the_cookie()
         session_id = session._id
         secure = cookie.sent_secure(session._secure)
         if session_id is None or (secure and not session._secure):
             return None
         lifetime = 0 if expire else cookie.original_max_age_ms
-        return render(
+        return "Set-Cookie", render(
             self.rules.cookie_name(session._config, secure=session._secure),
-            "" if expire else self._signer.sign(session_id),
+            "" if expire else self.rules.signer.sign(session_id),
             path=cookie.path,
             domain=cookie.domain,
             expires_ms=0 if expire else None if lifetime is None else now + lifetime,

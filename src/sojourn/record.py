@@ -4,13 +4,14 @@ A JSON object: first the key ``cookie`` with what Express keeps there, then our 
 A record without the reserved key was written by Express and is complete.
 
 ``__sojourn__`` holds ``v`` (the layout's version), ``created`` (epoch ms), ``write`` (a number drawn for each write, by which a
-writer that lost the reply recognizes its own), ``sum`` (CRC-32 of the data's text: it tells whether the record is still as
-Sojourn wrote it, to the byte), and where they apply ``owner``, ``auth`` (epoch ms of the login) and
+writer that lost the reply recognizes its own), ``sum`` (CRC-32 of the lifetime and the data's text: it tells whether
+these are still as Sojourn wrote them, to the byte), and where they apply ``owner``, ``auth`` (epoch ms of the login) and
 ``overrides`` (the cookie attributes this session changed; all others come from the configuration).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 from zlib import crc32
@@ -48,7 +49,7 @@ class Record(Struct):
     write: int | None = None
     """The number drawn for the write that made it."""
     ours: bool = True
-    """Exactly as Sojourn wrote it; False where somebody else wrote it, or wrote it anew."""
+    """Lifetime and data are exactly as Sojourn wrote them; False where somebody else wrote it, or wrote it anew with others."""
 
 
 class _Own(Struct):
@@ -94,10 +95,15 @@ def pack(record: Record) -> bytes:
             record.created,
             more,
             record.write,
-            crc32(body),  # the last: `unpack` finds the end of the head by it
+            _sum(record.cookie, body),  # the last: `unpack` finds the end of the head by it
             b"}" if body == _NO_DATA else b"," + body[1:],
         )
     )
+
+
+def _sum(cookie: Mapping[str, Any], body: bytes) -> int:
+    # Of the cookie the lifetime alone: Express writes a new `expires` whenever it saves, and other attributes are not read.
+    return crc32(body, crc32(str(cookie.get("originalMaxAge")).encode(errors="replace")))
 
 
 def unpack(text: bytes) -> tuple[Record, dict[str, Any]]:
@@ -113,7 +119,11 @@ def unpack(text: bytes) -> tuple[Record, dict[str, Any]]:
         body = b"{" + text[cut + 1 :] if text.startswith(b",", cut) else _NO_DATA
         try:
             head = _decode_head(text[:cut] + b"}")
-            if head.own is not None and head.own.sum == crc32(body) and (body != _NO_DATA or text[cut:] == b"}"):
+            if (
+                head.own is not None
+                and head.own.sum == _sum(head.cookie, body)
+                and (body != _NO_DATA or text[cut:] == b"}")
+            ):
                 return _record(body, head), loads(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, SessionDecodeError):
             pass  # the slow way says what is wrong, or reads it nevertheless

@@ -13,6 +13,7 @@ from .errors import ConfigurationError
 from .ids import hash_id
 from .logs import log
 from .options import Options, Request
+from .signing import Signer
 
 __all__ = ["Expiries", "Rules"]
 
@@ -43,13 +44,14 @@ class Expiries:
 class Rules:
     """The configuration as a session sees it."""
 
-    __slots__ = ("_longest_id", "asks_request", "codec", "default_idle_ms", "expiries", "key_of", "options")
+    __slots__ = ("_longest_id", "asks_request", "codec", "default_idle_ms", "expiries", "key_of", "options", "signer")
 
     key_of: Callable[[str], str]
     """A session id's name in the store."""
 
     def __init__(self, options: Options, *, default_idle_ms: int = DAY_MS) -> None:
         self.options = options
+        self.signer = Signer(options.secrets, options.profile.signature)
         self.codec: Codec = JSONCodec() if options.codec is None else options.codec
         self.asks_request = options.generate_id is not _RANDOM_ID or options.exclusive is not None
         """Whether a function of the request is called once the session is there."""
@@ -78,6 +80,10 @@ class Rules:
             )
             return None
         return drawn
+
+    def signed(self, session_id: str) -> str:
+        """An id as it travels: signed, and percent-encoded where it needs that."""
+        return encode_value(self.signer.sign(session_id))
 
     def is_prefixed(self, cookie: Cookie, *, secure: bool) -> bool:
         """Whether the cookie goes under ``__Host-``: where it is Secure, has path ``/`` and no domain (RFC 6265bis, 4.1.3.2)."""

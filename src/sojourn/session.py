@@ -22,6 +22,7 @@ from .record import Record, unpack
 from .rules import Rules
 from .session_cookie import SessionCookie
 from .signing import Verified
+from .transports import Way
 
 __all__ = ["AsyncIO", "AsyncSession", "BaseSession", "Flash", "Origin", "Session", "SyncIO"]
 
@@ -87,12 +88,13 @@ class BaseSession(MutableMapping[str, Any]):
     _lock: tuple[str, str] | None = None  # the key and token of the lock that an exclusive request holds
     _failure: StoreError | None = None  # a lazy load failed: the response will be a 503
     _stale = False  # signed by an old secret
-    _cookie_due: str | None = None  # an earlier save() owes the response a cookie: "send" or "expire"
-    _cookie_at = 0  # and since when it counts
+    _told_due: str | None = None  # what an earlier save() owes the response: to "send" the id, or to "expire" it
+    _told_at = 0  # and since when it counts
     _saved = False  # an earlier save() wrote it
     _increments: dict[str, float] | None = None
     _initial: Mapping[str, Any] = _NO_OVERRIDES  # the cookie overrides that a new session begins with
     _candidates: Sequence[Verified] = ()  # the ids to look up, while not loaded
+    _way: Way | None = None  # how the ids came, where they may come otherwise than by cookie
 
     def __init__(  # noqa: PLR0917 - one is made for every request, and keywords cost
         self,
@@ -159,14 +161,12 @@ class BaseSession(MutableMapping[str, Any]):
         raise SessionNotLoaded("with lazy=True, call `await session.load()` before using the session")
 
     def _adopt(self, record: Record, data: dict[str, Any]) -> None:
-        if record.created is None:  # Express wrote it: its lifetime is the session's own
+        if not record.ours:  # Express wrote it: its lifetime is the session's own
             lifetime = record.cookie.get("originalMaxAge")
-            if (
-                isinstance(lifetime, int | float)
-                and 0 <= lifetime <= LONGEST_MS
-                and lifetime != self._config.max_age_ms
-            ):
-                record.overrides = {"originalMaxAge": int(lifetime)}
+            known = record.overrides.get("originalMaxAge", self._config.max_age_ms)
+            if isinstance(lifetime, int | float) and 0 <= lifetime <= LONGEST_MS and lifetime != known:
+                record.overrides = {**record.overrides, "originalMaxAge": int(lifetime)}
+        if record.created is None:
             record.created = self._now()
         self._record = record
         self._created = record.created
@@ -246,6 +246,15 @@ class BaseSession(MutableMapping[str, Any]):
         if self._id is None:
             self._id = self._rules.draw_id(self._request)
         return self._id
+
+    @property
+    def signed_id(self) -> str:
+        """The id as it travels, signed: what the cookie's value is. For links and forms that the app makes for a read-only transport.
+
+        Whoever has it has the session: keep it out of logs.
+        """
+        session_id = self.id
+        return self._rules.signed(session_id) if session_id else ""
 
     @property
     def key(self) -> str:

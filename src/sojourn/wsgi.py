@@ -6,17 +6,20 @@ before any byte leaves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeAlias, Unpack
 
 from .adapter import Adapter
 from .errors import SojournError, StoreError
 from .headers import TEXT, with_session
+from .incoming import Brought, without_field
 from .logs import warn_once
 from .options import OptionsDict
 from .outcome import arrived
 from .plan import Phase, Plan
 from .session import Session
+from .signing import Verified
 from .stores import apply
 from .stores.sessions import Sessions
 
@@ -48,7 +51,7 @@ class SessionMiddleware(Adapter):
         path = (
             (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1").decode("utf-8", "replace")
         )
-        config = self.policy.cookie_for(environ, path)
+        config = self.incoming.cookie_for(environ, path)
         if config is None:
             return self.app(environ, start_response)
         if environ.get(ENVIRON_KEY) is not None:
@@ -57,8 +60,8 @@ class SessionMiddleware(Adapter):
         secure = self._is_secure(environ)
         session = Session(self.policy.rules, environ, config, secure, self)
         exchange = _Exchange(self, session, environ, start_response)
-        header = environ.get("HTTP_COOKIE")
-        if header and (ids := self.policy.ids((header.encode("latin-1", "replace"),), config, secure=secure)):
+        ids = self._ids(session, environ)
+        if ids:
             self.expect(session, ids)
             if not self.policy.options.lazy:
                 try:
@@ -80,7 +83,30 @@ class SessionMiddleware(Adapter):
         https = environ.get("wsgi.url_scheme") == "https"
         if self.policy.options.trust_proxy is None:
             return https
-        return self.policy.is_secure(https=https, forwarded=environ.get("HTTP_X_FORWARDED_PROTO"), direct=False)
+        return self.incoming.is_secure(https=https, forwarded=environ.get("HTTP_X_FORWARDED_PROTO"), direct=False)
+
+    def _ids(self, session: Session, environ: Environ) -> Sequence[Verified]:
+        """The ids of a request. Where they may come by a form or the query, these are changed as the app is to get them."""
+
+        def header(name: str) -> list[bytes]:
+            key = name.upper().replace("-", "_")
+            value = environ.get(key if key == "CONTENT_TYPE" else f"HTTP_{key}")
+            return [value.encode("latin-1", "replace")] if value else []
+
+        incoming = self.incoming
+        if incoming.by_cookie:
+            return incoming.ids(header("Cookie"), session._config, secure=session._secure)
+        query: str = environ.get("QUERY_STRING", "")
+        ids: list[Verified] = []
+        steps = incoming.look(Brought(header, query.encode("latin-1")), session._config, secure=session._secure)
+        try:
+            steps.send(_beginning(environ, next(steps)))
+        except StopIteration as stop:
+            ids, session._way = stop.value
+        for parameter in incoming.parameters if query else ():
+            kept = without_field(environ["QUERY_STRING"].encode("latin-1"), parameter)
+            environ["QUERY_STRING"] = kept.decode("latin-1")
+        return ids
 
     # -- what the session asks for ------------------------------------------------------------------------------------
 
@@ -128,6 +154,40 @@ class SessionMiddleware(Adapter):
         """Carry a plan out."""
         done: Plan = self._run(apply.commit(self.policy, session, plan, phase))
         return done
+
+
+def _beginning(environ: Environ, size: int) -> bytes:
+    """The first bytes of a body, which the app reads again."""
+    length = environ.get("CONTENT_LENGTH") or "0"
+    left = int(length) if length.isascii() and length.isdigit() else 0
+    if not left:  # how long it is the server alone knows
+        return b""
+    rest = environ["wsgi.input"]
+    beginning: bytes = rest.read(min(size, left))
+    environ["wsgi.input"] = io.BufferedReader(_Replayed(beginning, rest, left - len(beginning)))
+    return beginning
+
+
+class _Replayed(io.RawIOBase):
+    """A body whose beginning was read before. It never reads beyond the body's end, where a server's input may wait for ever."""
+
+    def __init__(self, beginning: bytes, rest: Any, left: int) -> None:
+        self._beginning = beginning
+        self._rest = rest
+        self._left = left
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size = len(buffer)
+        if self._beginning:
+            chunk, self._beginning = self._beginning[:size], self._beginning[size:]
+        else:
+            chunk = self._rest.read(min(size, self._left)) if self._left else b""
+            self._left -= len(chunk)
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
 
 
 class _Exchange:
@@ -193,8 +253,9 @@ class _Exchange:
             return
         self._session._late = True
         status, headers = self._started
-        if plan.cookie is not None or plan.vary:
-            headers = with_session(headers, TEXT, cookie=plan.cookie, vary=plan.vary)
+        if plan.header is not None or plan.vary:
+            vary = self._middleware.incoming.vary if plan.vary else ()
+            headers = with_session(headers, TEXT, told=plan.header, vary=vary)
         self._write = self._forward(status, headers)
 
     def _commit(self, phase: Phase) -> Plan:

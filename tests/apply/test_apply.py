@@ -208,7 +208,7 @@ def test_where_an_id_is_taken_another_is_drawn(make, act):
     plan = policy.close(session)
     done, ops = play(commit(policy, session, plan), EXISTS, b"v")
     assert len(ops) == 2 and session.id != first
-    assert done.cookie is not None and session.id in done.cookie and first not in done.cookie
+    assert done.header is not None and session.id in done.header[1] and first not in done.header[1]
     new = ops[1].new if isinstance(ops[1], Regenerate) else ops[1].key
     assert new == session.key == policy.rules.key_of(session.id)
 
@@ -290,7 +290,7 @@ def test_a_conflict_with_a_session_that_has_ended_since_saves_nothing(found, rol
     session = changed(policy)
     plan, ops = ask(policy, session, CONFLICT, found)
     assert kinds(ops) == ["Replace", "Load"]
-    assert (plan.write, plan.cookie) == (None, None)
+    assert (plan.write, plan.header) == (None, None)
     assert "ended while a request was changing it" in caplog.text
     assert ID not in caplog.text
     assert policy.close(session, Phase.LATE).write is None
@@ -310,7 +310,7 @@ def test_a_session_that_ended_elsewhere_is_not_written_and_no_cookie_is_sent(act
     act(session)
     plan, ops = ask(policy, session, answer)
     assert len(ops) == 1
-    assert (plan.write, plan.cookie, plan.vary) == (None, None, True)
+    assert (plan.write, plan.header, plan.vary) == (None, None, True)
     assert bool(caplog.records) is said
 
 
@@ -328,7 +328,7 @@ def test_a_conflict_of_a_resave_becomes_a_touch():
     plan, ops = ask(policy, session, CONFLICT, theirs(policy, {"n": 2}), True)
     assert kinds(ops) == ["Replace", "Load", "Pause", "Touch"]
     assert plan.write == Touch(policy.rules.key_of(ID), DAY)
-    assert plan.cookie is not None
+    assert plan.header is not None
     assert plan.ending is Ending.RESAVED
 
 
@@ -373,7 +373,7 @@ def test_a_session_that_had_ended_when_it_was_regenerated_gives_no_data_to_the_n
     assert data_of(plan.write.data) == ({"cart": {"b": 2}, "m": 1} if keep_data else {"m": 1})
     assert plan.write.owner == "ann"
     assert plan.write.key == session.key
-    assert plan.cookie is not None
+    assert plan.header is not None
 
 
 def test_an_owner_of_an_ended_session_is_not_carried_over_either():
@@ -439,7 +439,7 @@ def test_a_late_change_that_conflicts_is_merged_as_any_other():
     session = changed(policy)
     session._late = True
     plan, _ = ask(policy, session, CONFLICT, theirs(policy, {"n": 1, "o": 2}), b"v", phase=Phase.LATE)
-    assert plan.cookie is None
+    assert plan.header is None
     assert dict(session) == {"n": 1, "o": 2, "m": 1}
 
 
@@ -477,7 +477,7 @@ def test_a_lost_reply_is_settled_by_reading(act, found, done):
         answers.append(b"v" if done[-1] == "Regenerate" else True)
     result, ops = play(commit(policy, session, plan), *answers)
     assert kinds(ops) == done
-    assert result.write == plan.write and result.cookie == plan.cookie
+    assert result.write == plan.write and result.header == plan.header
     if "Load" in done:
         assert ops[1] == Load(plan.write.new if isinstance(plan.write, Regenerate) else plan.write.key)  # type: ignore[union-attr]
 
@@ -491,7 +491,7 @@ def test_a_create_whose_reply_was_lost_is_done_once():
         answers = [TIMEOUT, found(plan.write), *([b"v"] if len(done) == 3 else [])]
         result, ops = play(commit(policy, session, plan), *answers)
         assert kinds(ops) == done
-        assert result.cookie == plan.cookie
+        assert result.header == plan.header
         assert session._stored is not None
 
 
@@ -528,7 +528,7 @@ def test_a_replace_of_a_session_that_is_gone_did_not_happen(found):
     session = changed(policy)
     plan, ops = ask(policy, session, TIMEOUT, found)
     assert kinds(ops) == ["Replace", "Load"]
-    assert (plan.write, plan.cookie) == (None, None)
+    assert (plan.write, plan.header) == (None, None)
 
 
 def test_a_second_lost_reply_is_the_callers():
@@ -614,7 +614,7 @@ def test_a_first_try_that_arrived_late_is_what_stands_in_the_way_of_the_second(m
     assert isinstance(plan.write, Create | Regenerate)
     done, ops = play(commit(policy, session, plan), TIMEOUT, None, refusal, Stored(plan.write.data, b"late", DAY))
     assert len(ops) == 4
-    assert done.write == plan.write and done.cookie == plan.cookie
+    assert done.write == plan.write and done.header == plan.header
     assert session._stored is not None and session._stored.version == b"late"
 
 
@@ -639,7 +639,7 @@ def test_what_was_saved_is_not_saved_again_and_its_cookie_is_owed():
     _, ops = play(save(policy, session), b"v")
     assert kinds(ops) == ["Create"]
     plan = policy.close(session)
-    assert plan.write is None and plan.cookie is not None and session.id in plan.cookie
+    assert plan.write is None and plan.header is not None and session.id in plan.header[1]
 
 
 # contract 155
@@ -651,7 +651,7 @@ def test_what_changes_after_a_save_is_saved_again():
     session["n"] = 2
     plan = policy.close(session)
     assert isinstance(plan.write, Replace) and plan.write.version == b"v"
-    assert plan.cookie is not None
+    assert plan.header is not None
 
 
 def test_a_save_with_nothing_to_save_asks_nothing():
@@ -667,7 +667,7 @@ def test_a_save_after_destroy_carries_it_out_and_the_cookie_is_expired():
     assert kinds(play(save(policy, session), True)[1]) == ["Delete"]
     plan = policy.close(session)
     assert plan.write is None
-    assert plan.cookie is not None and "Max-Age=0" in plan.cookie
+    assert plan.header is not None and "Max-Age=0" in plan.header[1]
 
 
 def test_a_save_of_a_session_that_ended_elsewhere_is_an_error_once(caplog):

@@ -198,7 +198,7 @@ def test_a_request_whose_session_ended_meanwhile_sends_no_cookie_for_it(caplog):
     for world in explore(destroy, put(a=1), rolling=True):
         request = world.requests[1]
         assert request.plan is not None and request.plan.ending is Ending.CHANGED
-        assert (request.plan.cookie is not None) == request.saved
+        assert (request.plan.header is not None) == request.saved
         told += not request.saved
     assert told and [record.levelname for record in caplog.records] == ["WARNING"] * told
 
@@ -226,7 +226,7 @@ def test_two_logins_are_two_sessions_and_the_old_one_has_ended(keep_data):
         assert one.session is not None and two.session is not None
         assert one.session.id != two.session.id and one.session.owner == two.session.owner == "ann"
         for request in (one, two):
-            assert request.plan is not None and request.plan.cookie is not None
+            assert request.plan is not None and request.plan.header is not None
         kept = {"n": 0} if keep_data else {}
         ends = [world.data_at(one), world.data_at(two)]
         assert ends in ([kept | {"a": 1}, {"b": 2}], [{"a": 1}, kept | {"b": 2}])  # data move along once
@@ -361,7 +361,7 @@ def test_a_login_whose_reply_is_lost_is_one_session_and_keeps_its_data():
         (ann,) = world.requests
         assert world.data_at(ann) == {"n": 0, "a": 1}, world.trail
         assert len(world.live) == 1 and world.key not in world.live
-        assert ann.plan is not None and ann.plan.cookie is not None
+        assert ann.plan is not None and ann.plan.header is not None
 
 
 def test_logins_whose_replies_are_lost_leave_the_old_session_dead():

@@ -13,6 +13,7 @@ import hmac
 import inspect
 import io
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -178,6 +179,7 @@ class Client:
         may_fail: bool = False,
         leave_after: int | None = None,
         extra: Mapping[str, Any] | None = None,
+        body: bytes = b"",
     ) -> Answer:
         """One whole request, also from within a handler.
 
@@ -188,13 +190,16 @@ class Client:
             may_fail: whether an error that the app raises is expected; it is in the answer then.
             leave_after: the client goes away after so many chunks.
             extra: further keys of the scope or environ.
+            body: what the request sends, in two pieces under ASGI.
         """
         secure = scheme == "https" if browser_https is None else browser_https
         header = self.cookie_header(path, secure=secure) if cookies is None else cookies
         sent = [*headers, *([("Cookie", header)] if header else [])]
         answer = Answer(self.world)
         begun = len(self.world.timeline)
-        request = _Request(method, path, scheme, sent, dict(extra or {}), handler or (lambda ctx: None), leave_after)
+        request = _Request(
+            method, path, scheme, sent, dict(extra or {}), handler or (lambda ctx: None), leave_after, body
+        )
         await self.world.serve(request, answer, self)
         answer.timeline = self.world.timeline[begun:]
         for cookie in answer.set_cookies:
@@ -213,6 +218,7 @@ class _Request:
     extra: dict[str, Any]
     handler: Handler
     leave_after: int | None
+    body: bytes
 
 
 class Answer:
@@ -442,7 +448,7 @@ class World:
     # -- serving ------------------------------------------------------------------------------------------------------
 
     async def serve(self, request: _Request, answer: Answer, client: Client) -> None:
-        self.seen_ids.update(_ids_in(request.headers, self.profile))
+        self.seen_ids.update(_ids_in([*request.headers, ("path", request.path)], self.profile))
         request.extra["tests.request"] = request, answer, client  # how the app finds its handler
         serve = self._serve_wsgi if self.adapter == "wsgi" else self._serve_asgi
         await serve(request, answer)
@@ -472,9 +478,13 @@ class World:
             **request.extra,
         }
         ended = False
+        half = len(request.body) // 2
+        pieces = [request.body[:half], request.body[half:]]
 
         async def receive() -> dict[str, Any]:
-            return {"type": "http.disconnect"} if ended else {"type": "http.request", "body": b"", "more_body": False}
+            if ended or not pieces:
+                return {"type": "http.disconnect"}
+            return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
 
         async def send(message: Any) -> None:
             nonlocal ended
@@ -518,7 +528,8 @@ class World:
             "SERVER_PROTOCOL": "HTTP/1.1",
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": request.scheme,
-            "wsgi.input": io.BytesIO(),
+            "CONTENT_LENGTH": str(len(request.body)),
+            "wsgi.input": io.BytesIO(request.body),
             "wsgi.errors": io.StringIO(),
             "wsgi.multithread": True,
             "wsgi.multiprocess": False,
@@ -526,7 +537,8 @@ class World:
             **request.extra,
         }
         for header, value in request.headers:
-            name = "HTTP_" + header.upper().replace("-", "_")
+            name = header.upper().replace("-", "_")
+            name = name if name == "CONTENT_TYPE" else "HTTP_" + name
             # as servers do: several lines of one name are one
             separator = "; " if name == "HTTP_COOKIE" else ","
             environ[name] = environ[name] + separator + value if name in environ else value
@@ -596,14 +608,12 @@ class World:
 
 
 def _ids_in(headers: Iterable[tuple[str, str]], profile: str) -> Iterator[str]:
-    """The rightly signed ids in cookies, but for those too short to be looked for in a log."""
-    for name, value in headers:
-        if name.lower() in ("cookie", "set-cookie"):
-            for part in value.split(";"):
-                text = part.partition("=")[2].strip()
-                session_id = unquote(text).rpartition(".")[0].removeprefix("s:" if profile == "express" else "")
-                if len(session_id) > 5 and any(sign(session_id, profile, one) == text for one in (SECRET, OLD_SECRET)):
-                    yield session_id
+    """The rightly signed ids in headers, but for those too short to be looked for in a log."""
+    for _name, value in headers:
+        for text in re.split(r"[;,=&?\s]+", value):
+            session_id = unquote(text).rpartition(".")[0].removeprefix("s:" if profile == "express" else "")
+            if len(session_id) > 5 and any(sign(session_id, profile, one) == text for one in (SECRET, OLD_SECRET)):
+                yield session_id
 
 
 class Ctx:
@@ -650,6 +660,14 @@ class Ctx:
         """``session.sessions`` in either colour; an iterator's items as a list."""
         return await settle(getattr(self.session.sessions, method)(*args))
 
+    def read_body(self) -> Awaitable[bytes]:
+        raise NotImplementedError
+
+    @property
+    def query(self) -> str:
+        """The query as the app sees it."""
+        raise NotImplementedError
+
     def start(self) -> Awaitable[None]:
         raise NotImplementedError
 
@@ -671,6 +689,20 @@ class _AsgiCtx(Ctx):
     def __init__(self, world: World, request: _Request, answer: Answer, client: Client, *protocol: Any) -> None:
         super().__init__(world, request, answer, client)
         self.slots, self.send, self.receive = protocol
+
+    async def read_body(self) -> bytes:
+        body, more = b"", True
+        while more:
+            message = await self.receive()
+            assert message["type"] == "http.request"
+            body += message["body"]
+            more = message["more_body"]
+        return body
+
+    @property
+    def query(self) -> str:
+        text: bytes = self.slots["query_string"]
+        return text.decode()
 
     async def start(self) -> None:
         if not self.started:
@@ -704,6 +736,16 @@ class _WsgiCtx(Ctx):
     def __init__(self, world: World, request: _Request, answer: Answer, client: Client, *protocol: Any) -> None:
         super().__init__(world, request, answer, client)
         self.slots, self.start_response = protocol
+
+    async def read_body(self) -> bytes:
+        length = self.slots["CONTENT_LENGTH"]
+        body: bytes = self.slots["wsgi.input"].read(int(length) if length else 10_000)
+        return body
+
+    @property
+    def query(self) -> str:
+        text: str = self.slots["QUERY_STRING"]
+        return text
 
     async def start(self) -> None:
         if not self.started:

@@ -147,7 +147,7 @@ def test_no_secret_at_all_is_refused_at_construction(middleware: Any) -> None:
         ("cookie.expires", {"expires": datetime(2030, 1, 1, tzinfo=UTC), "max_age": 5}),
     ],
 )
-def test_a_wrong_cookie_attribute_is_refused_at_construction_and_named(option: str, options: dict[str, Any]) -> None:
+def test_a_wrong_told_attribute_is_refused_at_construction_and_named(option: str, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Cookie(**options)
     assert caught.value.option == option

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -355,3 +356,19 @@ def test_a_sessions_own_attributes_survive_a_record_by_express(expressive: Make)
     answer = client.get(put(n=2))
     assert answer.the_cookie.expires == world.clock() + MINUTE
     assert answer.the_cookie.value == sign("planted", "express") and world.ttl("planted") == MINUTE
+
+
+@pytest.mark.parametrize("lifetime", [60_000, 30 * DAY])
+def test_a_lifetime_that_express_gives_to_our_session_is_the_session_s_own(expressive: Make, lifetime: int) -> None:
+    world = expressive(cookie=Cookie(secure=False, samesite=None, max_age=DAY // 1000))
+    client = Client(world)
+    session_id = client.get(put(n=1)).id
+    key, record = world.key(session_id), world.record(session_id)
+    assert record is not None
+    record["cookie"]["originalMaxAge"] = lifetime  # and nothing else: as `req.session.cookie.maxAge = ...` does
+    version = world.store.kept.load(key).version
+    world.store.kept.replace(key, json.dumps(record, separators=(",", ":")).encode(), DAY, version=version)
+    assert client.get(lambda ctx: ctx.session.cookie.max_age).seen == lifetime / 1000
+    client.get(put(n=2))
+    assert world.ttl(session_id) == lifetime
+    assert client.get(lambda ctx: ctx.session.cookie.max_age).seen == lifetime / 1000

@@ -137,13 +137,20 @@ def test_concurrent_requests_of_one_session_wait_for_each_other(native: Make, *,
     client = world.session(n=0)
     inside: list[int] = []
     most: list[int] = []
-    together = threading.Event()
+    together, all_here = threading.Event(), anyio.Event()  # for threads and for tasks
+    count = 4
 
     async def pause() -> None:
+        """Wait for the others: a moment where they must not come, else until they are all there."""
+        if max(most) == count:
+            together.set()
         if world.adapter == "wsgi":
-            together.wait(0.02)
+            together.wait(0.02 if exclusive else 20)
         else:
-            await anyio.sleep(0.02)
+            if together.is_set():
+                all_here.set()
+            with anyio.move_on_after(0.02 if exclusive else 20):
+                await all_here.wait()
 
     async def handle(ctx: Ctx) -> None:
         inside.append(1)
@@ -153,7 +160,6 @@ def test_concurrent_requests_of_one_session_wait_for_each_other(native: Make, *,
         ctx.session["n"] = before + 1
         inside.pop()
 
-    count = 4
     if world.adapter == "wsgi":
         tabs = [client.copy() for _ in range(count)]
         threads = [threading.Thread(target=tab.get, args=(handle,)) for tab in tabs]

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from sojourn.cookies import Cookie
+from sojourn.incoming import Incoming
 from sojourn.options import Options
 from sojourn.plan import Create, Plan
 from sojourn.policy import Policy
@@ -15,9 +16,23 @@ from sojourn.session import Origin, Session
 from sojourn.stores.base import Stored
 from sojourn.testing import ManualClock
 
-__all__ = ["DAY", "HOUR", "ID", "NOW", "SECRET", "begin", "clock_of", "make_policy", "record_bytes", "stored"]
+__all__ = [
+    "DAY",
+    "HOUR",
+    "ID",
+    "NOW",
+    "OLD_SECRET",
+    "SECRET",
+    "begin",
+    "clock_of",
+    "make_incoming",
+    "make_policy",
+    "record_bytes",
+    "stored",
+]
 
 SECRET: Final = b"a secret that is long enough for everybody"
+OLD_SECRET: Final = b"an older secret that is long enough as well"
 NOW: Final = 1_750_000_000_000
 HOUR: Final = 3_600_000
 DAY: Final = 24 * HOUR
@@ -28,6 +43,11 @@ _SOME: Final[Mapping[str, Any]] = MappingProxyType({"n": 1})
 def make_policy(*, express_profile: bool = False, **options: Any) -> Policy:
     given: Any = {"secret": SECRET, "clock": ManualClock(NOW), **options}
     return Policy(Options.of(express(**given) if express_profile else given))
+
+
+def make_incoming(**options: Any) -> Incoming:
+    policy = make_policy(**options)
+    return Incoming(policy.options, policy.rules)
 
 
 def clock_of(policy: Policy) -> ManualClock:

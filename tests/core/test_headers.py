@@ -11,9 +11,11 @@ COOKIE = "sid=1; Path=/"
 
 def added(headers: list[tuple[str, str]], *, cookie: str | None = None, vary: bool = False) -> list[tuple[str, str]]:
     """The headers in both string types, which must come to the same."""
-    text = with_session(headers, TEXT, cookie=cookie, vary=vary)
+    told = None if cookie is None else ("Set-Cookie", cookie)
+    text = with_session(headers, TEXT, told=told, vary=["Cookie"] if vary else [])
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    lower = with_session(raw, BYTES, cookie=None if cookie is None else cookie.encode(), vary=vary)
+    told_raw = None if cookie is None else (b"set-cookie", cookie.encode())
+    lower = with_session(raw, BYTES, told=told_raw, vary=[b"Cookie"] if vary else [])
     assert [(n.lower(), v) for n, v in text] == [(n.decode("latin-1").lower(), v.decode("latin-1")) for n, v in lower]
     return text
 
@@ -26,7 +28,7 @@ def test_nothing_is_added_that_is_not_due():
 
 
 def test_headers_may_be_lists_too():
-    assert with_session([[b"x-one", b"1"]], BYTES, cookie=None, vary=False) == [(b"x-one", b"1")]  # type: ignore[list-item]
+    assert with_session([[b"x-one", b"1"]], BYTES, told=None, vary=()) == [(b"x-one", b"1")]  # type: ignore[list-item]
 
 
 # contract 99, 101
@@ -66,6 +68,12 @@ def test_vary_names_the_cookie_once(before, after, name):
     result = added(headers, vary=True)
     assert [value for key, value in result if key.lower() == "vary"] == after
     assert [pair for pair in result if pair[0].startswith("X-")] == [("X-One", "1"), ("X-Two", "2")]
+
+
+def test_vary_names_all_that_may_bring_an_id():
+    headers = [("Vary", "Accept")]
+    result = with_session(headers, TEXT, told=("X-Session-Id", "1"), vary=("Cookie", "X-Session-Id"))
+    assert result == [("Vary", "Accept, Cookie, X-Session-Id"), ("Cache-Control", "no-store"), ("X-Session-Id", "1")]
 
 
 WORDS = st.sampled_from(["Vary", "vary", "Cookie", "*", "Cache-Control", "Set-Cookie", "X", "Accept, Cookie", ""])

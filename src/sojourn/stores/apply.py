@@ -46,7 +46,7 @@ __all__ = [
 T = TypeVar("T")
 
 _ATTEMPTS: Final = 300  # each conflict means that another request's commit went through
-_LONGEST_PAUSE: Final = 0.1  # seconds
+_LONGEST_PAUSE: Final = 0.25  # seconds
 LOCK_MS: Final = 30_000
 """How long an exclusive request may hold its session; beyond it, a conflicting commit is refused rather than merged."""
 _LOCK_PAUSE: Final = 0.02
@@ -163,7 +163,7 @@ def save(policy: Policy, session: BaseSession) -> Steps[None]:
 
 
 def commit(policy: Policy, session: BaseSession, plan: Plan, phase: Phase = Phase.RESPONSE) -> Steps[Plan]:
-    """Carry a plan out; answers the plan as it was in the end, its cookie None where none may be sent.
+    """Carry a plan out; answers the plan as it was in the end, its header None where none may be sent.
 
     Raises:
         StoreError: the store failed. `SessionConflict` when the retries are used up.
@@ -209,7 +209,7 @@ def commit(policy: Policy, session: BaseSession, plan: Plan, phase: Phase = Phas
             plan = policy.close(session, phase)
         else:
             gone(session, changed=plan.ending is Ending.CHANGED)
-            return replace(plan, write=None, cookie=None)
+            return replace(plan, write=None, header=None)
     raise SessionConflict(f"the session changed under each of {_ATTEMPTS} attempts to commit it")
 
 
