@@ -9,7 +9,7 @@ import platform
 import sys
 from collections.abc import Callable, Coroutine
 
-from benchmarks import imports, in_process, redis, scale, sqlite
+from benchmarks import imports, in_process, redis, scale, served, sqlite
 
 ALL: dict[str, Callable[[], str | Coroutine[None, None, str]]] = {
     "imports": imports.imports,
@@ -18,6 +18,7 @@ ALL: dict[str, Callable[[], str | Coroutine[None, None, str]]] = {
     "sqlite": sqlite.beside_memory,
     "sqlite-rates": sqlite.rates,
     "redis": redis.redis,
+    "served": served.served,
     "scale": scale.scale,
 }
 

