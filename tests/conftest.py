@@ -1,3 +1,21 @@
 from __future__ import annotations
 
+import pytest
+
 pytest_plugins = ("tests.servers",)
+
+_COUNTING = ("tests/faults/", "tests/torture/")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the fault tests and the torture counted; pytest shows what a test prints only if it fails."""
+    counted = [
+        (report.nodeid.partition("::")[2], line)
+        for report in terminalreporter.getreports("passed")
+        if report.when == "call" and report.nodeid.startswith(_COUNTING)
+        for line in report.capstdout.splitlines()
+    ]
+    if counted:
+        terminalreporter.section("faults and torture")
+        for test, line in counted:
+            terminalreporter.write_line(f"{test}: {line}")
