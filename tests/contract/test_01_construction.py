@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -241,6 +242,20 @@ def test_two_middlewares_on_one_store_keep_their_own_cookie_options(make: Make) 
     third = Client(one).get(lambda ctx: ctx.session.update(n=1))
     ages = [answer.the_cookie.expires for answer in (first, second, third)]
     assert ages == [one.clock() + 100_000, one.clock() + 200_000, one.clock() + 100_000]
+
+
+# contract 12, 13, 14
+def test_version_2_of_the_express_profile_unsets_by_destroying() -> None:
+    assert express(secret=SECRET)["unset"] == express(version=1, secret=SECRET)["unset"] == "keep"
+    assert express(version=2, secret=SECRET) == {**express(secret=SECRET, unset="destroy"), "codec": ANY}
+    assert express(version=2, secret=SECRET, unset="keep")["unset"] == "keep"
+
+
+@pytest.mark.parametrize("version", [0, 3, "2", 2.0, True, None])
+def test_another_version_of_the_express_profile_is_refused(version: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        express(version=version, secret=SECRET)
+    assert caught.value.option == "version"
 
 
 def test_the_express_profile_is_a_set_of_options_that_any_given_one_replaces() -> None:
