@@ -154,6 +154,7 @@ def reloaded(session: BaseSession, key: str, stored: StoredRecord) -> None:
     session._origin, session._stored_key, session._stored = Origin.STORED, key, stored
     session._data = session._record = session._cookie = session._increments = None
     session._regenerated = session._touched = session._dropped = False
+    session._mapping()  # looked at, whether or not it is again: the response may depend on it (contract 101)
 
 
 def refuse_late_save(session: BaseSession) -> None:

@@ -203,6 +203,17 @@ def test_vary_says_whether_the_session_was_looked_at(make: Make, act: Any, vary:
 
 
 # contract 101
+def test_vary_names_the_cookie_also_after_a_reload(make: Make) -> None:
+    world = make()
+
+    async def handle(ctx: Ctx) -> None:
+        dict(ctx.session)
+        await ctx.reload()
+
+    assert world.session().get(handle).header("vary") == ["Cookie"]
+
+
+# contract 101
 @pytest.mark.parametrize("own", [None, "max-age=60", "private"])
 @pytest.mark.parametrize("act", [read, put(n=1)])
 def test_a_response_with_a_cookie_is_not_to_be_stored_unless_the_app_says_so(
