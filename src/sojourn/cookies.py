@@ -23,6 +23,7 @@ __all__ = [
     "check_domain",
     "check_expires",
     "check_path",
+    "check_samesite",
     "clean_value",
     "encode_value",
     "finder",
@@ -87,18 +88,7 @@ class Cookie:
             raise ConfigurationError("cookie.priority", repr(self.priority), 'give "low", "medium" or "high"')
         check_path(self.path)
         check_domain(self.domain)
-        if self.samesite == "none" and self.secure is not True:
-            raise ConfigurationError(
-                "cookie.samesite",
-                f"'none' with secure={self.secure!r}",
-                'browsers refuse SameSite=None without Secure: set secure=True, or samesite="auto" with secure="auto"',
-            )
-        if self.samesite == "auto" and self.secure is False:
-            raise ConfigurationError(
-                "cookie.samesite",
-                "'auto' with secure=False",
-                'browsers refuse SameSite=None without Secure: set secure="auto" or True',
-            )
+        check_samesite("cookie.samesite", self.samesite, self.secure)
         if self.max_age is not None and self.expires is not None:
             raise ConfigurationError("cookie.expires", "max_age as well", "give one of the two")
         max_age_ms = None if self.max_age is None else duration_ms("cookie.max_age", self.max_age)
@@ -116,6 +106,18 @@ def check_domain(domain: object) -> None:
     """Refuse a domain that no browser would match."""
     if domain is not None and (not isinstance(domain, str) or not _DOMAIN.fullmatch(domain)):
         raise ConfigurationError("cookie.domain", repr(domain), 'give a host name such as "example.com"')
+
+
+def check_samesite(option: str, samesite: SameSite, secure: object) -> None:
+    """Refuse what could send SameSite=None without Secure, which no browser takes (contract 116)."""
+    if samesite == "none" and secure is not True:
+        remedy = 'secure=True, or samesite="auto" with secure="auto"'
+    elif samesite == "auto" and secure is False:
+        remedy = 'secure="auto" or True'
+    else:
+        return
+    given = f"samesite={samesite!r} with secure={secure!r}"
+    raise ConfigurationError(option, given, f"browsers refuse SameSite=None without Secure: set {remedy}")
 
 
 def check_expires(expires: object) -> None:

@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from .clock import Clock, Duration, duration_ms, from_ms, iso_ms, to_ms
-from .cookies import Cookie, Priority, SameSite, check_domain, check_expires, check_path
+from .cookies import Cookie, Priority, SameSite, check_domain, check_expires, check_path, check_samesite
 from .errors import ConfigurationError
 
 __all__ = ["SessionCookie", "stored_as_configured"]
 
 _LIFETIME: Final = "originalMaxAge"
 _MOST_CONFIGURED: Final = 64  # a function of the request may make a new one each time
+_PAIR: Final = ("samesite", "secure")  # what must go together
 _ALWAYS: Final = ("originalMaxAge", "expires")  # null where there is none
 _PREFIX_NEEDS: Final[dict[str, tuple[object, ...]]] = {"secure": (True, "auto"), "path": ("/",), "domain": (None,)}
 
@@ -46,12 +47,9 @@ class _Attribute(Generic[T]):
     def __set__(self, cookie: SessionCookie, value: T) -> None:
         self._check(value)
         cookie.refuse_for_prefix(self._name, value)
-        if self._name == "samesite" and value == "none" and cookie.secure is not True:
-            raise ConfigurationError(
-                "session.cookie.samesite",
-                repr(value),
-                "browsers refuse SameSite=None without Secure; set secure=True first",
-            )
+        if self._name in _PAIR:
+            pair: dict[str, Any] = {name: getattr(cookie, name) for name in _PAIR} | {self._name: value}
+            check_samesite(f"session.cookie.{self._name}", **pair)
         cookie.override(self._stored, value, getattr(cookie.config, self._name))
 
 
@@ -174,7 +172,9 @@ class SessionCookie:
         """SameSite on such a connection (contract 112 to 117)."""
         value = self.samesite
         if value == "auto":
-            return "none" if secure else "lax"
+            value = "none" if secure else "lax"
+        if value == "none" and not self.sent_secure(secure):  # by a configuration that changed since (contract 116)
+            value = "lax"
         return "strict" if value is True else value or None
 
     def __repr__(self) -> str:

@@ -156,6 +156,47 @@ def test_a_session_can_go_without_secure_where_it_is_configured(expressive: Make
     assert world.get(lambda ctx: (dict(ctx.session), ctx.session.cookie.secure)).seen == ({"n": 1}, False)
 
 
+# contract 116
+@pytest.mark.parametrize("samesite", ["none", "auto"])
+def test_secure_cannot_be_taken_from_a_cookie_that_browsers_take_with_it_alone(expressive: Make, samesite: Any) -> None:
+    world = expressive(cookie=Cookie(secure=True, samesite=samesite))
+
+    def change(ctx: Ctx) -> None:
+        ctx.session["n"] = 1
+        with pytest.raises(ConfigurationError, match="SameSite=None without Secure") as caught:
+            ctx.session.cookie.secure = False
+        assert caught.value.option == "session.cookie.secure"
+        ctx.session.cookie.samesite = "lax"
+        ctx.session.cookie.secure = False
+
+    assert world.get(change).the_cookie["SameSite"] == "Lax"
+
+
+# contract 116, 139
+@pytest.mark.parametrize(
+    ("before", "changed", "after"),
+    [
+        (Cookie(secure=True), ("samesite", "none"), Cookie(secure=False, samesite=None)),
+        (Cookie(secure=True, samesite="lax"), ("secure", False), Cookie(secure=True, samesite="auto")),
+        (Cookie(secure=True, samesite="lax"), ("secure", False), Cookie(secure=True, samesite="none")),
+    ],
+)
+def test_no_change_of_the_configuration_makes_samesite_none_without_secure(
+    expressive: Make, before: Cookie, changed: tuple[str, Any], after: Cookie
+) -> None:
+    old = expressive(cookie=before)
+
+    def begin(ctx: Ctx) -> None:
+        ctx.session["n"] = 1
+        setattr(ctx.session.cookie, *changed)
+
+    old.get(begin, scheme="https")
+    new = expressive(cookie=after, rolling=True, store=old.store, clock=old.clock)
+    value = old.client.jar[old.name].value
+    cookie = new.get(read, scheme="https", cookies=f"{new.name}={value}").the_cookie
+    assert (cookie["Secure"], cookie["SameSite"]) == (None, "Lax")
+
+
 @pytest.mark.parametrize(("name", "value"), [("secure", False), ("path", "/app"), ("domain", "example.com")])
 def test_what_the_host_prefix_forbids_is_refused_with_the_reason(native: Make, name: str, value: Any) -> None:
     world = native()
