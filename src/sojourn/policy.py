@@ -81,7 +81,7 @@ class Policy:
                 session.destroy()
             else:
                 session._drop()
-        elif isinstance(value, Mapping):
+        elif isinstance(value, Mapping) and not session._destroyed:
             replace_data(session, value)
         else:
             log.error("the request's session was replaced by a %s: ignored", type(value).__name__)

@@ -168,6 +168,21 @@ def test_a_copy_that_shares_the_data_survives_the_exchange(make: Make) -> None:
     assert client.get(read).seen == {"n": [1], "m": 2}
 
 
+# contract 58, 142
+def test_a_mapping_put_in_the_place_of_a_destroyed_session_does_not_take_the_destroy_back(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = make()
+
+    def handle(ctx: Ctx) -> None:
+        ctx.session.destroy()
+        ctx.session = {"user": "ann"}
+
+    answer = world.session(n=1).get(handle)
+    assert answer.status == 200 and answer.the_cookie.is_expired and world.stored() == {}
+    assert [record.levelno for record in caplog.records if record.levelno > logging.INFO] == [logging.ERROR]
+
+
 # contract 58
 @pytest.mark.parametrize("junk", [5, "text", [("a", 1)], True, object()])
 def test_anything_else_in_its_place_is_an_error_in_the_log_and_changes_nothing(
