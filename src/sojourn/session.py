@@ -352,7 +352,8 @@ class BaseSession(MutableMapping[str, Any]):
         data = self._mapping()
         self._id = None
         self._regenerated = True
-        self._quiet = False
+        self._quiet = self._dropped = False
+        self._told_due = None  # it had the id that ends now
         self._the_id()
         if not keep_data:
             data.clear()
@@ -385,7 +386,7 @@ class BaseSession(MutableMapping[str, Any]):
                 self._record, _tree = unpack(self._rules.codec.unseal(self._stored.data, self._stored_key))
         self._destroyed = True
         self._quiet = False
-        self._data = None
+        self._data = self._cookie = None  # the cookie to expire is the one that the browser has (contract 142)
 
     def _drop(self) -> None:
         """Save nothing of it any more."""

@@ -61,6 +61,31 @@ def test_the_cookie_is_expired_at_the_path_this_session_had_it_at(make: Make) ->
 
 
 # contract 142
+@pytest.mark.parametrize("first", ["nothing", "read", "regenerate", "save"])
+def test_the_cookie_is_expired_where_the_browser_has_it_whatever_changed_since(make: Make, first: str) -> None:
+    world = make()
+
+    def begin(ctx: Ctx) -> None:
+        ctx.session["n"] = 1
+        ctx.session.cookie.path = "/app"
+
+    world.get(begin, "/app")
+
+    async def handle(ctx: Ctx) -> None:
+        if first == "read":
+            dict(ctx.session)
+        elif first == "regenerate":
+            ctx.session.regenerate()
+        elif first == "save":
+            await ctx.save()
+        ctx.session.cookie.path = "/app/elsewhere"
+        ctx.session.destroy()
+
+    answer = world.get(handle, "/app")
+    assert answer.the_cookie.is_expired and answer.the_cookie["path"] == "/app" and world.stored() == {}
+
+
+# contract 142
 @pytest.mark.parametrize("brought", [None, "dead"])
 def test_destroying_what_was_never_stored_does_nothing(make: Make, brought: str | None) -> None:
     world = make(save_uninitialized=True)
@@ -157,6 +182,37 @@ def test_regenerating_a_new_session_creates_one(make: Make) -> None:
     world = make()
     answer = world.get(lambda ctx: (ctx.session.id, ctx.session.regenerate(), ctx.session.update(n=1), ctx.session.id))
     assert answer.writes == ["create"] and answer.seen[0] != answer.seen[3] == answer.id
+
+
+# contract 145
+def test_regenerating_what_save_stored_to_an_empty_session_sends_no_cookie_of_either(make: Make) -> None:
+    world = make()
+
+    async def handle(ctx: Ctx) -> None:
+        ctx.session["n"] = 1
+        await ctx.save()
+        ctx.session.regenerate()
+
+    answer = world.get(handle)
+    assert answer.writes == ["create", "delete"] and answer.cookie is None and world.stored() == {}
+
+
+# contract 145, 160
+@pytest.mark.parametrize("keep", [True, False])
+def test_regenerating_after_a_save_found_the_session_ended_begins_a_new_one(make: Make, *, keep: bool) -> None:
+    world = make()
+    client = planted(world)
+
+    async def handle(ctx: Ctx) -> None:
+        ctx.session["n"] = 2
+        await client.copy().ask(lambda inner: inner.session.destroy())
+        with pytest.raises(SessionNotFound):
+            await ctx.save()
+        ctx.session.regenerate(keep_data=keep)
+        ctx.session["user"] = "ann"
+
+    answer = client.copy().get(handle)
+    assert world.data(answer.id) == ({"n": 2, "user": "ann"} if keep else {"user": "ann"})
 
 
 # contract 145
