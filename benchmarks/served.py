@@ -114,7 +114,8 @@ class Connection(asyncio.Protocol):
             else:
                 self._answered.set_result(self._received)
         elif b"\r\n\r\n" in self._received and not self._received.startswith(b"HTTP/1.1 200 "):
-            self._answered.set_exception(RuntimeError(f"{self._request!r} is answered {self._received!r}"))
+            asked, answered = (text.split(b"\r\n")[0].decode() for text in (self._request, self._received))
+            self._answered.set_exception(RuntimeError(f"{asked!r} is answered {answered!r}"))
             self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
