@@ -97,7 +97,7 @@ def test_behind_a_proxy_that_ends_tls_a_secure_cookie_is_shared(world: World, pe
 @pytest.mark.parametrize("name", ["connect-redis", "connect-pg-simple", "connect-mongo"])
 def test_ids_of_whatever_characters_are_shared(world: World, name: str, colour: str):
     peer = PEERS[name]
-    ids = [f"{begin} {colour}" for begin in ("a b/c.d;e=f", "{braces}", "é😀", 'quo"te%41', "x" * 200, ".", "$set")]
+    ids = [f"{begin} {colour}" for begin in ("a b/c.d;e=f", "{é😀}", 'quo"te%41', "$" + 200 * "x")]
     for side, pair in {
         "express": world.pair(peer, colour, node={"ids": ids}),
         "python": world.pair(peer, colour, python={"ids": ids}),

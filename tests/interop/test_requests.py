@@ -158,7 +158,7 @@ OPERATIONS = st.one_of(
 )
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.booleans(), OPERATIONS), min_size=3, max_size=8))
 def test_any_sequence_on_any_sides_leaves_what_it_would_leave_on_one(
     steps: list[tuple[bool, tuple[str, str, int]]], pair: Pair, world
