@@ -188,6 +188,7 @@ class Policy:
         rules, stored, key = self.rules, session._stored, session._stored_key
         assert stored is not None and key is not None
         remaining = stored.expires_in
+        told = remaining is not None
         if remaining is None:
             if rules.expiries is None:
                 rules.expiries = Expiries()
@@ -202,7 +203,9 @@ class Policy:
         if session._origin is not Origin.STORED:  # its record was unreadable
             return False
         idle = rules.idle_ms(config, session._overrides())
-        return session._deadline_from(now) - now - remaining >= rules.touch_after_ms(idle)
+        left = session._deadline_from(now) - now
+        # What this process last set is void where another has given the session a shorter life since.
+        return left - remaining >= rules.touch_after_ms(idle) or (not told and remaining > left)
 
     def _can_tell(self, session: BaseSession) -> bool:
         """Whether the id can reach the client and come back."""

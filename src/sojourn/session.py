@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 
 from .clock import LONGEST_MS, from_ms
+from .codecs import dumps
 from .cookies import Cookie
 from .errors import SessionDecodeError, SessionDestroyed, SessionEncodeError, SessionNotLoaded, StoreError
 from .ids import mask_id
@@ -152,10 +153,12 @@ class BaseSession(MutableMapping[str, Any]):
 
     def _as_we_write(self, data: dict[str, Any], body: bytes) -> bytes:
         """Another writer's data in our own text, so that reading them is no change."""
-        try:
-            return self._rules.codec.encode(data)
-        except SessionEncodeError:  # it holds what we would refuse; saving it will say so
-            return body
+        for write in (self._rules.codec.encode, dumps):
+            try:
+                return write(data)
+            except (SessionEncodeError, TypeError):  # it holds what we would refuse; saving it will say so
+                pass
+        return body
 
     def _load_now(self) -> None:
         raise SessionNotLoaded("with lazy=True, call `await session.load()` before using the session")

@@ -616,6 +616,17 @@ def test_where_the_store_cannot_tell_what_was_touched_here_is_remembered():
     assert isinstance(policy.close(stored(policy, record_bytes(policy), expires_in=None)).write, Touch)
 
 
+def test_what_was_touched_here_is_void_where_another_gave_the_session_a_shorter_life_since():
+    policy = make_policy(express_profile=True, idle_timeout=DAY // 1000, touch_after=HOUR // 1000)
+    policy.close(stored(policy, expires_in=None))
+    expiries = policy.rules.expiries
+    assert expiries is not None
+    expiries.note(policy.rules.key_of(ID), NOW + DAY)
+    text = b'{"cookie":{"originalMaxAge":600000,"expires":null,"httpOnly":true,"path":"/"},"n":1}'  # Express's
+    plan = policy.close(stored(policy, text, expires_in=None))
+    assert plan.write == Touch(policy.rules.key_of(ID), 600_000)
+
+
 def test_a_late_request_touches_only_if_asked_to():
     policy = make_policy(touch_after=0)
     session = stored(policy)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sojourn.clock import from_ms
+from sojourn.codecs import JSONCodec, PlainCodec, dumps
 from sojourn.cookies import Cookie
 from sojourn.errors import SessionDestroyed, SessionEncodeError, SessionNotLoaded
 from sojourn.session import AsyncSession, BaseSession, Flash, Origin, Session
@@ -418,3 +419,26 @@ def test_a_value_of_another_program_that_we_would_refuse_can_be_read_and_is_no_c
     with pytest.raises(SessionEncodeError) as caught:
         policy.close(session)
     assert caught.value.path == "n"
+
+
+class Opaque(JSONCodec):
+    """Reads what it cannot write, in a form that JSON does not have."""
+
+    def revive(self, tree: dict[str, Any], raw: bytes | None = None) -> dict[str, Any]:
+        return dict.fromkeys(tree, object())
+
+
+@pytest.mark.parametrize("codec", [PlainCodec(max_int=100), Opaque()])
+def test_what_another_wrote_and_we_would_refuse_is_no_change_unless_it_is_changed(codec):
+    policy = make_policy(codec=codec)
+    deep: Any = 1e16
+    for _ in range(300):
+        deep = [deep]
+    text = dumps({"cookie": {"originalMaxAge": None, "expires": None}, "n": 1, "deep": deep})
+    session = stored(policy, text)
+    assert list(session) == ["n", "deep"]
+    if isinstance(codec, PlainCodec):
+        assert policy.close(session).write is None
+    session["n"] = 2
+    with pytest.raises(SessionEncodeError):
+        policy.close(session)

@@ -104,11 +104,8 @@ def test_a_lifetime_that_python_gives_a_session_is_kept_by_express(pair: Pair, b
 @pytest.mark.parametrize("change", ["with data", "alone"])
 @pytest.mark.parametrize("begun_by", ["express", "python"])
 def test_a_lifetime_that_express_gives_a_session_is_kept_by_python(
-    request: pytest.FixtureRequest, pair: Pair, browser: Browser, begun_by: str, change: str
+    pair: Pair, browser: Browser, begun_by: str, change: str
 ):
-    if pair.peer.server == "redis" and begun_by == "python":
-        reason = "where the store tells no expiry, this process takes the longer one that it set itself for the truth"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     browser.visit(pair[begun_by], ["set", ["user"], "ann"])
     saved = [["set", ["n"], 1]] if change == "with data" else [["save"]]  # contract 70
     seen = browser.visit(pair.express, ["cookie", {"maxAge": 600_000}], *saved)
