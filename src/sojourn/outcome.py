@@ -146,6 +146,7 @@ def gone(session: BaseSession, *, changed: bool) -> None:
         log.warning(
             "session %s ended while a request was changing it; the changes are not saved", mask_id(session._id or "")
         )
+    session._told_due = None  # what an earlier save() stored has gone with it
     session._drop()
 
 

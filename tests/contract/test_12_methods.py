@@ -552,6 +552,22 @@ def test_resave_alone_never_overwrites_anothers_change(make: Make) -> None:
 
 
 # contract 160
+def test_of_a_session_that_was_saved_and_ended_elsewhere_no_cookie_is_sent(make: Make) -> None:
+    world = make()
+
+    async def handle(ctx: Ctx) -> None:
+        ctx.session["n"] = 1
+        await ctx.save()
+        world.store.kept.clear()
+        ctx.session["n"] = 2
+        with pytest.raises(SessionNotFound):
+            await ctx.save()
+
+    answer = world.get(handle)
+    assert answer.status == 200 and answer.cookie is None and world.stored() == {}
+
+
+# contract 160
 def test_save_of_a_session_that_ended_elsewhere_is_an_error(make: Make) -> None:
     world = make()
     client = planted(world)
