@@ -110,6 +110,9 @@ WRITTEN: Final = (
     Written("159", "resave overwrites another's change", play(RESAVE, ask(put("a", 1)), ask(READ, inside(put("c", 1)))), lambda it: it.data == [{"a": 1}], ("159",)),
     Written("160, 179, 197", "a modified request brings a destroyed session back", play(LAZY, ask(put()), ask(put("n", 2), inside(["destroy"]))), lambda it: it.data == [{"n": 2}], ("143-147, 160", "142, 166")),
     Written("160, 190, 197", "a touch does not", play(LAZY, ask(put()), ask(READ, inside(["destroy"]))), lambda it: it.stored == [], ("142, 166",)),
+    Written("159", "here each keeps what it changed", play(LAZY, ask(put("n", 1), put("l", [0]), put("o", {"a": 1}), put("both", 0)), ask(["increment", "n", 10], ["append", ["l"], 1], ["set", ["o", "b"], 1], put("both", 1), inside(["increment", "n", 100], ["append", ["l"], 2], ["set", ["o", "c"], 1], put("both", 2)))), lambda it: it.data == [{"n": 11, "l": [0, 1], "o": {"a": 1, "b": 1}, "both": 1}], ours=lambda it: it.data == [{"n": 111, "l": [0, 2, 1], "o": {"a": 1, "b": 1, "c": 1}, "both": 1}]),
+    Written("145, 160", "what begins after the session was found ended is stored", play(LAZY, ask(put()), ask(put("n", 2), inside(["destroy"]), ["save"], ["regenerate"], put("m"))), lambda it: it.seen[1] == ["ok"] and it.data == [{"m": 1}] and it.sent[1], ("143-147, 160", "142, 166", "155, 148")),
+    Written("160, 191", "what was saved and has ended sends no cookie", play(LAZY, ask(put(), ["save"], ["advance", DAY], put("n", 2), ["save"])), lambda it: it.sent == [True] and it.data == [{"n": 2}], ("143-147, 160", "155, 148", "189, 191")),
     # 13. unset
     *(
         Written("161, 164", f"keep and {how}: the record stays, this request's changes are dropped", play(ROLLING, ask(put()), ask(put("n", 2), ["unset", how], READ, advance=MINUTE)), lambda it: it.data == [{"n": 1}] and it.expiry[1] == START + HOUR and it.sent == [True, False], both=lambda it: it.calls[1] == ["get"])
