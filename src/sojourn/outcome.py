@@ -148,13 +148,14 @@ def gone(session: BaseSession, *, changed: bool) -> None:
         )
     session._told_due = None  # what an earlier save() stored has gone with it
     session._drop()
+    session._ended = True
 
 
 def reloaded(session: BaseSession, key: str, stored: StoredRecord) -> None:
     """Discard this request's changes: the session is what the store holds now (contract 149)."""
     session._origin, session._stored_key, session._stored = Origin.STORED, key, stored
     session._data = session._record = session._cookie = session._increments = None
-    session._regenerated = session._touched = session._dropped = False
+    session._regenerated = session._touched = session._dropped = session._ended = False
     session._mapping()  # looked at, whether or not it is again: the response may depend on it (contract 101)
 
 

@@ -84,7 +84,8 @@ class BaseSession(MutableMapping[str, Any]):
     _destroyed = False
     _regenerated = False
     _touched = False
-    _dropped = False  # set to None with unset="keep"
+    _dropped = False  # nothing of it is saved any more: set to None with unset="keep", refused, or ended
+    _ended = False  # elsewhere, while the request ran
     _late = False  # the response headers have left
     _lock: tuple[str, str] | None = None  # the key and token of the lock that an exclusive request holds
     _failure: StoreError | None = None  # a lazy load failed: the response will be a 503
@@ -355,7 +356,7 @@ class BaseSession(MutableMapping[str, Any]):
         data = self._mapping()
         self._id = None
         self._regenerated = True
-        self._quiet = self._dropped = False
+        self._quiet = self._dropped = self._ended = False
         self._told_due = None  # it had the id that ends now
         self._the_id()
         if not keep_data:

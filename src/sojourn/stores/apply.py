@@ -156,9 +156,8 @@ def save(policy: Policy, session: BaseSession) -> Steps[None]:
     """
     refuse_late_save(session)
     phase = Phase.LATE if session._late else Phase.RESPONSE
-    dropped = session._dropped
     yield from commit(policy, session, policy.close(session, phase), phase)
-    if session._dropped and not dropped:
+    if session._ended and not session._destroyed:
         raise SessionNotFound("the session has ended elsewhere; the changes are not saved")
 
 
