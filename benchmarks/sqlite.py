@@ -13,8 +13,8 @@ from typing import Any
 from benchmarks.in_process import CASES, SECRET, calls_of, cookie_of, handler
 from benchmarks.measure import Figure, ratio, table
 from sojourn.asgi import SessionMiddleware
+from sojourn.core.store import Stored
 from sojourn.stores import AsyncMemoryStore, AsyncSQLiteStore, SQLiteStore
-from sojourn.stores.base import Stored
 
 RECORD = b'{"cookie":{"originalMaxAge":null},"data":"' + b"x" * 358 + b'"}'
 DAY = 86_400_000

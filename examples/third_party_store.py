@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sojourn.clock import Clock, system_clock
+from sojourn.core.store import CONFLICT, DEFAULT_MAX_SIZE, EXISTS, MISSING, REPLACED, Stored, check_size
 from sojourn.errors import StoreTimeout
-from sojourn.stores.base import CONFLICT, DEFAULT_MAX_SIZE, EXISTS, MISSING, REPLACED, Stored, check_size
 
 
 class FolderStore:

@@ -45,7 +45,7 @@ def check(modules: Mapping[str, Path], files: Mapping[Path, Mapping[str, Any]]) 
     ``modules`` maps module names to files, ``files`` the same files to their entries in coverage's JSON report.
     """
     for name, path in modules.items():
-        core = name in CORE
+        core = name in CORE or name.partition(".")[0] in CORE
         source = path.read_text(encoding="utf-8")
         for line, reasoned in _pragmas(source):
             if core:

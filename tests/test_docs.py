@@ -28,7 +28,7 @@ import sojourn
 from scripts.floors import sources
 from sojourn.asgi import SessionMiddleware
 from sojourn.codecs import JSONCodec
-from sojourn.merge import merge
+from sojourn.core.merge import merge
 from sojourn.options import Options, OptionsDict
 from sojourn.stores import AsyncMemoryStore
 

@@ -124,17 +124,17 @@ def test_an_import_is_read_in_every_form(module: str, is_package: bool, source: 
 
 
 def test_an_import_from_a_higher_floor_is_found(tmp_path: Path) -> None:
-    modules = {name: tmp_path / f"{name}.py" for name in ("cookies", "ids", "policy")}
+    modules = {name: tmp_path / f"{name}.py" for name in ("cookie", "ids", "core")}
     for path in modules.values():
         path.touch()
-    modules["cookies"].write_text("from .policy import close\nfrom .ids import new_id\n")
+    modules["cookie"].write_text("from .core import close\nfrom .ids import new_id\n")
     found = list(upward(modules))
-    assert found == ["cookies.py:1: cookies (floor 0) imports policy (floor 1)"]
+    assert found == ["cookie.py:1: cookie (floor 0) imports core (floor 1)"]
 
 
 def test_a_module_without_a_floor_is_unknown_and_a_module_of_a_package_has_its_floor() -> None:
     assert floor_of("nowhere") is None
-    assert floor_of("stores._sync.redis") == FLOORS["stores"]
+    assert floor_of("stores.redis._sync.store") == FLOORS["stores"]
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from examples.third_party_store import FolderStore
+from sojourn.core.store import Stored
 from sojourn.errors import StoreTimeout
-from sojourn.stores.base import Stored
 from sojourn.testing import ManualClock, StoreContract, store_state_machine
 from sojourn.wsgi import SessionMiddleware
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from scripts.unasync import SOURCE, TARGET, unasync
+from scripts.unasync import STORES, sources, twin_of, unasync
+
+ANY = STORES / "any" / "_async" / "any.py"
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in SOURCE.glob("*.py")))
-def test_generating_a_sync_store_anew_changes_nothing(name: str):
-    assert (TARGET / name).read_text("utf-8") == unasync((SOURCE / name).read_text("utf-8"), name)
+@pytest.mark.parametrize("source", sources(), ids=lambda source: str(source.relative_to(STORES)))
+def test_generating_a_sync_store_anew_changes_nothing(source: Path):
+    assert twin_of(source).read_text("utf-8") == unasync(source.read_text("utf-8"), source)
 
 
 def test_every_sync_store_has_an_async_source():
-    assert {path.name for path in TARGET.glob("*.py")} == {path.name for path in SOURCE.glob("*.py")}
+    assert set(STORES.glob("*/_sync/*.py")) == set(map(twin_of, sources()))
 
 
 @pytest.mark.parametrize(
@@ -31,7 +35,7 @@ def test_every_sync_store_has_an_async_source():
     ],
 )
 def test_code_loses_its_colour(source: str, twin: str):
-    assert unasync(source, "any.py").split("\n", 1)[1].lstrip("\n") == twin
+    assert unasync(source, ANY).split("\n", 1)[1].lstrip("\n") == twin
 
 
 @pytest.mark.parametrize(
@@ -44,8 +48,10 @@ def test_code_loses_its_colour(source: str, twin: str):
     ],
 )
 def test_prose_keeps_its_words_but_not_the_names_of_classes(source: str, twin: str):
-    assert unasync(source, "any.py").split("\n", 1)[1].lstrip("\n") == twin
+    assert unasync(source, ANY).split("\n", 1)[1].lstrip("\n") == twin
 
 
 def test_a_driver_has_rules_of_its_own():
-    assert unasync("import redis.asyncio\n\nredis.asyncio.x()\n", "redis.py").endswith("import redis\n\nredis.x()\n")
+    assert unasync("import redis.asyncio\n\nredis.asyncio.x()\n", STORES / "redis" / "_async" / "any.py").endswith(
+        "import redis\n\nredis.x()\n"
+    )

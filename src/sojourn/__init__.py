@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from .codecs import EncryptedCodec as EncryptedCodec
     from .codecs import JSONCodec as JSONCodec
     from .codecs import PlainCodec as PlainCodec
-    from .cookies import Cookie as Cookie
+    from .cookie import Cookie as Cookie
+    from .core.session import AsyncSession as AsyncSession
+    from .core.session import Flash as Flash
+    from .core.session import Session as Session
     from .errors import ConfigurationError as ConfigurationError
     from .errors import SessionConflict as SessionConflict
     from .errors import SessionDecodeError as SessionDecodeError
@@ -29,9 +32,6 @@ if TYPE_CHECKING:
     from .errors import StoreTimeout as StoreTimeout
     from .errors import StoreUnavailable as StoreUnavailable
     from .profiles import express as express
-    from .session import AsyncSession as AsyncSession
-    from .session import Flash as Flash
-    from .session import Session as Session
 
 __all__ = [
     "AsyncSession",
@@ -62,14 +62,14 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AsyncSession": ".session",
+    "AsyncSession": ".core.session",
     "ConfigurationError": ".errors",
-    "Cookie": ".cookies",
+    "Cookie": ".cookie",
     "EncryptedCodec": ".codecs",
-    "Flash": ".session",
+    "Flash": ".core.session",
     "JSONCodec": ".codecs",
     "PlainCodec": ".codecs",
-    "Session": ".session",
+    "Session": ".core.session",
     "SessionConflict": ".errors",
     "SessionDecodeError": ".errors",
     "SessionDestroyed": ".errors",

@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias, TypeVar, Unpack
 
-from .adapter import Adapter
 from .aio import shielded, sleep
+from .core import commit as apply
+from .core.plan import Phase, Plan
+from .core.session import AsyncSession
+from .core.transitions import arrived
 from .errors import SojournError, StoreError
-from .headers import BYTES, with_session
-from .incoming import Brought, without_field
 from .logs import warn_once
+from .middleware.base import Adapter
+from .middleware.sessions import AsyncSessions
 from .options import OptionsDict
-from .outcome import arrived
-from .plan import Phase, Plan
-from .session import AsyncSession
-from .signing import Verified
-from .stores import apply
-from .stores.sessions import AsyncSessions
+from .wire.headers import BYTES, with_session
+from .wire.request import Brought, without_field
+from .wire.signing import Verified
 
 __all__ = ["SessionMiddleware"]
 

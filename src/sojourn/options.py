@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 from .clock import DAY_MS, Clock, Duration, duration_ms, system_clock
-from .cookies import Cookie
+from .cookie import Cookie
 from .errors import ConfigurationError, SojournWarning
 from .ids import new_id
 from .transports import CookieTransport, Transport, check_transports

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal, Unpack
 
 from .codecs import PlainCodec
-from .cookies import Cookie
+from .cookie import Cookie
 from .errors import ConfigurationError
 from .options import EXPRESS, OptionsDict
 

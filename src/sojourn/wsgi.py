@@ -10,18 +10,18 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeAlias, Unpack
 
-from .adapter import Adapter
+from .core import commit as apply
+from .core.plan import Phase, Plan
+from .core.session import Session
+from .core.transitions import arrived
 from .errors import SojournError, StoreError
-from .headers import TEXT, with_session
-from .incoming import Brought, without_field
 from .logs import warn_once
+from .middleware.base import Adapter
+from .middleware.sessions import Sessions
 from .options import OptionsDict
-from .outcome import arrived
-from .plan import Phase, Plan
-from .session import Session
-from .signing import Verified
-from .stores import apply
-from .stores.sessions import Sessions
+from .wire.headers import TEXT, with_session
+from .wire.request import Brought, without_field
+from .wire.signing import Verified
 
 __all__ = ["ENVIRON_KEY", "SessionMiddleware"]
 

@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from sojourn.cookies import Cookie
-from sojourn.incoming import Incoming
+from sojourn.cookie import Cookie
+from sojourn.core.plan import Create, Plan
+from sojourn.core.policy import Policy
+from sojourn.core.session import Origin, Session
+from sojourn.core.store import Stored
 from sojourn.options import Options
-from sojourn.plan import Create, Plan
-from sojourn.policy import Policy
 from sojourn.profiles import express
-from sojourn.session import Origin, Session
-from sojourn.stores.base import Stored
 from sojourn.testing import ManualClock
+from sojourn.wire.request import Incoming
 
 __all__ = [
     "DAY",

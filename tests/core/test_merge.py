@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sojourn.codecs import dumps, is_tagged, loads
+from sojourn.core.merge import merge
 from sojourn.errors import SessionConflict, SessionDecodeError
-from sojourn.merge import merge
 
 # Few keys and few leaves, so that the three trees meet.
 keys = st.sampled_from(["a", "b", "c", "$t", "$set"])

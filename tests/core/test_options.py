@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 import pytest
 
 import sojourn
-from sojourn.cookies import Cookie
+from sojourn.cookie import Cookie
 from sojourn.errors import ConfigurationError, SojournWarning
 from sojourn.ids import new_id
 from sojourn.options import EXPRESS, NATIVE, Options, OptionsDict

@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sojourn import logs
-from sojourn.cookies import Cookie, encode_value
+from sojourn.cookie import Cookie
+from sojourn.core.plan import Create, Delete, Ending, Phase, Plan, Regenerate, Replace, Touch
+from sojourn.core.policy import Policy
+from sojourn.core.record import unpack
+from sojourn.core.session import Origin, Session
 from sojourn.errors import SessionEncodeError, StoreUnavailable
-from sojourn.plan import Create, Delete, Ending, Phase, Plan, Regenerate, Replace, Touch
-from sojourn.policy import Policy
-from sojourn.record import unpack
-from sojourn.session import Origin, Session
-from sojourn.signing import Signer
+from sojourn.wire.cookies import encode_value
+from sojourn.wire.signing import Signer
 from tests.core.making import DAY, HOUR, ID, NOW, OLD_SECRET, SECRET, begin, clock_of, make_policy, record_bytes, stored
 
 

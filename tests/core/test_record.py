@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sojourn.codecs import dumps, loads
+from sojourn.core.record import Record, _unpack_slowly, lifetime_prefix, pack, unpack
 from sojourn.errors import SessionDecodeError
-from sojourn.record import Record, _unpack_slowly, lifetime_prefix, pack, unpack
 
 names = st.text(max_size=8).filter(lambda name: name not in ("cookie", "__sojourn__")) | st.sampled_from(
     ["a", "sum", '"sum":', "}", "{", "$date", "\ud800"]

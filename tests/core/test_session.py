@@ -9,10 +9,10 @@ import pytest
 
 from sojourn.clock import from_ms
 from sojourn.codecs import JSONCodec, PlainCodec, dumps
-from sojourn.cookies import Cookie
+from sojourn.cookie import Cookie
+from sojourn.core.session import AsyncSession, BaseSession, Flash, Origin, Session
+from sojourn.core.store import Stored
 from sojourn.errors import SessionDestroyed, SessionEncodeError, SessionNotLoaded
-from sojourn.session import AsyncSession, BaseSession, Flash, Origin, Session
-from sojourn.stores.base import Stored
 from tests.core.making import DAY, HOUR, ID, NOW, begin, clock_of, make_policy, record_bytes, stored
 
 EXPRESS_RECORD = b'{"cookie":{"originalMaxAge":3600000,"expires":null,"httpOnly":true,"path":"/"},"n":1}'

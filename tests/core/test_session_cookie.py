@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from sojourn import session_cookie
 from sojourn.clock import from_ms, iso_ms
-from sojourn.cookies import Cookie
+from sojourn.cookie import Cookie
+from sojourn.core import session_cookie
+from sojourn.core.session_cookie import SessionCookie, stored_as_configured
 from sojourn.errors import ConfigurationError
-from sojourn.session_cookie import SessionCookie, stored_as_configured
 from sojourn.testing import ManualClock
 from tests.core.making import DAY, HOUR, NOW
 

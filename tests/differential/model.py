@@ -9,7 +9,7 @@ import json
 from collections.abc import Container
 from itertools import count
 
-from sojourn.merge import merge
+from sojourn.core.merge import merge
 from tests.differential import operations
 from tests.differential.exemptions import EXEMPTIONS, UNLISTED
 from tests.differential.model_state import (

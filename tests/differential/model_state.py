@@ -7,7 +7,7 @@ from email.utils import formatdate
 from typing import Any
 from urllib.parse import unquote
 
-from tests.contract.harness import sign
+from tests.behaviour.harness import sign
 from tests.differential.scenario import Json, Request
 from tests.differential.worlds import secrets_of, session_name, signed
 

@@ -8,15 +8,10 @@ from datetime import datetime
 from itertools import chain, repeat
 from typing import Final
 
-from sojourn import (
-    ConfigurationError,
-    Cookie,
-    StoreUnavailable,
-    express,
-)
+from sojourn import ConfigurationError, Cookie, StoreUnavailable, express
 from sojourn.options import Options
-from tests.contract.harness import ASYNC_COUNTING, COUNTING, DAY, Client
-from tests.contract.harness import World as Driver
+from tests.behaviour.harness import ASYNC_COUNTING, COUNTING, DAY, Client
+from tests.behaviour.harness import World as Driver
 from tests.differential.ours_handler import ATTRIBUTES, Handler, value_of
 from tests.differential.scenario import Json, Request, Scenario
 from tests.differential.worlds import Id, Refused, World, drive, is_https, record_of, secrets_of

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sojourn import ConfigurationError, SessionDestroyed, SessionNotFound, SojournError, StoreError
 from sojourn.clock import from_ms, to_ms
-from sojourn.session import BaseSession
-from tests.contract.harness import Ctx
+from sojourn.core.session import BaseSession
+from tests.behaviour.harness import Ctx
 from tests.differential.scenario import Json, Request
 from tests.differential.worlds import clone, look_of
 

@@ -28,7 +28,7 @@ NOT_VISIBLE = {
     178: "through which call Node's headers are flushed",
     181: "methods of the store that the middleware never calls",
     183: "the base class of Node's stores",
-    186: "what the store's own all() is; tests/contract/test_15",
+    186: "what the store's own all() is; tests/behaviour/test_15",
     187: "what the store's own get() answers; tests/stores",
     188: "on which tick a Node store calls back",
 }

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, unquote
 
 from sojourn.testing import ManualClock
-from tests.contract.harness import sign
+from tests.behaviour.harness import sign
 from tests.differential.scenario import SECRET, START, Json, Request, Scenario
 
 __all__ = [

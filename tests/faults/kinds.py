@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 import bson
 
-from sojourn.stores._postgres import Statements, Table
-from sojourn.stores._postgres_wire import Statement
+from sojourn.stores.postgres._statements import Statements, Table
+from sojourn.stores.postgres._wire import Statement
 from tests.proxy import Answer
 from tests.servers import PostgresServer, SecantusServer, ValkeyServer, postgres_server, secantus, valkey
 

@@ -10,8 +10,8 @@ from typing import Final
 
 import psycopg
 
-from sojourn.stores._postgres import Statements, Table
-from sojourn.stores._postgres_wire import Statement
+from sojourn.stores.postgres._statements import Statements, Table
+from sojourn.stores.postgres._wire import Statement
 
 __all__ = ["DELIVER"]
 

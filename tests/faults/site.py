@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
 from sojourn.asgi import SessionMiddleware as ASGIMiddleware
-from sojourn.session import BaseSession
+from sojourn.core.session import BaseSession
 from sojourn.wsgi import SessionMiddleware as WSGIMiddleware
 
 __all__ = ["PAGE", "AsyncSite", "Response", "Site", "Work", "site"]

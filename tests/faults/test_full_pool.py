@@ -8,8 +8,8 @@ from typing import Any, Final
 import pytest
 import redis.asyncio
 
-from sojourn.session import BaseSession
-from sojourn.stores._async.redis import AsyncRedisStore
+from sojourn.core.session import BaseSession
+from sojourn.stores.redis._async.store import AsyncRedisStore
 from tests.faults.kinds import TIMEOUT, Kind
 from tests.faults.site import site
 from tests.proxy import BlackHole, Delay, Proxy

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from sojourn.session import BaseSession
+from sojourn.core.session import BaseSession
 from tests.faults.kinds import Kind
 from tests.faults.site import site
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from sojourn.session import BaseSession
+from sojourn.core.session import BaseSession
 from tests.faults.kinds import TIMEOUT, Kind
 from tests.faults.late import DELIVER
 from tests.faults.site import Response, Site

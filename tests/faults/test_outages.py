@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sojourn.session import BaseSession
+from sojourn.core.session import BaseSession
 from tests.faults.kinds import Kind, refusing
 from tests.faults.site import Response, Site, site
 from tests.proxy import BlackHole, Proxy

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from sojourn.session import BaseSession
+from sojourn.core.session import BaseSession
 from tests.faults.kinds import TIMEOUT, Kind
 from tests.faults.site import AsyncSite, Response, Site, site
 from tests.proxy import Delay, Proxy

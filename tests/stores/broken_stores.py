@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
-from sojourn.stores.base import CONFLICT, EXISTS, MISSING, REPLACED, Stored
-from sojourn.stores.memory import MemoryStore
+from sojourn.core.store import CONFLICT, EXISTS, MISSING, REPLACED, Stored
+from sojourn.stores.memory.store import MemoryStore
 
 
 class ReplaceInserts(MemoryStore):

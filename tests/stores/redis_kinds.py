@@ -13,9 +13,9 @@ from typing import Any, Final, cast
 import redis
 import redis.asyncio
 
-from sojourn.stores._async.redis import AsyncRedisStore
-from sojourn.stores._redis_url import parse_url
-from sojourn.stores._sync.redis import RedisStore
+from sojourn.stores.redis._async.store import AsyncRedisStore
+from sojourn.stores.redis._sync.store import RedisStore
+from sojourn.stores.redis._url import parse_url
 from sojourn.testing import FullStore, as_async
 
 __all__ = ["KINDS", "Proxy", "commands", "opened", "proxied"]

@@ -8,8 +8,8 @@ from typing import Any
 import anyio.lowlevel
 import pytest
 
-from sojourn.stores.base import CONFLICT, MISSING, Stored
-from sojourn.stores.memory import AsyncMemoryStore, MemoryStore
+from sojourn.core.store import CONFLICT, MISSING, Stored
+from sojourn.stores.memory.store import AsyncMemoryStore, MemoryStore
 from sojourn.testing import AsyncStoreContract, ManualClock, StoreContract
 from tests.stores import broken_stores
 

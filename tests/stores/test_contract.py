@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from sojourn.stores.memory import AsyncMemoryStore, MemoryStore
+from sojourn.stores.memory.store import AsyncMemoryStore, MemoryStore
 from sojourn.testing import AsyncStoreContract, ManualClock, StoreContract
 
 

@@ -14,9 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sojourn.errors import ConfigurationError
-from sojourn.stores._expiring import ExpiringTable
-from sojourn.stores.base import (
+from sojourn.core.store import (
     DEFAULT_MAX_SIZE,
     EXISTS,
     REPLACED,
@@ -28,7 +26,9 @@ from sojourn.stores.base import (
     Store,
     Stored,
 )
-from sojourn.stores.memory import AsyncMemoryStore, MemoryStore
+from sojourn.errors import ConfigurationError
+from sojourn.stores.memory._expiring import ExpiringTable
+from sojourn.stores.memory.store import AsyncMemoryStore, MemoryStore
 from sojourn.testing import ManualClock
 
 DAY = 24 * 3_600_000

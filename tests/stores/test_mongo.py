@@ -18,10 +18,10 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import AsyncMongoClient, MongoClient
 
 from sojourn import logs
-from sojourn.stores._async.mongo import AsyncMongoStore
-from sojourn.stores._mongo_layout import MongoLayout
-from sojourn.stores._sync.mongo import MongoStore
-from sojourn.stores.base import CONFLICT, EXISTS, MISSING, REPLACED, Stored
+from sojourn.core.store import CONFLICT, EXISTS, MISSING, REPLACED, Stored
+from sojourn.stores.mongo._async.store import AsyncMongoStore
+from sojourn.stores.mongo._layout import MongoLayout
+from sojourn.stores.mongo._sync.store import MongoStore
 from sojourn.testing import ManualClock
 from tests.servers import MongoServer
 

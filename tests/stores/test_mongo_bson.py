@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from sojourn import SessionDecodeError, SessionEncodeError
 from sojourn.codecs.text import dumps
-from sojourn.stores._mongo_bson import CODEC, bson_to_json, json_to_bson
+from sojourn.stores.mongo._conversion import CODEC, bson_to_json, json_to_bson
 
 # BSON's types by their bytes (bsonspec.org, version 1.1).
 DOUBLE, STRING, DOCUMENT, ARRAY, BOOLEAN, DATE, NULL, INT32 = 1, 2, 3, 4, 8, 9, 10, 16

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 from pymongo import AsyncMongoClient, MongoClient
 
-from sojourn.stores._async.mongo import AsyncMongoStore
-from sojourn.stores._mongo_layout import MongoLayout
-from sojourn.stores._sync.mongo import MongoStore
+from sojourn.stores.mongo._async.store import AsyncMongoStore
+from sojourn.stores.mongo._layout import MongoLayout
+from sojourn.stores.mongo._sync.store import MongoStore
 from sojourn.testing import AsyncStoreContract, ManualClock, StoreContract, store_state_machine
 from sojourn.testing.contract.harness import Harness
 from tests.servers import MongoServer

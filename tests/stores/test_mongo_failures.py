@@ -14,9 +14,9 @@ import pytest
 from pymongo import MongoClient
 
 from sojourn import StoreError, StoreTimeout, StoreUnavailable
-from sojourn.stores._async.mongo import AsyncMongoStore
-from sojourn.stores._sync.mongo import MongoStore
-from sojourn.stores.base import CONFLICT, EXISTS, MISSING, Stored
+from sojourn.core.store import CONFLICT, EXISTS, MISSING, Stored
+from sojourn.stores.mongo._async.store import AsyncMongoStore
+from sojourn.stores.mongo._sync.store import MongoStore
 from tests.proxy import Answer, BlackHole, CutReply, CutRequest, Delay, Fault, Proxy, proxy_to
 from tests.servers import SecantusServer, secantus
 

@@ -11,9 +11,9 @@ import pytest
 from pymongo import MongoClient
 
 from sojourn.codecs.text import dumps
-from sojourn.stores._mongo_layout import MongoLayout
-from sojourn.stores._sync.mongo import MongoStore
-from sojourn.stores.base import CONFLICT, MISSING, Stored
+from sojourn.core.store import CONFLICT, MISSING, Stored
+from sojourn.stores.mongo._layout import MongoLayout
+from sojourn.stores.mongo._sync.store import MongoStore
 from tests.node_peer import Ask, conversing, node_with
 from tests.servers import MongoServer
 

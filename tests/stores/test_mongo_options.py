@@ -31,11 +31,11 @@ from pymongo.errors import (
 
 from sojourn import ConfigurationError, SessionEncodeError, SessionTooLarge, StoreError, StoreTimeout, StoreUnavailable
 from sojourn.clock import DAY_MS
-from sojourn.stores._async.mongo import AsyncMongoStore
-from sojourn.stores._mongo_errors import reading, writing
-from sojourn.stores._mongo_layout import MongoLayout, layout_of
-from sojourn.stores._mongo_url import connect, parse_url
-from sojourn.stores._sync.mongo import MongoStore
+from sojourn.stores.mongo._async.store import AsyncMongoStore
+from sojourn.stores.mongo._errors import reading, writing
+from sojourn.stores.mongo._layout import MongoLayout, layout_of
+from sojourn.stores.mongo._sync.store import MongoStore
+from sojourn.stores.mongo._url import connect, parse_url
 
 NOWHERE = "mongodb://user:secret@127.0.0.1:1/app"
 
@@ -420,7 +420,7 @@ def test_under_trio_the_async_store_says_that_it_needs_asyncio():
 
 @pytest.mark.parametrize("colour", ["_async", "_sync"])
 def test_without_the_driver_the_import_says_what_to_install(colour: str):
-    code = f"import sys; sys.modules['pymongo'] = None; import sojourn.stores.{colour}.mongo"
+    code = f"import sys; sys.modules['pymongo'] = None; import sojourn.stores.mongo.{colour}.store"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert 'pip install "sojourn[mongo]"' in result.stderr.splitlines()[-1]

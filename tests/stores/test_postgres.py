@@ -17,10 +17,10 @@ import psycopg
 import psycopg_pool
 import pytest
 
+from sojourn.core.store import CONFLICT, EXISTS, MISSING, REPLACED, Stored
 from sojourn.errors import ConfigurationError, StoreUnavailable
-from sojourn.stores._async.postgres import AsyncPostgresStore
-from sojourn.stores._sync.postgres import PostgresStore
-from sojourn.stores.base import CONFLICT, EXISTS, MISSING, REPLACED, Stored
+from sojourn.stores.postgres._async.store import AsyncPostgresStore
+from sojourn.stores.postgres._sync.store import PostgresStore
 from tests.stores.postgres_schema import EXPRESS_TABLE, PostgresSchema, postgres_schema
 
 pytestmark = pytest.mark.server
@@ -486,7 +486,7 @@ def test_of_two_that_create_one_key_the_second_waits_for_the_first(
 
 COUNTER = """
 import json, sys
-from sojourn.stores._sync.postgres import PostgresStore
+from sojourn.stores.postgres._sync.store import PostgresStore
 from sojourn.stores.base import Stored
 
 store = PostgresStore(sys.argv[1], prune_interval=None, pool_size=1)
@@ -597,7 +597,7 @@ def test_one_process_at_a_time_prunes_in_the_background(schema: PostgresSchema, 
 
 SCRIPT = """
 import sys
-from sojourn.stores._sync.postgres import PostgresStore
+from sojourn.stores.postgres._sync.store import PostgresStore
 
 store = PostgresStore(sys.argv[1], create_table=True)
 store.create("a", b"{}", 60_000)
@@ -696,6 +696,6 @@ def test_a_url_without_a_pooler_gives_the_server_less_time_than_the_client_has()
 
 def test_a_missing_driver_is_an_import_error_that_names_the_cure():
     for colour in ("async", "sync"):
-        code = f"import sys; sys.modules['psycopg'] = None; import sojourn.stores._{colour}.postgres"
+        code = f"import sys; sys.modules['psycopg'] = None; import sojourn.stores.postgres._{colour}.store"
         ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert 'pip install "sojourn[postgres]"' in ended.stderr

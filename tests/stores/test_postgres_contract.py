@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from sojourn.stores._async.postgres import AsyncPostgresStore
-from sojourn.stores._sync.postgres import PostgresStore
+from sojourn.stores.postgres._async.store import AsyncPostgresStore
+from sojourn.stores.postgres._sync.store import PostgresStore
 from sojourn.testing import AsyncStoreContract, FullStore, ManualClock, StoreContract, as_async, store_state_machine
 from sojourn.testing.contract.expiry import ExpiryCases
 from sojourn.testing.contract.harness import Harness

@@ -22,11 +22,11 @@ import pytest
 import trio
 from psycopg.rows import dict_row
 
+from sojourn.core.store import MISSING, Stored
 from sojourn.errors import ConfigurationError, SojournError, StoreError, StoreTimeout, StoreUnavailable
-from sojourn.stores import _postgres_wire
-from sojourn.stores._async.postgres import AsyncPostgresStore
-from sojourn.stores._sync.postgres import PostgresStore
-from sojourn.stores.base import MISSING, Stored
+from sojourn.stores.postgres import _wire as _postgres_wire
+from sojourn.stores.postgres._async.store import AsyncPostgresStore
+from sojourn.stores.postgres._sync.store import PostgresStore
 from tests.servers import PostgresServer, free_port, postgres_server
 from tests.stores.postgres_schema import EXPRESS_TABLE, PostgresSchema, postgres_schema
 
@@ -307,7 +307,7 @@ async def test_a_store_in_use_on_one_event_loop_is_refused_on_another(schema: Po
 
 FORK = """
 import os, sys
-from sojourn.stores._sync.postgres import PostgresStore
+from sojourn.stores.postgres._sync.store import PostgresStore
 from sojourn.stores.base import Stored
 
 store = PostgresStore(sys.argv[1], create_table=True, prune_interval=None)
@@ -757,7 +757,7 @@ def test_connections_that_nobody_needs_any_more_are_closed(store: PostgresStore,
     kept = [pool_of(store).getconn(1) for _ in range(3)]
     for connection in kept:
         pool_of(store).putconn(connection)
-    monkeypatch.setattr("sojourn.stores._sync.postgres_pool._LONGEST_IDLE", 0.0)
+    monkeypatch.setattr("sojourn.stores.postgres._sync.pool._LONGEST_IDLE", 0.0)
     for remaining in (2, 1, 1):
         sleep(0.002)
         assert is_there(store, "a")
@@ -771,7 +771,7 @@ async def test_async_connections_that_nobody_needs_any_more_are_closed(
     async with async_store(schema.conninfo) as store:
         await asyncio.gather(*(store.load("a") for _ in range(3)))
         assert len(idle_in(store)) == 3
-        monkeypatch.setattr("sojourn.stores._async.postgres_pool._LONGEST_IDLE", 0.0)
+        monkeypatch.setattr("sojourn.stores.postgres._async.pool._LONGEST_IDLE", 0.0)
         for remaining in (2, 1, 1):
             await asyncio.sleep(0.002)
             await store.load("a")

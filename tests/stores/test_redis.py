@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
+from sojourn.core.store import CONFLICT, EXISTS, MISSING, REPLACED, Stored
 from sojourn.errors import ConfigurationError, StoreUnavailable
-from sojourn.stores._async.redis import AsyncRedisStore
-from sojourn.stores._redis_names import Names
-from sojourn.stores._sync.redis import RedisStore
-from sojourn.stores.base import CONFLICT, EXISTS, MISSING, REPLACED, Stored
+from sojourn.stores.redis._async.store import AsyncRedisStore
+from sojourn.stores.redis._names import Names
+from sojourn.stores.redis._sync.store import RedisStore
 from sojourn.testing import FullStore
 from tests.servers import valkey
 from tests.stores.redis_kinds import KINDS, commands, opened
@@ -294,8 +294,8 @@ async def test_no_data_can_look_like_a_tombstone(store: FullStore, client: Any, 
 
 COUNTING = """
 import asyncio, sys
-from sojourn.stores._async.redis import AsyncRedisStore
-from sojourn.stores._sync.redis import RedisStore
+from sojourn.stores.redis._async.store import AsyncRedisStore
+from sojourn.stores.redis._sync.store import RedisStore
 from sojourn.testing import as_async
 
 kind, url, prefix = sys.argv[1:]
@@ -431,7 +431,7 @@ def test_without_the_driver_the_error_says_what_to_install(missing: str, module:
     program = (
         f"import sys; sys.modules[{missing!r}] = None\n"
         "import sojourn.stores\n"
-        f"try: import sojourn.stores.{module}.redis\n"
+        f"try: import sojourn.stores.redis.{module}.store\n"
         "except ImportError as error: print(error)\n"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
+from sojourn.core.store import Stored
 from sojourn.errors import StoreError, StoreTimeout, StoreUnavailable
-from sojourn.stores._async.redis import AsyncRedisStore
-from sojourn.stores._redis_multiplex import Multiplexed
-from sojourn.stores.base import Stored
+from sojourn.stores.redis._async.store import AsyncRedisStore
+from sojourn.stores.redis._multiplex import Multiplexed
 from tests.servers import ValkeyServer, valkey
 from tests.stores.redis_kinds import opened
 
@@ -270,7 +270,7 @@ def test_a_store_may_be_used_in_several_loops_at_once(server: ValkeyServer):
 
 FORKING = """
 import asyncio, os, sys
-from sojourn.stores._async.redis import AsyncRedisStore
+from sojourn.stores.redis._async.store import AsyncRedisStore
 
 store = AsyncRedisStore.from_url(sys.argv[1])
 
@@ -315,7 +315,7 @@ def test_it_runs_on_uvloop_too(server: ValkeyServer):
     pytest.importorskip("uvloop", reason="uvloop is not installed")
     program = (
         "import asyncio, sys, uvloop\n"
-        "from sojourn.stores._async.redis import AsyncRedisStore\n"
+        "from sojourn.stores.redis._async.store import AsyncRedisStore\n"
         "async def main():\n"
         "    store = AsyncRedisStore.from_url(sys.argv[1])\n"
         "    await store.create('uv', b'x', 60_000)\n"

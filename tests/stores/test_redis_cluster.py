@@ -13,13 +13,13 @@ import redis.asyncio
 from redis.crc import key_slot
 from redis.exceptions import ReadOnlyError, RedisClusterException
 
+from sojourn.core.store import CONFLICT, EXISTS, MISSING, Stored
 from sojourn.errors import StoreTimeout, StoreUnavailable
-from sojourn.stores._async.redis import AsyncRedisStore
-from sojourn.stores._async.redis_driver import AsyncCluster
-from sojourn.stores._redis_errors import translate
-from sojourn.stores._sync.redis import RedisStore
-from sojourn.stores._sync.redis_driver import Cluster
-from sojourn.stores.base import CONFLICT, EXISTS, MISSING, Stored
+from sojourn.stores.redis._async.driver import AsyncCluster
+from sojourn.stores.redis._async.store import AsyncRedisStore
+from sojourn.stores.redis._errors import translate
+from sojourn.stores.redis._sync.driver import Cluster
+from sojourn.stores.redis._sync.store import RedisStore
 from sojourn.testing import FullStore, as_async
 from tests.stores.redis_kinds import KINDS, Proxy, commands, proxied
 

@@ -17,10 +17,10 @@ import redis.asyncio
 import redis.asyncio.sentinel
 import redis.sentinel
 
+from sojourn.core.store import REPLACED, Stored
 from sojourn.errors import StoreError, StoreUnavailable
-from sojourn.stores._async.redis import AsyncRedisStore
-from sojourn.stores._sync.redis import RedisStore
-from sojourn.stores.base import REPLACED, Stored
+from sojourn.stores.redis._async.store import AsyncRedisStore
+from sojourn.stores.redis._sync.store import RedisStore
 from sojourn.testing import FullStore, as_async
 from tests.servers import ValkeyServer, valkey
 from tests.stores.redis_kinds import KINDS, opened, proxied

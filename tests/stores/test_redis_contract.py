@@ -10,8 +10,8 @@ import pytest
 import redis
 import redis.asyncio
 
-from sojourn.stores._async.redis import AsyncRedisStore
-from sojourn.stores._sync.redis import RedisStore
+from sojourn.stores.redis._async.store import AsyncRedisStore
+from sojourn.stores.redis._sync.store import RedisStore
 from sojourn.testing import AsyncStoreContract, ManualClock, StoreContract
 
 pytestmark = pytest.mark.server

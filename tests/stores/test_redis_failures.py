@@ -12,10 +12,10 @@ import pytest
 import redis
 import redis.asyncio
 
+from sojourn.core.store import CONFLICT, Stored
 from sojourn.errors import StoreError, StoreTimeout, StoreUnavailable
-from sojourn.stores._async.redis import AsyncRedisStore
-from sojourn.stores._sync.redis import RedisStore
-from sojourn.stores.base import CONFLICT, Stored
+from sojourn.stores.redis._async.store import AsyncRedisStore
+from sojourn.stores.redis._sync.store import RedisStore
 from sojourn.testing import FullStore, as_async
 from tests.servers import ValkeyServer, valkey
 from tests.stores.redis_kinds import KINDS, Proxy, commands, opened, proxied

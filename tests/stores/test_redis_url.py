@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sojourn.errors import ConfigurationError
-from sojourn.stores._redis_url import parse_url
+from sojourn.stores.redis._url import parse_url
 
 
 @pytest.mark.parametrize(

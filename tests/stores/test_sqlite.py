@@ -25,9 +25,7 @@ import anyio
 import pytest
 from hypothesis import settings
 
-from sojourn.errors import ConfigurationError, SessionTooLarge, StoreError, StoreUnavailable
-from sojourn.stores import _sqlite_engine, _sqlite_file
-from sojourn.stores.base import (
+from sojourn.core.store import (
     CONFLICT,
     MISSING,
     REPLACED,
@@ -39,7 +37,10 @@ from sojourn.stores.base import (
     Store,
     Stored,
 )
-from sojourn.stores.sqlite import AsyncSQLiteStore, SQLiteStore
+from sojourn.errors import ConfigurationError, SessionTooLarge, StoreError, StoreUnavailable
+from sojourn.stores.sqlite import _engine as _sqlite_engine
+from sojourn.stores.sqlite import _file as _sqlite_file
+from sojourn.stores.sqlite.store import AsyncSQLiteStore, SQLiteStore
 from sojourn.testing import AsyncStoreContract, ManualClock, StoreContract, store_state_machine
 
 DAY = 24 * 3_600_000
@@ -783,7 +784,7 @@ async def test_a_load_runs_in_a_thread_only_if_told_or_if_the_file_is_not_open(
         threads.append(function)
         return await run(function)
 
-    monkeypatch.setattr("sojourn.stores.sqlite.run_in_thread", run_in_thread)
+    monkeypatch.setattr("sojourn.stores.sqlite.store.run_in_thread", run_in_thread)
     store = AsyncSQLiteStore(path)
     await store.load("key")
     assert len(threads) == 1

@@ -20,8 +20,8 @@ from typing import Any
 import anyio
 import pytest
 
-from sojourn.stores.base import CONFLICT, MISSING, Stored
-from sojourn.stores.sqlite import AsyncSQLiteStore, SQLiteStore
+from sojourn.core.store import CONFLICT, MISSING, Stored
+from sojourn.stores.sqlite.store import AsyncSQLiteStore, SQLiteStore
 
 DAY = 24 * 3_600_000
 PROCESSES = 5

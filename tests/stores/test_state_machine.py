@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from sojourn.stores.memory import AsyncMemoryStore, MemoryStore
+from sojourn.stores.memory.store import AsyncMemoryStore, MemoryStore
 from sojourn.testing import store_state_machine
 from tests.stores import broken_stores
 

@@ -15,8 +15,8 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 import sojourn.testing
-from sojourn.stores.base import REPLACED, Store, Stored
-from sojourn.stores.memory import AsyncMemoryStore, MemoryStore
+from sojourn.core.store import REPLACED, Store, Stored
+from sojourn.stores.memory.store import AsyncMemoryStore, MemoryStore
 from sojourn.testing import AsyncStoreContract, ManualClock, StoreContract, as_async, store_state_machine
 
 CASES = [name for name in dir(StoreContract) if name.startswith("test_")]

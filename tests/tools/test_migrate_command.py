@@ -21,12 +21,12 @@ import pytest
 
 from sojourn import EncryptedCodec, JSONCodec
 from sojourn.cli import main
+from sojourn.core.record import Record, pack
+from sojourn.core.store import Stored
 from sojourn.ids import hash_id, mask_id
 from sojourn.migrate import Report
 from sojourn.migrate.command import _Shown
-from sojourn.record import Record, pack
 from sojourn.stores import RedisStore, SQLiteStore
-from sojourn.stores.base import Stored
 from tests.servers import free_port, valkey
 
 HOUR = 3_600_000

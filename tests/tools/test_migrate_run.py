@@ -18,11 +18,11 @@ import pytest
 
 from sojourn import ConfigurationError, EncryptedCodec, StoreError, StoreTimeout, StoreUnavailable
 from sojourn.codecs import JSONCodec
+from sojourn.core.record import Record, pack
+from sojourn.core.store import Stored
 from sojourn.ids import hash_id, mask_id
 from sojourn.migrate import Report, migrate
-from sojourn.record import Record, pack
 from sojourn.stores import MemoryStore, SQLiteStore
-from sojourn.stores.base import Stored
 from sojourn.testing import ManualClock
 
 HOUR = 3_600_000

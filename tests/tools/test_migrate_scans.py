@@ -12,9 +12,9 @@ import pytest
 import redis
 
 from sojourn.stores import AsyncRedisStore, PostgresStore, RedisStore, SQLiteStore
-from sojourn.stores._async.redis_driver import AsyncCluster
-from sojourn.stores._sync import postgres as postgres_module
-from sojourn.stores._sync import redis as redis_module
+from sojourn.stores.postgres._sync import store as postgres_module
+from sojourn.stores.redis._async.driver import AsyncCluster
+from sojourn.stores.redis._sync import store as redis_module
 from sojourn.testing import ManualClock
 from tests.stores.postgres_schema import postgres_schema
 

@@ -19,10 +19,10 @@ from pymongo import MongoClient
 
 import sojourn
 from sojourn import JSONCodec, StoreUnavailable
+from sojourn.core.session import BaseSession
 from sojourn.migrate import Report, migrate
-from sojourn.session import BaseSession
-from sojourn.signing import Signer
 from sojourn.stores import resolve
+from sojourn.wire.signing import Signer
 from tests.faults.site import site
 from tests.servers import MongoServer, free_port
 from tests.stores.postgres_schema import EXPRESS_TABLE, postgres_schema

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from sojourn import ConfigurationError, EncryptedCodec
+from sojourn.core.store import Store
 from sojourn.ids import hash_id, new_id
 from sojourn.migrate import migrate
 from sojourn.migrate.sides import CODECS, key_rule, source_side, target_side
 from sojourn.stores import AsyncMemoryStore, MemoryStore, SQLiteStore
-from sojourn.stores.base import Store
 
 ID, HASH = new_id(), hash_id("an id")
 

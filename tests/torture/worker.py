@@ -13,8 +13,8 @@ from typing import Any
 
 from sojourn import SessionConflict, StoreError
 from sojourn.asgi import SessionMiddleware
-from sojourn.plan import Plan
-from sojourn.session import BaseSession
+from sojourn.core.plan import Plan
+from sojourn.core.session import BaseSession
 from sojourn.wsgi import SessionMiddleware as WSGISessionMiddleware
 
 SECRET = "a secret for torture, longer than 32 bytes"

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, assert_type
 
 from sojourn import AsyncSession, Flash, Session
-from sojourn.session_cookie import SessionCookie
+from sojourn.core.session_cookie import SessionCookie
 
 
 def sync(session: Session) -> None:

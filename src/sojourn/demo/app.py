@@ -11,8 +11,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
 
 from ..asgi import SessionMiddleware
+from ..core.session import AsyncSession
 from ..ids import mask_id
-from ..session import AsyncSession
 from ..stores import AsyncSQLiteStore
 
 __all__ = ["make_app"]

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from ..clock import Clock
+from ..core.store import CONFLICT, EXISTS, MISSING, Stored
 from ..errors import SessionDecodeError, SessionEncodeError, SessionTooLarge, StoreError
 from ..ids import mask_id
 from ..logs import log
-from ..stores.base import CONFLICT, EXISTS, MISSING, Stored
 from .convert import Converted, convert
 from .report import Fate
 from .sides import Side, naming

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from ..clock import LONGEST_MS
 from ..codecs import Codec, dumps
+from ..core.record import Record, pack, unpack
 from ..errors import SessionEncodeError
-from ..record import Record, pack, unpack
 
 __all__ = ["Converted", "convert"]
 

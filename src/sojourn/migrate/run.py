@@ -15,8 +15,8 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from ..clock import Clock, system_clock
 from ..codecs import Codec
+from ..core.store import Stored
 from ..errors import ConfigurationError
-from ..stores.base import Stored
 from .carry import SLACK, Carrier, Session, complain
 from .report import Fate, Report
 from .sides import key_rule, naming, source_side, target_side

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 from ..clock import DAY_MS
 from ..codecs import Codec, JSONCodec
+from ..core.store import DEFAULT_MAX_SIZE, EXISTS, Exists, Replaced, Stored, Version, check_size
 from ..errors import ConfigurationError, StoreError, StoreUnavailable
 from ..ids import hash_id
 from ..profiles import express
 from ..stores import resolve
-from ..stores.base import DEFAULT_MAX_SIZE, EXISTS, Exists, Replaced, Stored, Version, check_size
 
 __all__ = ["CODECS", "Rehearsal", "Side", "key_rule", "naming", "source_side", "target_side"]
 

@@ -11,17 +11,17 @@ from ..errors import ConfigurationError
 from ..logs import warn_once
 
 if TYPE_CHECKING:
-    from ._async.mongo import AsyncMongoStore as AsyncMongoStore
-    from ._async.postgres import AsyncPostgresStore as AsyncPostgresStore
-    from ._async.redis import AsyncRedisStore as AsyncRedisStore
-    from ._mongo_layout import MongoLayout as MongoLayout
-    from ._sync.mongo import MongoStore as MongoStore
-    from ._sync.postgres import PostgresStore as PostgresStore
-    from ._sync.redis import RedisStore as RedisStore
-    from .memory import AsyncMemoryStore as AsyncMemoryStore
-    from .memory import MemoryStore as MemoryStore
-    from .sqlite import AsyncSQLiteStore as AsyncSQLiteStore
-    from .sqlite import SQLiteStore as SQLiteStore
+    from .memory.store import AsyncMemoryStore as AsyncMemoryStore
+    from .memory.store import MemoryStore as MemoryStore
+    from .mongo._async.store import AsyncMongoStore as AsyncMongoStore
+    from .mongo._layout import MongoLayout as MongoLayout
+    from .mongo._sync.store import MongoStore as MongoStore
+    from .postgres._async.store import AsyncPostgresStore as AsyncPostgresStore
+    from .postgres._sync.store import PostgresStore as PostgresStore
+    from .redis._async.store import AsyncRedisStore as AsyncRedisStore
+    from .redis._sync.store import RedisStore as RedisStore
+    from .sqlite.store import AsyncSQLiteStore as AsyncSQLiteStore
+    from .sqlite.store import SQLiteStore as SQLiteStore
 
 __all__ = [
     "AsyncMemoryStore",
@@ -39,17 +39,17 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "AsyncMemoryStore": ".memory",
-    "AsyncMongoStore": "._async.mongo",
-    "AsyncPostgresStore": "._async.postgres",
-    "AsyncRedisStore": "._async.redis",
-    "AsyncSQLiteStore": ".sqlite",
-    "MemoryStore": ".memory",
-    "MongoLayout": "._mongo_layout",
-    "MongoStore": "._sync.mongo",
-    "PostgresStore": "._sync.postgres",
-    "RedisStore": "._sync.redis",
-    "SQLiteStore": ".sqlite",
+    "AsyncMemoryStore": ".memory.store",
+    "AsyncMongoStore": ".mongo._async.store",
+    "AsyncPostgresStore": ".postgres._async.store",
+    "AsyncRedisStore": ".redis._async.store",
+    "AsyncSQLiteStore": ".sqlite.store",
+    "MemoryStore": ".memory.store",
+    "MongoLayout": ".mongo._layout",
+    "MongoStore": ".mongo._sync.store",
+    "PostgresStore": ".postgres._sync.store",
+    "RedisStore": ".redis._sync.store",
+    "SQLiteStore": ".sqlite.store",
 }
 
 

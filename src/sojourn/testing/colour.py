@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
-from ..stores.base import AsyncLockingStore, AsyncScanningStore, AsyncStore, Store, Stored
+from ..core.store import AsyncLockingStore, AsyncScanningStore, AsyncStore, Store, Stored
 
 __all__ = ["FullStore", "as_async", "in_threads"]
 

@@ -12,7 +12,7 @@ from anyio.from_thread import start_blocking_portal
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ..stores.base import CONFLICT, EXISTS, MISSING, REPLACED, AsyncStore, Outcome, Store, Stored, Version
+from ..core.store import CONFLICT, EXISTS, MISSING, REPLACED, AsyncStore, Outcome, Store, Stored, Version
 from .clock import ManualClock
 
 __all__ = ["store_state_machine"]

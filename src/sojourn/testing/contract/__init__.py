@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from ...stores.base import AsyncStore, Store
+from ...core.store import AsyncStore, Store
 from ..clock import ManualClock
 from ..colour import FullStore, as_async
 from .capabilities import LockCases, OwnerCases, ScanCases

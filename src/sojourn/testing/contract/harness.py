@@ -13,7 +13,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from ...stores.base import DEFAULT_MAX_SIZE, REPLACED, Outcome, Replaced, Stored, Version
+from ...core.store import DEFAULT_MAX_SIZE, REPLACED, Outcome, Replaced, Stored, Version
 from ..clock import ManualClock
 from ..colour import FullStore, in_threads
 

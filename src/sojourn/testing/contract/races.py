@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 import anyio
 import anyio.lowlevel
 
-from ...stores.base import CONFLICT, EXISTS, MISSING, Outcome, Stored, Version
+from ...core.store import CONFLICT, EXISTS, MISSING, Outcome, Stored, Version
 from ..colour import FullStore
 from .harness import LONG, Harness, case, live, new_key, number_of, record, wrote
 

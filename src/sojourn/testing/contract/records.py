@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
+from ...core.store import CONFLICT, EXISTS, MISSING
 from ...errors import SessionTooLarge
-from ...stores.base import CONFLICT, EXISTS, MISSING
 from ..colour import FullStore
 from .harness import LONG, Harness, case, live, new_key, record, wrote
 

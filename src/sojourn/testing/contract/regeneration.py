@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...stores.base import CONFLICT, EXISTS, MISSING, REPLACED
+from ...core.store import CONFLICT, EXISTS, MISSING, REPLACED
 from ..colour import FullStore
 from .harness import LONG, Harness, case, live, new_key, record, wrote
 

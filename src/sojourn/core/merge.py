@@ -1,0 +1,133 @@
+"""The three-way merge: what this request changed, applied to what another has stored meanwhile.
+
+A rule per kind of value, all of them in this file:
+
+- **Objects** are merged key by key, also where the base had none (both requests began the same cart). What would come out
+  in the form of a tag, and be taken for one, is a leaf after all.
+- **Lists** that both sides only appended to keep all appended elements, theirs first. An append is an append: the same
+  element appended by both is there twice. Where the base had none, both began the list and it keeps the elements of both,
+  unless they are the very same list.
+- **Everything else is a leaf**, tagged objects (one key, beginning with ``$``) included. Changed on one side, the change
+  stands; a deletion is a change. Changed on both, the later commit wins, which is mine; for keys in ``increments`` the sum.
+
+What counts as a change is the JSON value with its type: 1, 1.0 and true differ. The order of an object's keys is no value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
+
+from ..codecs import dumps, is_tagged
+from ..errors import SessionConflict, SessionDecodeError, SessionEncodeError
+
+__all__ = ["merge"]
+
+_Object: TypeAlias = dict[str, Any]
+
+
+class _Absent:
+    """A key that is not there: unlike null, and equal to nothing but itself."""
+
+
+_ABSENT: Final = _Absent()
+_NO_INCREMENTS: Final[Mapping[str, float]] = MappingProxyType({})
+
+
+def merge(
+    base: _Object,
+    mine: _Object,
+    theirs: _Object,
+    *,
+    increments: Mapping[str, float] = _NO_INCREMENTS,
+    exclusive: bool = False,
+) -> _Object:
+    """Merge three JSON trees, as ``loads`` gives them.
+
+    Args:
+        base: what this request loaded.
+        mine: what it has made of it.
+        theirs: what the store holds now.
+        increments: by top-level key, how much this request added (``session.increment()``).
+        exclusive: the request was to be alone: a leaf that both changed, and differently, is an error.
+
+    Returns:
+        A tree that may share parts with mine and theirs; keys in theirs' order, then mine's new ones.
+
+    Raises:
+        SessionConflict: with ``exclusive``, both changed the same leaf.
+        SessionDecodeError: the trees are nested too deeply to be walked.
+    """
+    try:
+        return _objects(base, mine, theirs, increments, exclusive=exclusive)
+    except (RecursionError, SessionEncodeError):
+        raise SessionDecodeError("the session is nested too deeply to be merged") from None
+
+
+def _objects(
+    base: _Object, mine: _Object, theirs: _Object, increments: Mapping[str, float] = _NO_INCREMENTS, *, exclusive: bool
+) -> _Object:
+    merged: _Object = {}
+    for key in theirs | mine:
+        was, my, their = base.get(key, _ABSENT), mine.get(key, _ABSENT), theirs.get(key, _ABSENT)
+        value = _values(was, my, their, increments.get(key), exclusive=exclusive)
+        if value is not _ABSENT:
+            merged[key] = value
+    return merged
+
+
+def _values(base: Any, mine: Any, theirs: Any, delta: float | None, *, exclusive: bool) -> Any:
+    if _same(mine, base):
+        return theirs
+    if _same(theirs, base):
+        return mine
+    if delta is not None:
+        total = _sum(theirs, delta)
+        return mine if total is None else total
+    gone = theirs is _ABSENT and _is_object(base)  # deleted whole: only what this request itself put in comes back
+    if _is_object(mine) and (gone or _is_object(theirs)):
+        merged = _objects(base if _is_object(base) else {}, mine, {} if gone else theirs, exclusive=exclusive)
+        if not is_tagged(merged):
+            return _ABSENT if gone and not merged else merged
+    begun = base is _ABSENT and not _same(mine, theirs)  # both appended to nothing, as to the first flash messages
+    before = [] if begun else base
+    if type(before) is list and _extends(mine, before) and _extends(theirs, before):
+        return theirs + mine[len(before) :]
+    if exclusive and not _same(mine, theirs):
+        raise SessionConflict("another request changed the same value of a session this one was to have for itself")
+    return mine
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal as JSON, types included."""
+    if one is other:
+        return True
+    if type(one) is not type(other) or one != other:
+        return False
+    # To Python 1, 1.0 and True are equal. Where texts are too, so are the types; where they are not, it may be the order of keys.
+    if type(one) is dict:
+        return dumps(one) == dumps(other) or all(_same(value, other[key]) for key, value in one.items())
+    return type(one) is not list or dumps(one) == dumps(other) or all(map(_same, one, other))
+
+
+def _is_object(value: Any) -> bool:
+    return type(value) is dict and not is_tagged(value)
+
+
+def _extends(value: Any, base: list[Any]) -> bool:
+    return type(value) is list and _same(value[: len(base)], base)
+
+
+def _sum(theirs: Any, delta: float) -> float | None:
+    """Theirs plus the delta; None where that is no number that JSON has."""
+    if theirs is _ABSENT:
+        return delta
+    if type(theirs) is not int and type(theirs) is not float:
+        return None
+    try:
+        total = theirs + delta
+    except OverflowError:  # an integer past a float's range
+        return None
+    return total if type(total) is int or isfinite(total) else None

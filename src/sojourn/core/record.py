@@ -1,0 +1,160 @@
+"""The record: one layout everywhere, Express's own, so that a row means the same in both worlds.
+
+A JSON object: first the key ``cookie`` with what Express keeps there, then our reserved key ``__sojourn__``, then the data.
+A record without the reserved key was written by Express and is complete.
+
+``__sojourn__`` holds ``v`` (the layout's version), ``created`` (epoch ms), ``write`` (a number drawn for each write, by which a
+writer that lost the reply recognizes its own), ``sum`` (CRC-32 of the lifetime and the data's text: it tells whether
+these are still as Sojourn wrote them, to the byte), and where they apply ``owner``, ``auth`` (epoch ms of the login) and
+``overrides`` (the cookie attributes this session changed; all others come from the configuration).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final
+from zlib import crc32
+
+import msgspec
+from msgspec import Struct, field
+
+from ..codecs import dumps, loads
+from ..errors import SessionDecodeError
+
+__all__ = ["COOKIE_KEY", "OWN_KEY", "Record", "lifetime_prefix", "pack", "unpack"]
+
+COOKIE_KEY: Final = "cookie"
+OWN_KEY: Final = "__sojourn__"
+_OWN_BYTES: Final = OWN_KEY.encode()
+_LAYOUT: Final = 1
+_LAST_OF_HEAD: Final = b'"sum":'
+_NO_DATA: Final = b"{}"
+_HEAD: Final = b'{"cookie":{"originalMaxAge":'
+
+
+class Record(Struct):
+    """A record taken apart."""
+
+    body: bytes
+    """The data, as a compact JSON object."""
+    cookie: dict[str, Any]
+    """What Express keeps about the cookie."""
+    created: int | None = None
+    """Epoch ms; None where Express wrote the record."""
+    owner: str | None = None
+    auth: int | None = None
+    overrides: dict[str, Any] = {}
+    """The cookie attributes this session changed, by their names in the record."""
+    write: int | None = None
+    """The number drawn for the write that made it."""
+    ours: bool = True
+    """Lifetime and data are exactly as Sojourn wrote them; False where somebody else wrote it, or wrote it anew with others."""
+
+
+class _Own(Struct):
+    """The reserved part, checked while it is decoded."""
+
+    v: int
+    created: int
+    owner: str | None = None
+    auth: int | None = None
+    overrides: tuple[str, ...] = ()
+    write: int | None = None
+    sum: int | None = None
+
+
+class _Head(Struct):
+    """What a record holds beside the data."""
+
+    cookie: dict[str, Any]
+    own: _Own | None = field(default=None, name=OWN_KEY)
+
+
+_decode_head: Final = msgspec.json.Decoder(_Head).decode
+
+
+def pack(record: Record) -> bytes:
+    """A record as JSON text."""
+    # Put together by hand, as most of it is numbers; a record is packed for every write.
+    more = b""
+    if record.owner is not None:
+        more += b',"owner":' + dumps(record.owner)
+    if record.auth is not None:
+        more += b',"auth":%d' % record.auth
+    if record.overrides:
+        more += b',"overrides":' + dumps(list(record.overrides))
+    body = record.body
+    assert record.created is not None and record.write is not None
+    return (
+        b'{"cookie":%b,"%b":{"v":%d,"created":%d%b,"write":%d,"sum":%d}%b'
+        % (
+            dumps(record.cookie),
+            _OWN_BYTES,
+            _LAYOUT,
+            record.created,
+            more,
+            record.write,
+            _sum(record.cookie, body),  # the last: `unpack` finds the end of the head by it
+            b"}" if body == _NO_DATA else b"," + body[1:],
+        )
+    )
+
+
+def _sum(cookie: Mapping[str, Any], body: bytes) -> int:
+    # Of the cookie the lifetime alone: Express writes a new `expires` whenever it saves, and other attributes are not read.
+    return crc32(body, crc32(str(cookie.get("originalMaxAge")).encode(errors="replace")))
+
+
+def unpack(text: bytes) -> tuple[Record, dict[str, Any]]:
+    """Take a record apart: all but the data, and the data as JSON values.
+
+    Raises:
+        SessionDecodeError: not JSON, not an object, without its cookie part (contract 50), or of a newer layout.
+    """
+    # A record as we wrote it falls into head and data by one cut, which saves encoding the data anew to know their text.
+    # Wherever the cut is: if the head is one and the sum is right, the data are those that we wrote.
+    if text.startswith(_HEAD):
+        cut = text.find(b"}", text.find(_LAST_OF_HEAD)) + 1
+        body = b"{" + text[cut + 1 :] if text.startswith(b",", cut) else _NO_DATA
+        try:
+            head = _decode_head(text[:cut] + b"}")
+            if (
+                head.own is not None
+                and head.own.sum == _sum(head.cookie, body)
+                and (body != _NO_DATA or text[cut:] == b"}")
+            ):
+                return _record(body, head), loads(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, SessionDecodeError):
+            pass  # the slow way says what is wrong, or reads it nevertheless
+    return _unpack_slowly(text)
+
+
+def _unpack_slowly(text: bytes) -> tuple[Record, dict[str, Any]]:
+    """What others wrote, with their own spacing and order."""
+    tree = loads(text)
+    if not isinstance(tree, dict):
+        raise SessionDecodeError("the record is not a JSON object")
+    if not isinstance(tree.get(COOKIE_KEY), dict):
+        raise SessionDecodeError("the record has no cookie part")
+    head = {key: tree.pop(key) for key in (COOKIE_KEY, OWN_KEY) if key in tree}
+    try:
+        return _record(dumps(tree), msgspec.convert(head, _Head), ours=False), tree
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter of lone surrogates in names
+        raise SessionDecodeError(f"the record's reserved part is malformed: {error}") from None
+
+
+def _record(body: bytes, head: _Head, *, ours: bool = True) -> Record:
+    own, cookie = head.own, head.cookie
+    if own is None:
+        return Record(body, cookie, ours=ours)
+    if own.v != _LAYOUT:
+        raise SessionDecodeError(f"the record has layout {own.v}; this version of Sojourn reads {_LAYOUT}")
+    overrides = {name: cookie[name] for name in own.overrides if name in cookie} if own.overrides else {}
+    return Record(body, cookie, own.created, own.owner, own.auth, overrides, own.write, ours)
+
+
+@lru_cache(maxsize=64)
+def lifetime_prefix(original_max_age: int | None) -> bytes:
+    """How every record begins whose ``originalMaxAge`` is this: it tells a session's lifetime without decoding it."""
+    return _HEAD + (b"null" if original_max_age is None else str(original_max_age).encode()) + b","

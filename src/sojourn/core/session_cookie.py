@@ -1,0 +1,197 @@
+"""``session.cookie``: the attributes of one session's cookie, as configured unless this session changed them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+
+from ..clock import Clock, Duration, duration_ms, from_ms, iso_ms, to_ms
+from ..cookie import Cookie, Priority, SameSite, check_domain, check_expires, check_path, check_samesite
+from ..errors import ConfigurationError
+
+__all__ = ["SessionCookie", "stored_as_configured"]
+
+_LIFETIME: Final = "originalMaxAge"
+_MOST_CONFIGURED: Final = 64  # a function of the request may make a new one each time
+_PAIR: Final = ("samesite", "secure")  # what must go together
+_ALWAYS: Final = ("originalMaxAge", "expires")  # null where there is none
+_PREFIX_NEEDS: Final[dict[str, tuple[object, ...]]] = {"secure": (True, "auto"), "path": ("/",), "domain": (None,)}
+
+T = TypeVar("T")
+_Check: TypeAlias = Callable[[object], None]
+
+
+def _among(name: str, *allowed: object) -> _Check:
+    def check(value: object) -> None:
+        if value not in allowed:
+            raise ConfigurationError(f"session.cookie.{name}", repr(value), f"give {' or '.join(map(repr, allowed))}")
+
+    return check
+
+
+class _Attribute(Generic[T]):
+    """An attribute that reads as configured until the session overrides it. ``stored`` is its name in records."""
+
+    def __init__(self, stored: str, check: _Check) -> None:
+        self._stored = stored
+        self._check = check
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, cookie: SessionCookie, _owner: type) -> T:
+        value: T = cookie.overrides.get(self._stored, getattr(cookie.config, self._name))
+        return value
+
+    def __set__(self, cookie: SessionCookie, value: T) -> None:
+        self._check(value)
+        cookie.refuse_for_prefix(self._name, value)
+        if self._name in _PAIR:
+            pair: dict[str, Any] = {name: getattr(cookie, name) for name in _PAIR} | {self._name: value}
+            check_samesite(f"session.cookie.{self._name}", **pair)
+        cookie.override(self._stored, value, getattr(cookie.config, self._name))
+
+
+class SessionCookie:
+    """The cookie of one session. Assigning an attribute changes it for this session alone, and is kept with it.
+
+    ``max_age`` and ``expires`` set the session's own lifetime, in the browser and, as its idle timeout, in the store.
+    """
+
+    __slots__ = ("_clock", "_expires", "_limit", "_prefixed", "config", "overrides")
+
+    path = _Attribute[str]("path", check_path)
+    domain = _Attribute[str | None]("domain", check_domain)
+    httponly = _Attribute[bool]("httpOnly", _among("httponly", True, False))
+    secure = _Attribute[bool | Literal["auto"]]("secure", _among("secure", True, False, "auto"))
+    samesite = _Attribute[SameSite]("sameSite", _among("samesite", "lax", "strict", "none", "auto", True, False, None))
+    partitioned = _Attribute[bool]("partitioned", _among("partitioned", True, False))
+    priority = _Attribute[Priority]("priority", _among("priority", "low", "medium", "high", None))
+
+    def __init__(
+        self,
+        config: Cookie,
+        overrides: dict[str, Any],
+        clock: Clock,
+        *,
+        limit: int | None = None,
+        prefixed: bool = False,
+    ) -> None:
+        self.config = config
+        self._clock = clock
+        self._limit = limit
+        self._prefixed = prefixed
+        self.overrides = overrides
+        """What this session changed, by the names that records use. Values equal to the configuration are left out."""
+        lifetime = self.original_max_age_ms
+        self._expires = None if lifetime is None else clock() + lifetime
+
+    @property
+    def original_max_age_ms(self) -> int | None:
+        """The lifetime that every response starts anew, in milliseconds; None for a browser-session cookie."""
+        lifetime: int | None = self.overrides.get(_LIFETIME, self.config.max_age_ms)
+        return lifetime
+
+    @property
+    def original_max_age(self) -> float | None:
+        """The lifetime that every response starts anew, in seconds; None for a browser-session cookie."""
+        lifetime = self.original_max_age_ms
+        return None if lifetime is None else lifetime / 1000
+
+    @property
+    def max_age(self) -> float | None:
+        """Seconds that are left, counting down; None for a browser-session cookie (contract 124)."""
+        return None if self._expires is None else max(0, self._expires - self._clock()) / 1000
+
+    @max_age.setter
+    def max_age(self, value: Duration | None) -> None:
+        self._live(None if value is None else duration_ms("session.cookie.max_age", value))
+
+    @property
+    def expires(self) -> datetime | None:
+        """When the browser forgets the cookie, in UTC; None for a browser-session cookie."""
+        return None if self._expires is None else from_ms(self._expires)
+
+    @expires.setter
+    def expires(self, value: datetime | None) -> None:
+        check_expires(value)
+        self._live(None if value is None else max(0, to_ms(value) - self._clock()))
+
+    def _live(self, lifetime: int | None) -> None:
+        if lifetime is not None and self._limit is not None and lifetime > self._limit:
+            raise ConfigurationError(
+                "session.cookie.max_age",
+                f"{lifetime / 1000:g} s",
+                f"it cannot outlast absolute_timeout ({self._limit / 1000:g} s)",
+            )
+        self.override(_LIFETIME, lifetime, self.config.max_age_ms)
+        self._expires = None if lifetime is None else self._clock() + lifetime
+
+    def refuse_for_prefix(self, name: str, value: object) -> None:
+        """Refuse what browsers would not accept under the name this cookie is sent by."""
+        if self._prefixed and value not in _PREFIX_NEEDS.get(name, (value,)):
+            raise ConfigurationError(
+                f"session.cookie.{name}",
+                repr(value),
+                'this cookie is sent under the "__Host-" prefix, with which browsers refuse that; configure it in `cookie`',
+            )
+
+    def override(self, stored_name: str, value: object, configured: object) -> None:
+        """Keep a change under its name in records, unless it is none."""
+        if value == configured:
+            self.overrides.pop(stored_name, None)
+        else:
+            self.overrides[stored_name] = value
+
+    def stored(self, now: int, *, secure: bool) -> dict[str, Any]:
+        """The ``cookie`` part of the record, in Express's names and order. What Express leaves undefined is left out."""
+        lifetime = self.original_max_age_ms
+        given = {
+            _LIFETIME: lifetime,
+            "partitioned": self.partitioned or None,
+            "priority": self.priority,
+            "expires": None if lifetime is None else iso_ms(now + lifetime),
+            "secure": self.sent_secure(secure) if self.secure else None,
+            "httpOnly": self.httponly,
+            "domain": self.domain,
+            "path": self.path,
+            "sameSite": self.sent_samesite(secure),
+        }
+        return {
+            name: self.overrides[name] if value is None and name in self.overrides else value
+            for name, value in given.items()
+            if value is not None or name in _ALWAYS or name in self.overrides
+        }
+
+    def sent_secure(self, secure: bool) -> bool:
+        """Whether the cookie has Secure on a connection that is, or is not, https (contract 109 to 111)."""
+        return secure if self.secure == "auto" else bool(self.secure)
+
+    def sent_samesite(self, secure: bool) -> str | None:
+        """SameSite on such a connection (contract 112 to 117)."""
+        value = self.samesite
+        if value == "auto":
+            value = "none" if secure else "lax"
+        if value == "none" and not self.sent_secure(secure):  # by a configuration that changed since (contract 116)
+            value = "lax"
+        return "strict" if value is True else value or None
+
+    def __repr__(self) -> str:
+        return f"<SessionCookie max_age={self.original_max_age} overrides={sorted(self.overrides)}>"
+
+
+_configured: dict[
+    tuple[int, bool], tuple[Cookie, dict[str, Any]]
+] = {}  # by identity: to hash so many attributes would cost more
+
+
+def stored_as_configured(config: Cookie, now: int, *, secure: bool) -> dict[str, Any]:
+    """`SessionCookie.stored` for a session that changed nothing of its cookie, which is nearly every one."""
+    kept = _configured.get((id(config), secure))
+    if kept is None or kept[0] is not config:
+        if len(_configured) >= _MOST_CONFIGURED:
+            _configured.clear()
+        kept = _configured[id(config), secure] = config, SessionCookie(config, {}, int).stored(0, secure=secure)
+    lifetime = config.max_age_ms
+    return kept[1] if lifetime is None else kept[1] | {"expires": iso_ms(now + lifetime)}

@@ -1,0 +1,366 @@
+"""Sessions in this process's memory: for tests, development, and services of one process. They end with it.
+
+The store is bounded and needs no background thread: every write also clears away a few of the entries that are due.
+"""
+
+# The methods are described by the protocols they fulfil.
+
+from __future__ import annotations
+
+import secrets
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import ClassVar, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from ...clock import Clock, system_clock
+from ...core.store import (
+    CONFLICT,
+    DEFAULT_MAX_SIZE,
+    EXISTS,
+    MISSING,
+    REPLACED,
+    Conflict,
+    Exists,
+    Missing,
+    Replaced,
+    Stored,
+    Version,
+    check_size,
+)
+from ...errors import ConfigurationError
+from ...logs import log
+from ._expiring import ExpiringTable
+
+__all__ = ["AsyncMemoryStore", "MemoryStore"]
+
+_SWEEP: Final = 16
+"""Entries that a write looks at in passing: an entry is looked at some six times in its life, so this keeps up."""
+
+_BATCH: Final = 1000
+"""Entries that ``delete_expired`` looks at before it lets other threads in."""
+
+_DEFAULT_MAX_SESSIONS: Final = 100_000
+
+
+class MemoryStore:
+    """Sessions in memory, for any number of threads of one process.
+
+    The version of a record is its data. When a new session would exceed ``max_sessions``, the one longest neither
+    written nor touched is dropped; that is logged once, as a warning. The memory of what has expired is freed by the
+    writes that follow.
+
+    Args:
+        max_sessions: how many records to hold at most, or None for no bound. As many tombstones are held, and locks.
+        max_size: bytes of one record beyond which it is refused.
+        clock: milliseconds since the epoch.
+
+    Raises:
+        ConfigurationError: an argument is not what it should be.
+    """
+
+    in_process: ClassVar[bool] = True
+    """Nothing here waits for anything: no operation can be cancelled half way."""
+
+    def __init__(
+        self,
+        *,
+        max_sessions: int | None = _DEFAULT_MAX_SESSIONS,
+        max_size: int = DEFAULT_MAX_SIZE,
+        clock: Clock = system_clock,
+    ) -> None:
+        self.max_sessions = None if max_sessions is None else _positive("max_sessions", max_sessions)
+        self.max_size = _positive("max_size", max_size)
+        if not callable(clock):
+            raise ConfigurationError("clock", type(clock).__name__, "give a function that returns milliseconds")
+        self._limit = sys.maxsize if self.max_sessions is None else self.max_sessions
+        self._clock = clock
+        self._mutex = threading.Lock()
+        self._records = ExpiringTable()
+        self._tombstones = ExpiringTable()
+        self._locks = ExpiringTable()
+        self._overflowed = False
+        self._warned = False
+
+    @classmethod
+    def from_url(cls, url: str, *, clock: Clock = system_clock) -> MemoryStore:
+        """A store as a URL describes it: ``memory://``, or ``memory://?max_sessions=1000&max_size=65536``.
+
+        Raises:
+            ConfigurationError: another scheme, or an option that there is not.
+        """
+        return cls(**_url_options(url), clock=clock)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(max_sessions={self.max_sessions}, max_size={self.max_size})"
+
+    def open(self) -> None:
+        """Do nothing: there is nothing to acquire."""
+
+    def close(self) -> None:
+        """Do nothing: the sessions stay as long as the store does."""
+
+    def load(self, key: str) -> Stored | Replaced | None:
+        # A hit takes no lock: entries are never changed, only exchanged. A miss asks again under the lock, so that a
+        # regenerate under way is seen as a whole: it removes the old record first, and adds the new one last.
+        entry = self._records.entries.get(key)
+        if entry is not None:
+            data, _, deadline, _ = entry
+            left = deadline - self._clock()
+            if left > 0:
+                return tuple.__new__(Stored, (data, data, left))
+        with self._mutex:
+            now = self._clock()
+            entry = self._records.get(key, now)
+            if entry is not None:
+                return Stored(entry[0], entry[0], entry[2] - now)
+            return None if self._tombstones.get(key, now) is None else REPLACED
+
+    def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Version | Exists:
+        check_size(data, self.max_size)
+        with self._mutex:
+            now = self._sweep()
+            if self._is_taken(key, now):
+                return EXISTS
+            if len(self._records.entries) >= self._limit:
+                self._records.remove_oldest()
+                self._overflowed = True
+            self._records.put(key, data, owner, now + ttl, now)
+        if self._overflowed and not self._warned:
+            self._warned = True
+            log.warning("MemoryStore is full at %d sessions: dropping the longest idle ones", self._limit)
+        return data
+
+    def replace(
+        self, key: str, data: bytes, ttl: int, *, version: Version, owner: str | None = None
+    ) -> Version | Conflict | Missing:
+        check_size(data, self.max_size)
+        with self._mutex:
+            now = self._sweep()
+            entry = self._records.get(key, now)
+            if entry is None:
+                return MISSING
+            if entry[0] != version:
+                return CONFLICT
+            self._records.put(key, data, owner, now + ttl, now)
+        return data
+
+    def regenerate(
+        self,
+        old: str,
+        new: str,
+        data: bytes,
+        ttl: int,
+        *,
+        version: Version,
+        tombstone: int,
+        owner: str | None = None,
+    ) -> Version | Conflict | Missing | Exists:
+        check_size(data, self.max_size)
+        with self._mutex:
+            now = self._sweep()
+            entry = self._records.get(old, now)
+            if entry is None:
+                return MISSING
+            if entry[0] != version:
+                return CONFLICT
+            if self._is_taken(new, now):
+                return EXISTS
+            self._records.remove(old)
+            if tombstone > 0:
+                if len(self._tombstones.entries) >= self._limit:
+                    self._tombstones.remove_oldest()
+                self._tombstones.put(old, b"", None, now + tombstone, now)
+            self._records.put(new, data, owner, now + ttl, now)
+        return data
+
+    def touch(self, key: str, ttl: int) -> bool:
+        with self._mutex:
+            now = self._sweep()
+            entry = self._records.get(key, now)
+            if entry is None:
+                return False
+            data, owner, _, _ = entry
+            self._records.put(key, data, owner, now + ttl, now)
+        return True
+
+    def delete(self, key: str) -> bool:
+        with self._mutex:
+            if self._records.get(key, self._sweep()) is None:
+                return False
+            self._records.remove(key)
+        return True
+
+    def scan(self) -> Iterator[tuple[str, Stored]]:
+        with self._mutex:
+            keys = list(self._records.entries)
+        for key in keys:
+            stored = self.load(key)
+            if isinstance(stored, Stored):
+                yield key, stored
+
+    def count(self) -> int:
+        with self._mutex:
+            self._sweep(sys.maxsize)
+            return len(self._records.entries)
+
+    def clear(self) -> int:
+        with self._mutex:
+            self._sweep(sys.maxsize)
+            cleared, self._records = self._records, ExpiringTable()
+        return len(cleared.entries)
+
+    def delete_expired(self) -> int:
+        removed = 0
+        while True:
+            with self._mutex:
+                now = self._clock()
+                removed += self._records.sweep(now, _BATCH)
+                self._tombstones.sweep(now, _BATCH)
+                self._locks.sweep(now, _BATCH)
+                if not any(table.is_due(now) for table in (self._records, self._tombstones, self._locks)):
+                    return removed
+
+    def by_owner(self, owner: str) -> list[str]:
+        with self._mutex:
+            now = self._clock()
+            return [key for key in self._records.owners.get(owner, ()) if self._records.get(key, now) is not None]
+
+    def lock(self, key: str, ttl: int) -> str | None:
+        token = secrets.token_hex(16)
+        with self._mutex:
+            now = self._sweep()
+            if self._locks.get(key, now) is not None:
+                return None
+            # A lock that is held must not be dropped to make room: the new one is refused instead.
+            if len(self._locks.entries) >= self._limit:
+                return None
+            self._locks.put(key, token.encode(), None, now + ttl, now)
+        return token
+
+    def unlock(self, key: str, token: str) -> bool:
+        with self._mutex:
+            entry = self._locks.get(key, self._sweep())
+            if entry is None or entry[0] != token.encode():
+                return False
+            self._locks.remove(key)
+        return True
+
+    def _sweep(self, limit: int = _SWEEP) -> int:
+        """Clear away some of what has expired, and answer what time it is. Needs the lock."""
+        now = self._clock()
+        self._records.sweep(now, limit)
+        self._tombstones.sweep(now, limit)
+        self._locks.sweep(now, limit)
+        return now
+
+    def _is_taken(self, key: str, now: int) -> bool:
+        return self._records.get(key, now) is not None or self._tombstones.get(key, now) is not None
+
+
+class AsyncMemoryStore:
+    """`MemoryStore` in the async colour, for any event loop, or several. Its methods never suspend.
+
+    Takes the same arguments, and raises the same errors.
+    """
+
+    in_process: ClassVar[bool] = True
+    """Nothing here waits for anything: no operation can be cancelled half way."""
+
+    def __init__(
+        self,
+        *,
+        max_sessions: int | None = _DEFAULT_MAX_SESSIONS,
+        max_size: int = DEFAULT_MAX_SIZE,
+        clock: Clock = system_clock,
+    ) -> None:
+        self._store = MemoryStore(max_sessions=max_sessions, max_size=max_size, clock=clock)
+        self.max_sessions = self._store.max_sessions
+        self.max_size = self._store.max_size
+
+    @classmethod
+    def from_url(cls, url: str, *, clock: Clock = system_clock) -> AsyncMemoryStore:
+        """A store as a URL describes it; see `MemoryStore.from_url`."""
+        return cls(**_url_options(url), clock=clock)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(max_sessions={self.max_sessions}, max_size={self.max_size})"
+
+    async def open(self) -> None:
+        """Do nothing: there is nothing to acquire."""
+        self._store.open()
+
+    async def close(self) -> None:
+        """Do nothing: the sessions stay as long as the store does."""
+        self._store.close()
+
+    async def load(self, key: str) -> Stored | Replaced | None:
+        return self._store.load(key)
+
+    async def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Version | Exists:
+        return self._store.create(key, data, ttl, owner=owner)
+
+    async def replace(
+        self, key: str, data: bytes, ttl: int, *, version: Version, owner: str | None = None
+    ) -> Version | Conflict | Missing:
+        return self._store.replace(key, data, ttl, version=version, owner=owner)
+
+    async def regenerate(
+        self,
+        old: str,
+        new: str,
+        data: bytes,
+        ttl: int,
+        *,
+        version: Version,
+        tombstone: int,
+        owner: str | None = None,
+    ) -> Version | Conflict | Missing | Exists:
+        return self._store.regenerate(old, new, data, ttl, version=version, tombstone=tombstone, owner=owner)
+
+    async def touch(self, key: str, ttl: int) -> bool:
+        return self._store.touch(key, ttl)
+
+    async def delete(self, key: str) -> bool:
+        return self._store.delete(key)
+
+    async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
+        for item in self._store.scan():
+            yield item
+
+    async def count(self) -> int:
+        return self._store.count()
+
+    async def clear(self) -> int:
+        return self._store.clear()
+
+    async def delete_expired(self) -> int:
+        return self._store.delete_expired()
+
+    async def by_owner(self, owner: str) -> list[str]:
+        return self._store.by_owner(owner)
+
+    async def lock(self, key: str, ttl: int) -> str | None:
+        return self._store.lock(key, ttl)
+
+    async def unlock(self, key: str, token: str) -> bool:
+        return self._store.unlock(key, token)
+
+
+def _positive(option: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigurationError(option, repr(value), "give a whole number, at least 1")
+    return value
+
+
+def _url_options(url: str) -> dict[str, int]:
+    parts = urlsplit(url)
+    if parts.scheme != "memory" or parts.netloc or parts.path or parts.fragment:
+        raise ConfigurationError("store", "a URL of another form", "give memory://, or memory://?max_sessions=1000")
+    options: dict[str, int] = {}
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in {"max_sessions", "max_size"}:
+            raise ConfigurationError("store", f"option {name!r}", "memory:// has the options max_sessions and max_size")
+        options[name] = _positive(name, int(value) if value.isascii() and value.isdecimal() else value)
+    return options

@@ -1,0 +1,92 @@
+"""What a MongoDB store is told by its arguments, checked; and what it tells the log about indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ...aio import in_trio
+from ...clock import Clock
+from ...errors import ConfigurationError, StoreError
+from ...logs import warn_once
+from ._layout import LARGEST, MongoLayout, layout_of
+
+__all__ = ["Settings", "is_indexed", "refuse_trio", "warn_of_index"]
+
+
+class Settings(NamedTuple):
+    """The arguments of a store beside its client."""
+
+    database: str | None
+    collection: str
+    layout: MongoLayout
+    create_index: bool
+    max_size: int
+    clock: Clock
+
+    @classmethod
+    def check(
+        cls, database: object, collection: object, layout: object, create_index: object, max_size: object, clock: Clock
+    ) -> Settings:
+        """Accept the arguments.
+
+        Raises:
+            ConfigurationError: naming the one that is not what it should be.
+        """
+        if not isinstance(database, str | None) or database == "":
+            raise ConfigurationError("database", repr(database), "give a name, or None for the client's default")
+        if not isinstance(collection, str) or not collection:
+            raise ConfigurationError("collection", repr(collection), "give a name")
+        if not isinstance(create_index, bool):
+            raise ConfigurationError("create_index", repr(create_index), "give True or False")
+        if not isinstance(max_size, int) or isinstance(max_size, bool) or not 1 <= max_size <= LARGEST:
+            raise ConfigurationError("max_size", repr(max_size), f"give a whole number from 1 to {LARGEST}")
+        if not callable(clock):
+            raise ConfigurationError("clock", type(clock).__name__, "give a function that returns milliseconds")
+        return cls(database, collection, layout_of(layout), create_index, max_size, clock)
+
+    @property
+    def locks(self) -> str:
+        """The collection of locks."""
+        return f"{self.collection}_locks"
+
+    @property
+    def to_index(self) -> frozenset[str]:
+        """The collections whose indexes are to be created."""
+        return frozenset({self.collection, self.locks} if self.create_index else ())
+
+
+def refuse_trio() -> None:
+    """Say that PyMongo's async client runs on asyncio alone.
+
+    Raises:
+        StoreError: the caller runs under trio.
+    """
+    if in_trio():
+        raise StoreError("AsyncMongoStore runs on asyncio alone; under trio, use a memory or SQLite store")
+
+
+def is_indexed(existing: Mapping[str, Any], field: str, options: Mapping[str, Any]) -> bool:
+    """Whether there is an index on the field already. One that does not do what ours would is left, with a warning."""
+    for name, index in existing.items():
+        if list(index["key"]) == [(field, 1)]:
+            lacking = {
+                option: value
+                for option, value in options.items()
+                if option != "background" and index.get(option) != value
+            }
+            if lacking:
+                warn_of_index(field, f"the index {name!r} is there without {lacking}")
+            return True
+    return False
+
+
+def warn_of_index(field: str, reason: str) -> None:
+    """Log, once, that an index is not as it should be."""
+    warn_once(
+        f"mongo index {field}",
+        "MongoDB's index on %r is not as the sessions need it: %s. Expired sessions are never seen, "
+        "but may not be removed, or searches may be slow; see the documentation of the MongoDB store",
+        field,
+        reason,
+    )

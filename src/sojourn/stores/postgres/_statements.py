@@ -1,0 +1,225 @@
+"""The PostgreSQL store's table, and the statements on it.
+
+The table is that of connect-pg-simple: ``sid varchar``, ``sess json``, ``expire timestamp(6)``; and ``owner text``, which its
+INSERT does not name. ``expire`` has no zone: it is written from and compared with an instant, both of which PostgreSQL
+converts in the connection's TimeZone, as connect-pg-simple's ``to_timestamp`` does.
+
+A tombstone is a row whose ``sess`` is JSON's ``null``, which express-session takes for a session that is not there.
+
+All parameters that are text travel as bytes of UTF-8, whatever the encodings of client and database.
+"""
+
+# ruff: noqa: S608 - names are quoted, and values are parameters
+
+from __future__ import annotations
+
+import zlib
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from ...errors import ConfigurationError
+from ._wire import Statement
+
+__all__ = ["TOMBSTONE", "Layout", "Statements", "Table"]
+
+Layout: TypeAlias = Literal["native", "connect-pg-simple"]
+"""``connect-pg-simple`` rounds the expiry up to whole seconds, as that store does."""
+
+TOMBSTONE: Final = b"null"
+"""The ``sess`` of a tombstone."""
+
+_LONGEST_NAME: Final = 52  # PostgreSQL cuts names at 63 bytes; the longest made from the table's adds 11
+_ADVISORY: Final = 0x534A524E
+"""The first key of every advisory lock that Sojourn takes; the second stands for the table."""
+
+
+class Table(NamedTuple):
+    """Where the sessions are."""
+
+    schema: str | None
+    name: str
+
+    @classmethod
+    def checked(cls, schema: object, name: object) -> Table:
+        for option, value in (("schema", schema), ("table", name)):
+            if value is None and option == "schema":
+                continue
+            if not isinstance(value, str) or not value or "\0" in value or len(value.encode()) > _LONGEST_NAME:
+                raise ConfigurationError(option, repr(value), f"give a name of 1 to {_LONGEST_NAME} bytes")
+        return cls(schema, name)  # type: ignore[arg-type]
+
+    @property
+    def quoted(self) -> str:
+        return self._qualified(self.name)
+
+    @property
+    def locks(self) -> str:
+        """The table of the locks, quoted."""
+        return self._qualified(self.name + "_lock")
+
+    @property
+    def advisory(self) -> str:
+        """The arguments of an advisory lock for this table."""
+        return f"{_ADVISORY}, {zlib.crc32(self.quoted.encode()) - 2**31}"
+
+    def survey(self) -> Statement:
+        """Whether there is the table, its owner's column, and the table of the locks; parameters: their quoted names."""
+        here, locks = (f"to_regclass({_text(number)})" for number in (1, 2))
+        return Statement.of(
+            f"SELECT {here} IS NOT NULL, {locks} IS NOT NULL, EXISTS (SELECT FROM pg_attribute"
+            f" WHERE attrelid = {here} AND attname = 'owner' AND NOT attisdropped)",
+            writes=False,
+        )
+
+    def creation(self) -> Statement:
+        """Make all that is missing, one process at a time."""
+        index = _quoted(f"IDX_{self.name}_expire"), _quoted(f"IDX_{self.name}_owner")
+        return Statement.script(
+            f"SELECT pg_advisory_xact_lock({self.advisory})",
+            f'CREATE TABLE IF NOT EXISTS {self.quoted} (sid varchar NOT NULL COLLATE "default" PRIMARY KEY,'
+            " sess json NOT NULL, expire timestamp(6) NOT NULL)",
+            f"CREATE INDEX IF NOT EXISTS {index[0]} ON {self.quoted} (expire)",
+            f"ALTER TABLE {self.quoted} ADD COLUMN IF NOT EXISTS owner text",
+            f"CREATE INDEX IF NOT EXISTS {index[1]} ON {self.quoted} (owner) WHERE owner IS NOT NULL",
+            f"CREATE TABLE IF NOT EXISTS {self.locks}"
+            " (key varchar PRIMARY KEY, token text NOT NULL, expire timestamptz NOT NULL)",
+        )
+
+    def _qualified(self, name: str) -> str:
+        return _quoted(name) if self.schema is None else f"{_quoted(self.schema)}.{_quoted(name)}"
+
+
+class Statements:
+    """The statements of a store, and in their comments the parameters."""
+
+    def __init__(self, table: Table, layout: Layout, *, has_owner: bool) -> None:
+        self.has_owner = has_owner
+        t, locks, now = table.quoted, table.locks, "clock_timestamp()"
+        # clock_timestamp() is read again for a row that had to be waited for; now() can be looked up in an index.
+        live = f"expire > {now} AND sess::text <> 'null'"
+        digest = "sha256(convert_to(sess::text, 'UTF8'))"
+        left = f"greatest(1, ceil(extract(epoch FROM expire::timestamptz - {now}) * 1000))::int8"
+        record = f"convert_to(sess::text, 'UTF8'), {left}"
+
+        def after(number: int) -> str:
+            if layout == "native":
+                return f"{now} + ${number}::int8 * interval '1 millisecond'"
+            return f"to_timestamp(ceil(extract(epoch FROM {now}) + ${number}::int8 / 1000.0))"
+
+        def owner(number: int) -> str:
+            return f", {_text(number)}" if has_owner else ""
+
+        def owner_is(value: str) -> str:
+            return f", owner = {value}" if has_owner else ""
+
+        columns = "sid, sess, expire" + (", owner" if has_owner else "")
+        overwrite = (
+            "ON CONFLICT (sid) DO UPDATE SET sess = excluded.sess, expire = excluded.expire"
+            + owner_is("excluded.owner")
+            + f" WHERE kept.expire <= {now}"
+        )
+        # The row is locked and looked at as it is then, so that the answer holds although another call came first.
+        found = (
+            f"found AS MATERIALIZED (SELECT {digest} = $4::bytea AS same FROM {t}"
+            f" WHERE sid = {_key(1)} AND {live} FOR UPDATE)"
+        )
+
+        # key -> data, ms left
+        self.load = Statement.of(
+            f"SELECT {record} FROM {t} WHERE sid = {_key(1)} AND expire > {now}",
+            writes=False,
+        )
+        # key, data, ttl[, owner] -> a row if it was free
+        self.create = Statement.of(
+            f"INSERT INTO {t} AS kept ({columns}) VALUES ({_text(1)}, {_text(2)}::json, {after(3)}{owner(4)})"
+            f" {overwrite} RETURNING true"
+        )
+        # key, data, ttl, digest[, owner] -> whether the version is the same
+        self.replace = Statement.of(
+            f"WITH {found}, done AS (UPDATE {t} SET sess = {_text(2)}::json, expire = {after(3)}{owner_is(_text(5))}"
+            f" FROM found WHERE same AND sid = {_key(1)}) SELECT same FROM found"
+        )
+
+        def moved(number: int) -> str:
+            return (
+                f"WITH {found}, made AS (INSERT INTO {t} AS kept ({columns})"
+                f" SELECT {_text(5)}, {_text(2)}::json, {after(3)}{owner(number)} FROM found"
+                f" WHERE same AND $5::bytea <> $1::bytea {overwrite} RETURNING true),"
+            )
+
+        outcome = "SELECT same, EXISTS (SELECT FROM made) FROM found"
+        # old key, data, ttl, digest, new key, tombstone[, owner] -> whether the version is the same, and the new key free
+        self.bury = Statement.of(
+            f"{moved(7)} buried AS (UPDATE {t} SET sess = 'null', expire = {after(6)}{owner_is('NULL')}"
+            f" FROM made WHERE sid = {_key(1)}) {outcome}"
+        )
+        # old key, data, ttl, digest, new key[, owner] -> likewise
+        self.move = Statement.of(f"{moved(6)} gone AS (DELETE FROM {t} USING made WHERE sid = {_key(1)}) {outcome}")
+        # key, ttl -> a row if it is live
+        self.touch = Statement.of(f"UPDATE {t} SET expire = {after(2)} WHERE sid = {_key(1)} AND {live} RETURNING true")
+        # key -> a row if it was live
+        self.delete = Statement.of(f"DELETE FROM {t} WHERE sid = {_key(1)} AND {live} RETURNING true")
+
+        # the last key seen, a limit -> keys and records in order
+        self.scan = Statement.of(
+            f"SELECT convert_to(sid, 'UTF8'), {record} FROM {t} WHERE sid > {_key(1)} AND {live} ORDER BY sid LIMIT $2::int8",
+            writes=False,
+        )
+        # -> how many
+        self.count = Statement.of(f"SELECT count(*) FROM {t} WHERE {live}", writes=False)
+        # the last key seen, a limit -> how many were deleted, and the last key
+        self.clear = Statement.of(
+            f"WITH page AS MATERIALIZED (SELECT sid FROM {t} WHERE sid > {_key(1)} AND {live} ORDER BY sid LIMIT $2::int8),"
+            f" gone AS (DELETE FROM {t} AS kept USING page WHERE kept.sid = page.sid AND {live} RETURNING true)"
+            " SELECT (SELECT count(*) FROM gone), (SELECT convert_to(max(sid), 'UTF8') FROM page)"
+        )
+        # a limit, and 1 to do it only if no other does -> how many rows were deleted, and how many of them were records
+        alone = f"CASE $2::int8 WHEN 1 THEN pg_try_advisory_xact_lock({table.advisory}) ELSE true END"
+        self.prune = Statement.of(
+            f"WITH due AS MATERIALIZED (SELECT sid FROM {t} WHERE (SELECT {alone}) AND expire <= now()"
+            " ORDER BY expire LIMIT $1::int8 FOR UPDATE SKIP LOCKED),"
+            f" gone AS (DELETE FROM {t} AS kept USING due WHERE kept.sid = due.sid RETURNING sess::text <> 'null' AS record)"
+            " SELECT count(*), count(*) FILTER (WHERE record) FROM gone"
+        )
+        # owner -> keys
+        self.by_owner = Statement.of(
+            f"SELECT convert_to(sid, 'UTF8') FROM {t} WHERE owner = {_key(1)} AND expire > {now}",
+            writes=False,
+        )
+
+        # key, ttl, token -> a row if it was free
+        self.lock = Statement.of(
+            f"INSERT INTO {locks} AS kept (key, expire, token)"
+            f" VALUES ({_text(1)}, {now} + $2::int8 * interval '1 millisecond', {_text(3)})"
+            " ON CONFLICT (key) DO UPDATE SET token = excluded.token, expire = excluded.expire"
+            f" WHERE kept.expire <= {now} RETURNING true"
+        )
+        # key, token -> a row if it was held
+        self.unlock = Statement.of(
+            f"DELETE FROM {locks} WHERE key = {_key(1)} AND token = {_key(2)} AND expire > {now} RETURNING true"
+        )
+        # a limit -> how many were deleted
+        self.prune_locks = Statement.of(
+            f"WITH due AS MATERIALIZED (SELECT key FROM {locks} WHERE expire <= now() LIMIT $1::int8 FOR UPDATE SKIP LOCKED),"
+            f" gone AS (DELETE FROM {locks} AS kept USING due WHERE kept.key = due.key RETURNING true)"
+            " SELECT count(*) FROM gone"
+        )
+
+    def owner(self, owner: str | None) -> tuple[bytes | None, ...]:
+        """The last parameter of the statements that set an owner, if there is a column for it."""
+        if not self.has_owner:
+            return ()
+        return (None if owner is None else owner.encode(),)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _key(number: int) -> str:
+    # By the column's own collation, "default": convert_from's result has "C", from the name of the encoding, and to compare
+    # by that would pass over the index and read the whole table.
+    return f'{_text(number)} COLLATE "default"'
+
+
+def _text(number: int) -> str:
+    return f"convert_from(${number}::bytea, 'UTF8')"

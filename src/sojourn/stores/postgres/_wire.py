@@ -1,0 +1,347 @@
+"""One statement and its answer over a connection of psycopg's, within a deadline, in either colour.
+
+Psycopg's cursors serve every query there is. A store has a dozen, known beforehand, each of one round trip: sent straight
+through psycopg's own wrapper of libpq (``psycopg.pq``) they cost less than half as much, end when their time is up whatever
+the server does, and leave a connection that is either at rest or closed, never one with a reply still to come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import select
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import psycopg
+from psycopg import errors, pq
+
+from ...errors import ConfigurationError, StoreError, StoreTimeout, StoreUnavailable
+
+__all__ = [
+    "AsyncHome",
+    "Home",
+    "Row",
+    "Statement",
+    "acquire_async",
+    "acquire_sync",
+    "execute_async",
+    "execute_sync",
+    "failure",
+    "is_alive",
+]
+
+Row: TypeAlias = list[Any]
+"""The values of a row, in PostgreSQL's binary format."""
+_Steps: TypeAlias = Generator[int, int, list[Row]]
+
+_READ: Final = 1
+_WRITE: Final = 2
+_GRACE: Final = 0.1
+"""Seconds that a cancelled call waits for its reply before it gives its connection up; usually a thousand times enough."""
+
+
+class Statement(NamedTuple):
+    """A statement whose parameters and results all travel in binary format."""
+
+    name: bytes
+    text: bytes
+    writes: bool
+
+    @classmethod
+    def of(cls, text: str, *, writes: bool = True) -> Statement:
+        # Stores on other tables may share a connection, so that a name must stand for one text.
+        name = "sojourn_" + hashlib.sha256(text.encode()).hexdigest()[:24]
+        return cls(name.encode(), text.encode(), writes)
+
+    @classmethod
+    def script(cls, *texts: str) -> Statement:
+        """Several statements without parameters, carried out as one transaction."""
+        return cls(b"", ";\n".join(texts).encode(), writes=True)
+
+
+class Home(NamedTuple):
+    """Where a pool can be used: in the process that opened it."""
+
+    process: int
+
+    @classmethod
+    def here(cls) -> Home:
+        return cls(os.getpid())
+
+    def is_gone(self) -> bool:
+        return self.process != os.getpid()
+
+
+class AsyncHome(NamedTuple):
+    """Where an async pool can be used: in the process and on the event loop that opened it."""
+
+    process: int
+    loop: asyncio.AbstractEventLoop
+
+    @classmethod
+    def here(cls) -> AsyncHome:
+        try:
+            return cls(os.getpid(), asyncio.get_running_loop())
+        except RuntimeError:
+            raise ConfigurationError(
+                "store", "AsyncPostgresStore outside asyncio", "run it on asyncio; under trio, memory and SQLite serve"
+            ) from None
+
+    def is_gone(self) -> bool:
+        return self.process != os.getpid() or self.loop.is_closed()
+
+
+def acquire_sync(semaphore: threading.Semaphore, seconds: float) -> bool:
+    """Acquire a semaphore, unless it takes longer than that."""
+    return semaphore.acquire(timeout=max(0.0, seconds))
+
+
+async def acquire_async(semaphore: asyncio.Semaphore, seconds: float) -> bool:
+    """`acquire_sync` without blocking the event loop."""
+    if not semaphore.locked():
+        return await semaphore.acquire()  # does not wait
+    try:
+        async with asyncio.timeout(seconds):
+            return await semaphore.acquire()
+    except TimeoutError:
+        return False
+
+
+def is_alive(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Whether an idle connection is still open, as far as this side has been told; without a round trip."""
+    pgconn = connection.pgconn
+    try:
+        # A server that goes leaves its last words to be read first, and only then the end of the stream.
+        while _wait_sync(pgconn.socket, _READ, 0):
+            pgconn.consume_input()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def execute_sync(
+    connection: psycopg.Connection[Any],
+    statement: Statement,
+    parameters: Sequence[bytes | None],
+    *,
+    prepare: bool,
+    timeout: float,
+) -> list[Row]:
+    """Run a statement; the rows it answers.
+
+    Raises:
+        StoreUnavailable: the server refused it, and nothing was written.
+        StoreTimeout: no reply within ``timeout`` seconds, or the connection was lost while writing.
+    """
+    pgconn = connection.pgconn
+    steps = _steps(connection, statement, parameters, prepare=prepare)
+    deadline = monotonic() + timeout
+    try:
+        wanted = next(steps)
+        while True:
+            ready = _wait_sync(pgconn.socket, wanted, deadline - monotonic())
+            if not ready:
+                raise _overdue(timeout)
+            wanted = steps.send(ready)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    except psycopg.Error as error:
+        raise failure(error, writes=statement.writes) from _without_details(error)
+    finally:
+        _close_unless_idle(pgconn)
+
+
+async def execute_async(
+    connection: psycopg.AsyncConnection[Any],
+    statement: Statement,
+    parameters: Sequence[bytes | None],
+    *,
+    prepare: bool,
+    timeout: float,  # noqa: ASYNC109 - a timer costs a tenth of a cancel scope, and survives being cancelled itself
+) -> list[Row]:
+    """`execute_sync` without blocking the event loop. A call that is cancelled still waits a moment for its reply."""
+    pgconn = connection.pgconn
+    steps = _steps(connection, statement, parameters, prepare=prepare)
+    deadline = monotonic() + timeout
+    cancelled: asyncio.CancelledError | None = None
+    try:
+        wanted = next(steps)
+        while True:
+            try:
+                ready = await _wait_async(pgconn.socket, wanted, deadline - monotonic())
+            except asyncio.CancelledError as error:
+                if cancelled is None:
+                    deadline = min(deadline, monotonic() + _GRACE)
+                cancelled = error
+                # AnyIO delivers it again in every turn of the event loop, so that none of them may be needed.
+                ready = _wait_sync(pgconn.socket, wanted, 0)
+                if not ready and monotonic() < deadline:
+                    continue
+            if not ready:
+                raise cancelled or _overdue(timeout)
+            wanted = steps.send(ready)
+    except StopIteration as stop:
+        if cancelled is None:
+            return stop.value  # type: ignore[no-any-return]
+    except psycopg.Error as error:
+        if cancelled is None:
+            raise failure(error, writes=statement.writes) from _without_details(error)
+    finally:
+        _close_unless_idle(pgconn)
+    raise cancelled
+
+
+def _close_unless_idle(pgconn: pq.abc.PGconn) -> None:
+    if pgconn.transaction_status != pq.TransactionStatus.IDLE:
+        pgconn.finish()
+
+
+def _wait_sync(socket: int, wanted: int, seconds: float) -> int:
+    """What the socket is ready for of what is wanted; 0 when the time is up."""
+    if not hasattr(select, "poll"):  # pragma: no cover - Windows, or a patched select
+        writing = [socket] if wanted & _WRITE else []
+        readable, writable, _ = select.select([socket], writing, [], max(seconds, 0))
+        return (_READ if readable else 0) | (_WRITE if writable else 0)
+    poll = select.poll()
+    poll.register(socket, select.POLLIN | (select.POLLOUT if wanted & _WRITE else 0))
+    events = poll.poll(max(seconds, 0) * 1000)
+    if not events:
+        return 0
+    # An error or a hang-up is told by reading.
+    return (_WRITE if events[0][1] & select.POLLOUT else 0) | (_READ if events[0][1] & ~select.POLLOUT else 0)
+
+
+async def _wait_async(socket: int, wanted: int, seconds: float) -> int:
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[int] = loop.create_future()
+
+    def wake(ready: int) -> None:
+        if not waiter.done():
+            waiter.set_result(ready)
+
+    timer = loop.call_later(max(seconds, 0), wake, 0)
+    loop.add_reader(socket, wake, _READ)
+    if wanted & _WRITE:
+        loop.add_writer(socket, wake, _WRITE)
+    try:
+        return await waiter
+    finally:
+        timer.cancel()
+        loop.remove_reader(socket)
+        if wanted & _WRITE:
+            loop.remove_writer(socket)
+
+
+def _steps(
+    connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any],
+    statement: Statement,
+    parameters: Sequence[bytes | None],
+    *,
+    prepare: bool,
+) -> _Steps:
+    """Send a statement and collect its rows: yields what to wait for, and is sent what has come."""
+    pgconn = connection.pgconn
+    formats = [pq.Format.BINARY] * len(parameters)
+    if not statement.name:
+        pgconn.send_query(statement.text)
+        return _rows((yield from _results(pgconn)))
+    if not prepare:
+        pgconn.send_query_params(statement.text, parameters, param_formats=formats, result_format=pq.Format.BINARY)
+        return _rows((yield from _results(pgconn)))
+    prepared: set[bytes] = vars(connection).setdefault("_sojourn_prepared", set())
+    is_known = statement.name in prepared
+    while True:
+        if statement.name not in prepared:
+            pgconn.send_prepare(statement.name, statement.text)
+            with suppress(errors.DuplicatePreparedStatement):  # the name stands for the text
+                _rows((yield from _results(pgconn)))
+            prepared.add(statement.name)
+        pgconn.send_query_prepared(statement.name, parameters, formats, pq.Format.BINARY)
+        try:
+            return _rows((yield from _results(pgconn)))
+        except errors.InvalidSqlStatementName:
+            # Somebody who shares the connection has deallocated it; nothing was carried out.
+            prepared.discard(statement.name)
+            if not is_known:
+                raise
+            is_known = False
+
+
+def _results(pgconn: pq.abc.PGconn) -> Generator[int, int, list[pq.abc.PGresult]]:
+    while pgconn.flush():
+        if (yield _READ | _WRITE) & _READ:  # pragma: no cover - the server rarely speaks first
+            pgconn.consume_input()
+    results: list[pq.abc.PGresult] = []
+    while True:
+        while pgconn.is_busy():
+            yield _READ
+            pgconn.consume_input()
+        result = pgconn.get_result()
+        if result is None:
+            if not results:  # pragma: no cover - libpq tells of a loss before, as far as is known
+                raise psycopg.OperationalError("the connection is lost")
+            return results
+        results.append(result)
+
+
+def _rows(results: list[pq.abc.PGresult]) -> list[Row]:
+    """The rows of the last result.
+
+    Raises:
+        psycopg.Error: the server refused it. Only its main message is kept: the others may show keys and data.
+    """
+    for result in results:
+        if result.status not in {pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK}:
+            state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+            message = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")
+            raise _error_class(state)(message or "the connection is lost")
+    last = results[-1]
+    return [[last.get_value(row, column) for column in range(last.nfields)] for row in range(last.ntuples)]
+
+
+def _without_details(error: psycopg.Error) -> psycopg.Error:
+    """The driver's error, but for the lines in which a server's last words may show keys and data."""
+    return error if error.sqlstate else type(error)(str(error).partition("\n")[0])
+
+
+def _error_class(state: str) -> type[psycopg.Error]:
+    try:
+        return errors.lookup(state)
+    except KeyError:
+        return psycopg.DatabaseError if state else psycopg.OperationalError
+
+
+_REFUSALS: Final = {
+    "22": "a key must be text without NUL, and a record JSON",
+    "25006": "it is read-only, a hot standby perhaps",
+    "26000": "a prepared statement is gone; behind a pooler of transactions, give prepare=False",
+    "3F000": "there is no such schema",
+    "42501": "its user lacks a privilege",
+    "42703": "a column is missing",
+    "42P01": "there is no such table; give create_table=True to have it created",
+    "53300": "it has too many connections",
+    "54000": "the key is too long for its index",
+    "57014": "the statement took longer than it lets them",
+}
+"""What a refusal means, by SQLSTATE or its class."""
+
+_UNDECIDED: Final = ("08", "40003", "57P01", "57P02")
+"""The states, or classes of them, in which a server may already have committed."""
+
+
+def _overdue(timeout: float) -> StoreTimeout:
+    return StoreTimeout(f"PostgreSQL did not answer within {timeout:g} s")
+
+
+def failure(error: psycopg.Error, *, writes: bool) -> StoreError:
+    """A failed statement in the stores' terms."""
+    state = error.sqlstate or ""
+    if state.startswith(_UNDECIDED) or (not state and isinstance(error, psycopg.OperationalError)):
+        return (StoreTimeout if writes else StoreUnavailable)("the connection to PostgreSQL was lost")
+    reason = _REFUSALS.get(state) or _REFUSALS.get(state[:2]) or type(error).__name__
+    return StoreUnavailable(f"PostgreSQL refused the operation: {reason}" + (f" ({state})" if state else ""))

@@ -1,0 +1,1 @@
+"""The Redis store: one server, Sentinel's master, or a cluster."""

@@ -1,0 +1,205 @@
+"""What runs inside the Redis server: the contract's writes, each an atomic script, for Redis 6.2+ and Valkey 7.2+.
+
+A record is a string. A tombstone is a list, so that nothing a caller stores can look like one, and ``SCAN ... TYPE
+string`` sees records alone. The owner of a record stands under a *pointer* key in the record's own slot: the name of
+the owner's *index*, a sorted set of names by deadline. In a cluster the index is in another slot, so there the scripts
+leave it alone and the store writes it beforehand by `INDEX`; an entry without a record that points back is passed over,
+and goes at its deadline.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, NamedTuple
+
+from ...core.store import CONFLICT, EXISTS, MISSING, Outcome
+
+__all__ = ["CLUSTERED", "INDEX", "LIFETIMES", "OUTCOMES", "OWNED", "OWNERS", "STANDALONE", "UNLOCK", "Script", "Writes"]
+
+
+class Script(NamedTuple):
+    """A script and the name that the server knows it by."""
+
+    text: bytes
+    sha: bytes
+
+    @classmethod
+    def of(cls, *parts: str) -> Script:
+        text = "\n".join(parts).encode()
+        return cls(text, hashlib.sha1(text, usedforsecurity=False).hexdigest().encode())
+
+
+class Writes(NamedTuple):
+    """The scripts that write records."""
+
+    create: Script
+    replace: Script
+    regenerate: Script
+    retire: Script
+    touch: Script
+    delete: Script
+
+
+OUTCOMES: Final[dict[int, Outcome]] = {0: MISSING, -1: CONFLICT, -2: EXISTS}
+"""What the scripts answer when they change nothing."""
+
+# A script is refused for want of memory at its first write alone, so that comes first which may be refused.
+_INDEX: Final = """
+local function enter(index, name, ttl)
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  redis.call('ZADD', index, now + ttl, name)
+  redis.call('ZREMRANGEBYSCORE', index, '-inf', now)
+  if redis.call('PTTL', index) < ttl then redis.call('PEXPIRE', index, ttl) end
+end
+"""
+
+_POINT: Final = """
+local function own(name, pointer, index, ttl)
+  local former = redis.call('GET', pointer)
+  if index ~= '' then
+    enter(index, name, ttl)
+    redis.call('SET', pointer, index, 'PX', ttl)
+  elseif former then
+    redis.call('DEL', pointer)
+  end
+  if former and former ~= index then leave(former, name) end
+end
+"""
+
+_STANDALONE: Final = _INDEX + "local function leave(index, name) redis.call('ZREM', index, name) end" + _POINT
+_CLUSTERED: Final = "local function enter() end local function leave() end" + _POINT
+
+_LIVE: Final = """
+local function live(name) return redis.call('TYPE', name).ok == 'string' end
+"""
+
+# The version is the data themselves; their hash is what travels.
+_CHECK: Final = """
+local function check(name, hash)
+  local data = redis.pcall('GET', name)
+  if type(data) ~= 'string' then return 0 end
+  if redis.sha1hex(data) ~= hash then return -1 end
+  return 1
+end
+"""
+
+_RETIRE: Final = """
+local function retire(name, pointer, ttl)
+  own(name, pointer, '', 0)
+  redis.call('DEL', name)
+  if ttl > 0 then
+    redis.call('RPUSH', name, 'replaced')
+    redis.call('PEXPIRE', name, ttl)
+  end
+end
+"""
+
+
+def _writes(prelude: str) -> Writes:
+    return Writes(
+        # KEYS name, pointer; ARGV data, ttl, index
+        create=Script.of(
+            prelude,
+            """
+            if redis.call('EXISTS', KEYS[1]) == 1 then return -2 end
+            own(KEYS[1], KEYS[2], ARGV[3], tonumber(ARGV[2]))
+            redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+            return 1
+            """,
+        ),
+        # KEYS name, pointer; ARGV data, ttl, index, hash
+        replace=Script.of(
+            prelude,
+            _CHECK,
+            """
+            local answer = check(KEYS[1], ARGV[4])
+            if answer ~= 1 then return answer end
+            own(KEYS[1], KEYS[2], ARGV[3], tonumber(ARGV[2]))
+            redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+            return 1
+            """,
+        ),
+        # KEYS new name, new pointer, old name, old pointer; ARGV data, ttl, index, hash, tombstone
+        regenerate=Script.of(
+            prelude,
+            _CHECK,
+            _RETIRE,
+            """
+            local answer = check(KEYS[3], ARGV[4])
+            if answer ~= 1 then return answer end
+            if redis.call('EXISTS', KEYS[1]) == 1 then return -2 end
+            own(KEYS[1], KEYS[2], ARGV[3], tonumber(ARGV[2]))
+            redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+            retire(KEYS[3], KEYS[4], tonumber(ARGV[5]))
+            return 1
+            """,
+        ),
+        # KEYS name, pointer; ARGV hash, tombstone
+        retire=Script.of(
+            prelude,
+            _CHECK,
+            _RETIRE,
+            """
+            local answer = check(KEYS[1], ARGV[1])
+            if answer == 1 then retire(KEYS[1], KEYS[2], tonumber(ARGV[2])) end
+            return answer
+            """,
+        ),
+        # KEYS name, pointer; ARGV ttl. Answers the owner's index if there is one
+        touch=Script.of(
+            prelude,
+            _LIVE,
+            """
+            if not live(KEYS[1]) then return 0 end
+            redis.call('PEXPIRE', KEYS[1], ARGV[1])
+            local index = redis.call('GET', KEYS[2])
+            if not index then return 1 end
+            own(KEYS[1], KEYS[2], index, tonumber(ARGV[1]))
+            return index
+            """,
+        ),
+        # KEYS name, pointer, for each. Answers how many
+        delete=Script.of(
+            prelude,
+            _LIVE,
+            """
+            local deleted = 0
+            for i = 1, #KEYS, 2 do
+              if live(KEYS[i]) then
+                own(KEYS[i], KEYS[i + 1], '', 0)
+                redis.call('DEL', KEYS[i])
+                deleted = deleted + 1
+              end
+            end
+            return deleted
+            """,
+        ),
+    )
+
+
+STANDALONE: Final = _writes(_STANDALONE)
+CLUSTERED: Final = _writes(_CLUSTERED)
+
+INDEX: Final = Script.of(_INDEX, "enter(KEYS[1], ARGV[1], tonumber(ARGV[2])) return 1")
+"""KEYS index; ARGV name, ttl."""
+
+OWNERS: Final = Script.of("""
+local time = redis.call('TIME')
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time[1] * 1000 + math.floor(time[2] / 1000))
+return redis.call('ZRANGE', KEYS[1], 0, -1)
+""")
+"""KEYS index. The names entered there, some of which may have ended or changed hands."""
+
+OWNED: Final = Script.of(_LIVE, "return live(KEYS[1]) and redis.call('GET', KEYS[2]) == ARGV[1] and 1 or 0")
+"""KEYS name, pointer; ARGV index. Whether the record is live and its owner's."""
+
+LIFETIMES: Final = Script.of("""
+local left = {}
+for i, name in ipairs(KEYS) do left[i] = redis.call('PTTL', name) end
+return left
+""")
+"""KEYS names. Milliseconds that each has left; below zero where it never ends, or has ended."""
+
+UNLOCK: Final = Script.of("return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0")
+"""KEYS lock; ARGV token."""

@@ -1,0 +1,338 @@
+"""Who talks to the SQLite file: readers on the thread that asks, and one thread that writes for everybody.
+
+The writer takes all jobs that wait, carries them out in one transaction, and only when that is committed wakes those who
+wait for them: a commit under load carries many writes for the price of one. A job that has been queued is carried out,
+whether or not somebody still waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any, Final, Generic, TypeVar
+
+from ...aio import in_trio
+from ...errors import StoreError, StoreUnavailable
+from ._file import connect_reader, connect_writer, error_code, identity, patiently, prune
+from ._options import Settings
+
+__all__ = ["Engine", "Job", "Stopped", "as_store_error", "nothing", "run_in_thread"]
+
+T = TypeVar("T")
+
+_PASSING: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_FULL}
+"""Failures that leave the connection sound. After any other it is made anew."""
+
+
+class Stopped(Exception):
+    """This engine has ended; the next one is to be asked."""
+
+
+class Job(Generic[T]):
+    """One operation for the writer, and how to wake who waits for it.
+
+    ``home`` runs a function where the waiter lives: all of a batch that live in one event loop are woken by one call
+    into it. None: the writer wakes the waiter itself.
+    """
+
+    __slots__ = ("_arguments", "_error", "_operation", "_value", "home", "wake")
+
+    def __init__(self, operation: Callable[..., T], *arguments: object) -> None:
+        self._operation = operation
+        self._arguments = arguments
+        self._error: Exception | None = None
+        self.home: Callable[..., object] | None = None
+        self.wake: Callable[[], object] = nothing
+
+    def carry_out(self, connection: sqlite3.Connection, now: int) -> None:
+        self._value = self._operation(connection, now, *self._arguments)
+        self._error = None
+
+    def fail(self, error: Exception) -> None:
+        self._error = error
+
+    def result(self) -> T:
+        """The operation's own answer, once woken.
+
+        Raises:
+            StoreError: nothing was written. Each waiter gets an error of its own, with the one cause they share.
+        """
+        if self._error is not None:
+            raise as_store_error(self._error)
+        return self._value
+
+    def wait(self, put: Callable[[Job[T]], None]) -> T:
+        """Queue the job and block this thread until it is done."""
+        done = threading.Lock()
+        done.acquire()  # a lock as a one-shot signal, the cheapest there is; the writer releases it
+        self.wake = done.release
+        put(self)
+        done.acquire()
+        return self.result()
+
+    async def wait_async(self, put: Callable[[Job[T]], None]) -> T:
+        """Queue the job and await it, under asyncio or trio. Cancelling the wait does not undo the job."""
+        if in_trio():
+            trio: Any = sys.modules["trio"]
+            event = trio.Event()
+            self.home, self.wake = trio.lowlevel.current_trio_token().run_sync_soon, event.set
+            put(self)
+            await event.wait()
+        else:
+            loop = asyncio.get_running_loop()
+            future = loop.create_future()
+            self.home, self.wake = loop.call_soon_threadsafe, partial(_settle, future)
+            put(self)
+            await future
+        return self.result()
+
+
+def nothing(*_: object) -> None:
+    """The job of opening the file: the engine does that before its first job."""
+
+
+async def run_in_thread(function: Callable[[], T]) -> T:
+    """Run a function that may block in a worker thread of the running event loop."""
+    if in_trio():
+        result: T = await sys.modules["trio"].to_thread.run_sync(function)
+        return result
+    return await asyncio.get_running_loop().run_in_executor(None, function)
+
+
+def as_store_error(error: Exception) -> Exception:
+    """The error that a caller gets, a new one each time; errors that lie in what the caller gave stay what they are."""
+    if isinstance(error, StoreError):
+        fresh = type(error)(*error.args)
+        fresh.__cause__ = error.__cause__
+        return fresh
+    if isinstance(error, sqlite3.Error | OSError):
+        what = error.strerror if isinstance(error, OSError) else error
+        fresh = StoreUnavailable(f"the SQLite file cannot be used: {what}")
+        fresh.__cause__ = error
+        return fresh
+    return error
+
+
+class Engine:
+    """One opening of the file, from the first job to ``stop`` or to a failure that leaves its connections unusable."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._gate = threading.Lock()
+        self._jobs: SimpleQueue[Job[Any] | None] = SimpleQueue()
+        self._idle: deque[sqlite3.Connection] = deque()
+        self._readers = 0
+        self._batch: list[Job[Any]] = []
+        self.ready = False
+        """Whether the file has been opened, so that it can be read."""
+        self.stopped = False
+        self._thread = threading.Thread(target=self._write, name="sojourn-sqlite-writer", daemon=True)
+        self._thread.start()
+
+    def put(self, job: Job[Any]) -> bool:
+        """Queue a job. False: this engine has ended, and the job was not taken."""
+        with self._gate:
+            if self.stopped:
+                return False
+            self._jobs.put(job)
+            return True
+
+    def fetch(self, statement: str, arguments: tuple[object, ...]) -> list[Any]:
+        """Read on this thread, without waiting.
+
+        Connections go from hand to hand rather than belonging to a thread each: as many are open as threads were ever
+        reading at once, and none is left behind by a thread that ended.
+
+        Raises:
+            Stopped: ask the next engine.
+            sqlite3.Error: also when the file is busy.
+        """
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._new_reader()
+        try:
+            rows = connection.execute(statement, arguments).fetchall()
+        except BaseException:
+            self._discard(connection)
+            raise
+        self._idle.append(connection)
+        if self.stopped:
+            self._close_readers()
+        return rows
+
+    def request_stop(self) -> None:
+        """Let the writer finish what is queued, close all connections and end."""
+        with self._gate:
+            if not self.stopped:
+                self.stopped = True
+                self._jobs.put(None)
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for that, for at most ``timeout`` seconds, and for the readers under way."""
+        self._thread.join(timeout)
+        deadline = time.monotonic() + self._settings.timeout
+        while self._readers and time.monotonic() < deadline:
+            time.sleep(0.000_5)
+
+    def _new_reader(self) -> sqlite3.Connection:
+        with self._gate:
+            if self.stopped:
+                raise Stopped
+            self._readers += 1  # before it is opened, and less one only when it is closed: a fork waits for both
+        try:
+            return connect_reader(self._settings.path)
+        except BaseException:
+            self._count_out()
+            raise
+
+    def _discard(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.close()
+        finally:
+            self._count_out()
+
+    def _count_out(self) -> None:
+        with self._gate:
+            self._readers -= 1
+
+    def _close_readers(self) -> None:
+        # Those in use are closed by their users, who look at `stopped` after giving them back.
+        while True:
+            try:
+                self._discard(self._idle.pop())
+            except IndexError:
+                return
+
+    # What follows runs in the writer's thread.
+
+    def _write(self) -> None:
+        settings = self._settings
+        connection: sqlite3.Connection | None = None
+        failure: Exception = Stopped()
+        try:
+            connection = connect_writer(settings.path, settings.synchronous, settings.timeout)
+            self._serve(connection, identity(settings.path))
+        except Exception as error:  # noqa: BLE001 - whoever waits is told, and the next engine starts afresh
+            failure = error
+        with self._gate:
+            self.ready, self.stopped = False, True
+            left = [job for job in self._waiting() if job is not None]
+        self._close_readers()
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+        for job in left:
+            job.fail(failure)
+        _wake([*self._batch, *left])  # only now: who asks again comes to the next engine
+
+    def _serve(self, connection: sqlite3.Connection, file: tuple[int, int]) -> None:
+        self.ready = True
+        due = self._next_pruning()
+        while True:
+            jobs = self._take(due)
+            is_last = bool(jobs) and jobs[-1] is None  # nothing is queued behind a request to stop
+            self._batch = [job for job in jobs if job is not None]
+            if self._batch:
+                self._transact(connection, file, self._batch, self._settings.timeout)
+                _wake(self._batch)
+                self._batch = []
+            if is_last:
+                return
+            if due is not None and time.monotonic() >= due:
+                pruning = Job(prune)
+                # It does not wait for other writers: they may be pruning.
+                self._transact(connection, file, [pruning], 0)
+                due = time.monotonic() if _has_more(pruning) else self._next_pruning()
+
+    def _next_pruning(self) -> float | None:
+        interval = self._settings.prune_interval
+        # Spread, lest processes that were started together prune together.
+        return None if interval is None else time.monotonic() + interval * random.uniform(0.75, 1.25)  # noqa: S311
+
+    def _take(self, due: float | None) -> list[Job[Any] | None]:
+        """Wait for a job, or until pruning is due, and take all that are there."""
+        try:
+            first = self._jobs.get(timeout=None if due is None else max(0.0, due - time.monotonic()))
+        except Empty:
+            return []
+        return [first, *self._waiting()]
+
+    def _waiting(self) -> list[Job[Any] | None]:
+        return [self._jobs.get_nowait() for _ in range(self._jobs.qsize())]
+
+    def _transact(
+        self, connection: sqlite3.Connection, file: tuple[int, int], jobs: list[Job[Any]], timeout: float
+    ) -> None:
+        """Carry out all jobs in one transaction, or none.
+
+        Raises:
+            sqlite3.Error: the connection is of no more use. The jobs have failed with this error.
+            OSError: likewise, because the file has gone.
+        """
+        try:
+            if identity(self._settings.path) != file:
+                raise StoreUnavailable("the SQLite file was replaced by another")  # noqa: TRY301
+            patiently(lambda: connection.execute("BEGIN IMMEDIATE"), timeout)
+            now = self._settings.clock()
+            for job in jobs:
+                job.carry_out(connection, now)
+            connection.execute("COMMIT")
+        except Exception as error:
+            one_by_one = len(jobs) > 1 and not _concerns_file(error)
+            for job in jobs:
+                job.fail(StoreUnavailable("an earlier write failed") if one_by_one else error)
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if one_by_one:  # one of them cannot be carried out, such as with a key that is no text
+                for job in jobs:
+                    self._transact(connection, file, [job], timeout)
+            elif _concerns_file(error) and error_code(error) not in _PASSING:
+                raise
+
+
+def _concerns_file(error: Exception) -> bool:
+    """Whether an error would meet any operation, rather than the one that raised it."""
+    return isinstance(error, OSError | StoreError | sqlite3.OperationalError | sqlite3.InternalError) or (
+        type(error) is sqlite3.DatabaseError  # its subclasses are about values and statements
+    )
+
+
+def _has_more(pruning: Job[tuple[int, bool]]) -> bool:
+    try:
+        return pruning.result()[1]
+    except StoreError:
+        return False  # busy or full: another time
+
+
+def _wake(jobs: list[Job[Any]]) -> None:
+    homes: dict[Callable[..., object], list[Job[Any]]] = {}
+    for job in jobs:
+        if job.home is None:
+            job.wake()
+        else:
+            homes.setdefault(job.home, []).append(job)
+    for home, inhabitants in homes.items():
+        try:
+            home(_wake_here, inhabitants)
+        except RuntimeError:  # the event loop was closed: nobody waits any more
+            continue
+
+
+def _wake_here(jobs: list[Job[Any]]) -> None:
+    for job in jobs:
+        job.wake()
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():  # it is when its waiter was cancelled
+        future.set_result(None)

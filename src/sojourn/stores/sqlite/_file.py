@@ -1,0 +1,306 @@
+"""The SQLite file: its layout, how connections to it are made, and each operation of the store as statements.
+
+Operations take a connection and the time now. Writing ones expect to run inside a transaction that holds the write lock,
+so that what they read stays true until they write. Nothing here knows of threads.
+
+The layout was measured with records of 400 bytes and of 10 KB: ``WITHOUT ROWID`` makes a read of the larger three times
+and a write twice as expensive, because a B-tree of keys keeps little of a row in place.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from ...core.store import CONFLICT, EXISTS, MISSING, Conflict, Exists, Missing
+from ...errors import StoreError
+
+__all__ = [
+    "BY_OWNER",
+    "COUNT",
+    "LOAD",
+    "PRUNE_BATCH",
+    "SCAN",
+    "clear",
+    "connect_reader",
+    "connect_writer",
+    "create",
+    "delete",
+    "error_code",
+    "identity",
+    "is_busy",
+    "lock",
+    "patiently",
+    "prune",
+    "regenerate",
+    "replace",
+    "touch",
+    "unlock",
+]
+
+T = TypeVar("T")
+
+PRUNE_BATCH: Final = 500
+"""Rows removed in one transaction, some 10 ms: other writers are not kept waiting for longer."""
+
+_CHECKPOINT_PAGES: Final = 4000  # 16 MB of WAL: a quarter cheaper than SQLite's 1000 where writes come in batches
+
+_APPLICATION_ID: Final = 0x536A726E  # "Sjrn", in the header of the file: see `file(1)`
+_LAYOUT: Final = 1
+
+# Data are NULL in a tombstone. Tombstones have an index of their own, so that live records can be counted without looking
+# at each: all that have not expired, less the few tombstones.
+_SCHEMA: Final = (
+    """CREATE TABLE sessions (
+        key TEXT NOT NULL PRIMARY KEY, data BLOB, version INTEGER NOT NULL, expires INTEGER NOT NULL, owner TEXT
+    )""",
+    "CREATE INDEX sessions_expires ON sessions (expires)",
+    "CREATE INDEX sessions_replaced ON sessions (expires) WHERE data IS NULL",
+    "CREATE INDEX sessions_owner ON sessions (owner) WHERE owner IS NOT NULL",
+    "CREATE TABLE locks (key TEXT NOT NULL PRIMARY KEY, token TEXT NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX locks_expires ON locks (expires)",
+    f"PRAGMA application_id = {_APPLICATION_ID}",
+    f"PRAGMA user_version = {_LAYOUT}",
+)
+
+LOAD: Final = "SELECT data, version, expires FROM sessions WHERE key = ?"
+COUNT: Final = """SELECT (SELECT count(*) FROM sessions WHERE expires > ?)
+    - (SELECT count(*) FROM sessions WHERE data IS NULL AND expires > ?)"""
+BY_OWNER: Final = "SELECT key FROM sessions WHERE owner = ? AND data IS NOT NULL AND expires > ?"
+SCAN: Final = """SELECT key, data, version, expires FROM sessions
+    WHERE key > ? AND data IS NOT NULL AND expires > ? ORDER BY key LIMIT 100"""
+
+_GET_VERSION: Final = "SELECT version FROM sessions WHERE key = ? AND data IS NOT NULL AND expires > ?"
+_CREATE: Final = """INSERT INTO sessions (key, data, version, expires, owner) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (key) DO UPDATE
+    SET data = excluded.data, version = excluded.version, expires = excluded.expires, owner = excluded.owner
+    WHERE sessions.expires <= ?"""
+_REPLACE: Final = """UPDATE sessions SET data = ?, version = version + 1, expires = ?, owner = ?
+    WHERE key = ? AND data IS NOT NULL AND expires > ? AND version = ?"""
+_BURY: Final = "UPDATE sessions SET data = NULL, version = version + 1, expires = ?, owner = NULL WHERE key = ?"
+_REMOVE: Final = "DELETE FROM sessions WHERE key = ?"
+_TOUCH: Final = "UPDATE sessions SET expires = ? WHERE key = ? AND data IS NOT NULL AND expires > ?"
+_DELETE: Final = "DELETE FROM sessions WHERE key = ? AND data IS NOT NULL AND expires > ?"
+_TOMBSTONES: Final = "SELECT key, version, expires FROM sessions WHERE data IS NULL AND expires > ?"
+_REMOVE_ALL: Final = "DELETE FROM sessions"
+_PUT_BACK: Final = "INSERT INTO sessions (key, version, expires) VALUES (?, ?, ?)"
+_PRUNE: Final = (
+    """DELETE FROM sessions WHERE rowid IN (
+        SELECT rowid FROM sessions WHERE data IS NOT NULL AND expires <= ? LIMIT ?)""",
+    """DELETE FROM sessions WHERE rowid IN (
+        SELECT rowid FROM sessions WHERE data IS NULL AND expires <= ? LIMIT ?)""",
+    "DELETE FROM locks WHERE key IN (SELECT key FROM locks WHERE expires <= ? LIMIT ?)",
+)
+_LOCK: Final = """INSERT INTO locks (key, token, expires) VALUES (?, ?, ?)
+    ON CONFLICT (key) DO UPDATE SET token = excluded.token, expires = excluded.expires WHERE locks.expires <= ?"""
+_UNLOCK: Final = "DELETE FROM locks WHERE key = ? AND token = ? AND expires > ?"
+
+
+# -- operations
+
+
+def create(
+    connection: sqlite3.Connection, now: int, key: str, data: bytes, ttl: int, owner: str | None
+) -> int | Exists:
+    # A random start: a record deleted and created again never gets a version that somebody still holds.
+    version = secrets.randbits(62) + 1
+    taken = connection.execute(_CREATE, (key, data, version, now + ttl, owner, now)).rowcount == 0
+    return EXISTS if taken else version
+
+
+def replace(
+    connection: sqlite3.Connection, now: int, key: str, data: bytes, ttl: int, version: int, owner: str | None
+) -> int | Conflict | Missing:
+    if connection.execute(_REPLACE, (data, now + ttl, owner, key, now, version)).rowcount:
+        return version + 1
+    return MISSING if connection.execute(_GET_VERSION, (key, now)).fetchone() is None else CONFLICT
+
+
+def regenerate(  # noqa: PLR0917 - called by the writer, which passes on what a method was given by name
+    connection: sqlite3.Connection,
+    now: int,
+    old: str,
+    new: str,
+    data: bytes,
+    ttl: int,
+    version: int,
+    tombstone: int,
+    owner: str | None,
+) -> int | Conflict | Missing | Exists:
+    row = connection.execute(_GET_VERSION, (old, now)).fetchone()
+    if row is None:
+        return MISSING
+    if row[0] != version:
+        return CONFLICT
+    created = create(connection, now, new, data, ttl, owner)
+    if created is not EXISTS:
+        if tombstone > 0:
+            connection.execute(_BURY, (now + tombstone, old))
+        else:
+            connection.execute(_REMOVE, (old,))
+    return created
+
+
+def touch(connection: sqlite3.Connection, now: int, key: str, ttl: int) -> bool:
+    return connection.execute(_TOUCH, (now + ttl, key, now)).rowcount > 0
+
+
+def delete(connection: sqlite3.Connection, now: int, key: str) -> bool:
+    return connection.execute(_DELETE, (key, now)).rowcount > 0
+
+
+def clear(connection: sqlite3.Connection, now: int) -> int:
+    # Without a WHERE, SQLite frees whole pages instead of deleting row by row: some fifty times faster. The few tombstones
+    # are put back.
+    (count,) = connection.execute(COUNT, (now, now)).fetchone()
+    tombstones = connection.execute(_TOMBSTONES, (now,)).fetchall()
+    connection.execute(_REMOVE_ALL)
+    connection.executemany(_PUT_BACK, tombstones)
+    return int(count)
+
+
+def prune(connection: sqlite3.Connection, now: int) -> tuple[int, bool]:
+    """Remove a batch of what has expired: how many records, and whether there may be more of anything."""
+    removed = [connection.execute(statement, (now, PRUNE_BATCH)).rowcount for statement in _PRUNE]
+    return removed[0], PRUNE_BATCH in removed
+
+
+def lock(connection: sqlite3.Connection, now: int, key: str, ttl: int) -> str | None:
+    token = secrets.token_hex(16)
+    return token if connection.execute(_LOCK, (key, token, now + ttl, now)).rowcount else None
+
+
+def unlock(connection: sqlite3.Connection, now: int, key: str, token: str) -> bool:
+    return connection.execute(_UNLOCK, (key, token, now)).rowcount > 0
+
+
+# -- connections
+
+
+def error_code(error: BaseException) -> int:
+    """SQLite's primary result code, or 0 of an error that is not SQLite's own."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether another connection is in the way, so that the same may work in a moment."""
+    return error_code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL}
+
+
+def patiently(step: Callable[[], T], timeout: float) -> T:
+    """Take a step, again and again while the file is busy, for at most ``timeout`` seconds.
+
+    SQLite's own busy handler polls at ever longer intervals, up to 100 ms: among several busy processes the one that
+    waits longest is then served last. It is also not called in the cases that might be a deadlock, such as two processes
+    that turn the same new file to WAL.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return step()
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() >= deadline:
+                raise
+        time.sleep(random.uniform(0.000_5, 0.004))  # noqa: S311 - a spread of waits, no secret
+
+
+def identity(path: str) -> tuple[int, int]:
+    """Which file is behind the path. A file that was deleted keeps serving whoever has it open, but nobody else."""
+    status = os.stat(path)  # noqa: PTH116 - once per transaction: half the price of pathlib's
+    return status.st_dev, status.st_ino
+
+
+def connect_reader(path: str) -> sqlite3.Connection:
+    """A connection that only reads, and does not wait for a busy file."""
+    connection = _connect(path)
+    try:
+        connection.execute("PRAGMA query_only = 1")
+    except BaseException:  # pragma: no cover - nothing but a signal or the end of memory strikes here
+        connection.close()
+        raise
+    return connection
+
+
+def connect_writer(path: str, synchronous: str, timeout: float) -> sqlite3.Connection:
+    """The connection that writes, to a file made ready: created where there is none, or refused if it is another's.
+
+    Raises:
+        StoreError: the file is of a newer layout, or belongs to something else, or the file system cannot do WAL.
+        sqlite3.Error: the file cannot be opened or written, or is no database.
+    """
+    _create_private(path)
+    connection = _connect(path)
+    try:
+        patiently(lambda: _prepare(connection), timeout)
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    # Mode rw does not create the file. Each connection is used by one thread at a time, but not always by its maker.
+    return sqlite3.connect(
+        f"{Path(path).as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None, check_same_thread=False
+    )
+
+
+_creation = threading.Lock()
+
+
+def _create_private(path: str) -> None:
+    """Create the file, if there is none, for its owner alone; its WAL inherits that. An existing file keeps its mode.
+
+    Closing a file releases all locks that this process has on it (POSIX), also those of SQLite. Hence the lock: nobody
+    in this process opens the new file before it is closed here.
+    """
+    with _creation:
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        except FileExistsError:
+            return
+        os.close(descriptor)
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+    connection.execute("BEGIN")
+    is_new = _is_new(connection)  # before anything is changed: another's file stays as it is
+    connection.execute("COMMIT")
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StoreError(
+            f"the file system cannot hold a SQLite file in WAL mode (it stays in mode {mode!r}): use a local disk"
+        )
+    if is_new:
+        connection.execute("BEGIN IMMEDIATE")
+        if _is_new(connection):  # another process may have been faster
+            for statement in _SCHEMA:
+                connection.execute(statement)
+        connection.execute("COMMIT")
+
+
+def _is_new(connection: sqlite3.Connection) -> bool:
+    ((application,), (layout,), (objects,)) = (
+        connection.execute(question).fetchone()
+        for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
+    )
+    if (application, layout, objects) == (0, 0, 0):
+        return True
+    if application != _APPLICATION_ID:
+        raise StoreError("the SQLite file belongs to something else: give the sessions a file of their own")
+    if layout != _LAYOUT:
+        raise StoreError(
+            f"the SQLite file has layout {layout}, and this version of Sojourn knows layout {_LAYOUT}: upgrade it"
+        )
+    return False

@@ -1,0 +1,145 @@
+"""The file as a store holds it: opened when needed, closed and opened again, and never open across a fork."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from ._engine import Engine, Job, Stopped, as_store_error, nothing
+from ._file import is_busy, patiently
+from ._options import Settings
+
+__all__ = ["Handle"]
+
+T = TypeVar("T")
+
+
+class Handle:
+    """Has at most one engine at a time, and starts the next when that has ended."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._mutex = threading.Lock()
+        self._engine: Engine | None = None
+        _handles.add(self)
+
+    def __del__(self) -> None:
+        if self._engine is not None:
+            self._engine.request_stop()
+
+    def close(self) -> None:
+        """Finish what is queued and release the file. Whatever comes next opens it again."""
+        with self._mutex:
+            engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.request_stop()
+            engine.join()
+
+    def write(self, operation: Callable[..., T], *arguments: object) -> T:
+        """Have the writer carry out an operation, and wait for it."""
+        return Job(operation, *arguments).wait(self._put)
+
+    async def write_async(self, operation: Callable[..., T], *arguments: object) -> T:
+        """Have the writer carry out an operation, and await it."""
+        return await Job(operation, *arguments).wait_async(self._put)
+
+    def read(self, statement: str, *arguments: object) -> list[Any]:
+        """The rows, waiting for the file if it is busy."""
+        while True:
+            engine = self._running()
+            try:
+                if not engine.ready:
+                    self.write(nothing)
+                    continue
+                try:
+                    return engine.fetch(statement, arguments)
+                except sqlite3.OperationalError as error:
+                    if not is_busy(error):
+                        raise
+                return patiently(partial(engine.fetch, statement, arguments), self._settings.timeout)
+            except Stopped:
+                continue
+            except sqlite3.Error as error:
+                if not is_busy(error):
+                    engine.request_stop()  # the file may have been deleted, or put right: the next one sees
+                raise as_store_error(error) from error
+
+    def glance(self, statement: str, *arguments: object) -> list[Any] | None:
+        """The rows; or None if that would take waiting, or failed, and ``read`` is to be asked where it may block."""
+        engine = self._engine
+        if engine is None or not engine.ready:
+            return None
+        try:
+            return engine.fetch(statement, arguments)
+        except (Stopped, sqlite3.Error):
+            return None
+
+    def _put(self, job: Job[Any]) -> None:
+        while not self._running().put(job):
+            pass  # that one has just ended
+
+    def _running(self) -> Engine:
+        engine = self._engine
+        if engine is None or engine.stopped:
+            with self._mutex:
+                engine = self._engine
+                if engine is None or engine.stopped:
+                    engine = self._engine = Engine(self._settings)
+        return engine
+
+    def hold(self) -> None:
+        """Keep engines from being started, until ``resume``."""
+        self._mutex.acquire()
+
+    def release_file(self) -> None:
+        """End the engine, for at most the time that a busy file may take."""
+        if self._engine is not None:
+            self._engine.request_stop()
+            self._engine.join(self._settings.timeout + 1)
+
+    def resume(self) -> None:
+        """Let engines be started again."""
+        self._mutex.release()
+
+    def start_over(self) -> None:  # pragma: no cover - runs in forked children, which report no coverage
+        """Forget everything, in a child process."""
+        self._mutex = threading.Lock()
+        if self._engine is not None:
+            _abandoned.append(self._engine)  # to close here what might still be open would be as bad as to use it
+        self._engine = None
+
+
+# A connection carried into a child process makes SQLite there believe that it holds locks which only the parent holds, and
+# connections opened afterwards share that belief. Hence all are closed before a fork, and opened again when needed.
+
+_handles: weakref.WeakSet[Handle] = weakref.WeakSet()
+_abandoned: list[Engine] = []
+_forking = threading.local()
+
+
+def _before_fork() -> None:
+    _forking.held = held = []
+    for handle in list(_handles):
+        handle.hold()
+        held.append(handle)
+        handle.release_file()
+
+
+def _after_fork_in_parent() -> None:
+    for handle in _forking.__dict__.pop("held", ()):
+        handle.resume()
+
+
+def _after_fork_in_child() -> None:  # pragma: no cover - runs in forked children, which report no coverage
+    _forking.__dict__.clear()
+    for handle in list(_handles):
+        handle.start_over()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -1,0 +1,298 @@
+"""Sessions in a SQLite file: durable, without a server, for all threads and processes of one machine."""
+
+# The methods are described by the protocols they fulfil.
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from typing import Any, Final
+
+from ...clock import Clock, Duration, system_clock
+from ...core.store import DEFAULT_MAX_SIZE, REPLACED, Conflict, Exists, Missing, Replaced, Stored, Version, check_size
+from ...errors import ConfigurationError
+from . import _file as file
+from ._engine import nothing, run_in_thread
+from ._handle import Handle
+from ._options import ASYNC_OPTIONS, OPTIONS, Settings, parse_url
+
+__all__ = ["AsyncSQLiteStore", "SQLiteStore"]
+
+_TIMEOUT: Final = 10.0
+_PRUNE_INTERVAL: Final = 60.0
+
+
+class SQLiteStore:
+    """Sessions in one SQLite file that is dedicated to them, for any number of threads and processes of one machine.
+
+    The file is opened at first use, and created, readable by its owner alone, if there is none. It is in WAL mode, which
+    needs a local disk. Reads run on the calling thread and wait for no writer. Writes go through one thread of the
+    store, which commits all that wait in one transaction. A write that has been queued is carried out, even when who
+    waits for it is interrupted. Expired records are removed in the background. Their space is used again, but the file
+    does not shrink.
+
+    When the process forks, each store finishes its writes and closes the file, to be opened again by whoever needs it:
+    SQLite's connections do not survive a fork.
+
+    Args:
+        path: the file. Its folder must exist.
+        synchronous: when a commit waits for the disk. ``"NORMAL"``: a crash of the machine may lose the last commits, a
+            crash of the process loses none; ``"FULL"``: neither does; ``"OFF"``: a crash of the machine may damage the
+            file.
+        timeout: how long to wait while another process writes; seconds or a `timedelta`.
+        prune_interval: how often to look for expired records, give or take a quarter; None: only ``delete_expired``
+            removes them.
+        max_size: bytes of one record beyond which it is refused.
+        clock: milliseconds since the epoch.
+
+    Raises:
+        ConfigurationError: an argument is not what it should be.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        synchronous: str = "NORMAL",
+        timeout: Duration = _TIMEOUT,
+        prune_interval: Duration | None = _PRUNE_INTERVAL,
+        max_size: int = DEFAULT_MAX_SIZE,
+        clock: Clock = system_clock,
+    ) -> None:
+        settings = Settings.check(
+            path,
+            synchronous=synchronous,
+            timeout=timeout,
+            prune_interval=prune_interval,
+            max_size=max_size,
+            clock=clock,
+        )
+        self.path = settings.path
+        self.max_size = settings.max_size
+        self._clock = clock
+        self._file = Handle(settings)
+
+    @classmethod
+    def from_url(cls, url: str, *, clock: Clock = system_clock) -> SQLiteStore:
+        """A store as a URL describes it: ``sqlite:///relative.db`` or ``sqlite:////absolute/path.db``.
+
+        Options follow as a query: ``?synchronous=FULL&timeout=5&prune_interval=300&max_size=65536``.
+
+        Raises:
+            ConfigurationError: another form of URL, or an option that there is not.
+        """
+        path, options = parse_url(url, OPTIONS)
+        return cls(path, **options, clock=clock)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r})"
+
+    def open(self) -> None:
+        self._file.write(nothing)
+
+    def close(self) -> None:
+        """Finish the writes that are queued and close the file. The next operation opens it again."""
+        self._file.close()
+
+    def load(self, key: str) -> Stored | Replaced | None:
+        return _interpret(self._file.read(file.LOAD, key), self._clock())
+
+    def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Version | Exists:
+        check_size(data, self.max_size)
+        return self._file.write(file.create, key, data, ttl, owner)
+
+    def replace(
+        self, key: str, data: bytes, ttl: int, *, version: Version, owner: str | None = None
+    ) -> Version | Conflict | Missing:
+        check_size(data, self.max_size)
+        return self._file.write(file.replace, key, data, ttl, version, owner)
+
+    def regenerate(
+        self,
+        old: str,
+        new: str,
+        data: bytes,
+        ttl: int,
+        *,
+        version: Version,
+        tombstone: int,
+        owner: str | None = None,
+    ) -> Version | Conflict | Missing | Exists:
+        check_size(data, self.max_size)
+        return self._file.write(file.regenerate, old, new, data, ttl, version, tombstone, owner)
+
+    def touch(self, key: str, ttl: int) -> bool:
+        return self._file.write(file.touch, key, ttl)
+
+    def delete(self, key: str) -> bool:
+        return self._file.write(file.delete, key)
+
+    def scan(self) -> Iterator[tuple[str, Stored]]:
+        after = ""
+        while page := _page(self._file, self._clock(), after):
+            yield from _unexpired(page, self._clock)
+            after = page[-1][0]
+
+    def count(self) -> int:
+        now = self._clock()
+        ((count,),) = self._file.read(file.COUNT, now, now)
+        return int(count)
+
+    def clear(self) -> int:
+        return self._file.write(file.clear)
+
+    def delete_expired(self) -> int:
+        removed, more = 0, True
+        while more:
+            batch, more = self._file.write(file.prune)
+            removed += batch
+        return removed
+
+    def by_owner(self, owner: str) -> list[str]:
+        return [key for (key,) in self._file.read(file.BY_OWNER, owner, self._clock())]
+
+    def lock(self, key: str, ttl: int) -> str | None:
+        return self._file.write(file.lock, key, ttl)
+
+    def unlock(self, key: str, token: str) -> bool:
+        return self._file.write(file.unlock, key, token)
+
+
+class AsyncSQLiteStore:
+    """`SQLiteStore` in the async colour, for asyncio and trio.
+
+    A load reads on the event loop's own thread: it costs a tenth of a change of threads, and waits for no writer. Where the
+    file is busy for once, the loop does not wait but leaves the read to a worker thread. Writes are awaited without
+    blocking the loop; cancelling one leaves open whether it is carried out.
+
+    Takes the same arguments, and raises the same errors; also:
+
+    Args:
+        read_in_thread: always leave reads to a worker thread, for slow disks.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        synchronous: str = "NORMAL",
+        timeout: Duration = _TIMEOUT,
+        read_in_thread: bool = False,
+        prune_interval: Duration | None = _PRUNE_INTERVAL,
+        max_size: int = DEFAULT_MAX_SIZE,
+        clock: Clock = system_clock,
+    ) -> None:
+        if not isinstance(read_in_thread, bool):
+            raise ConfigurationError("read_in_thread", repr(read_in_thread), "give True or False")
+        self._store = SQLiteStore(
+            path,
+            synchronous=synchronous,
+            timeout=timeout,
+            prune_interval=prune_interval,
+            max_size=max_size,
+            clock=clock,
+        )
+        self._file = self._store._file  # noqa: SLF001 - one store in two colours
+        self._clock = clock
+        self._read_in_thread = read_in_thread
+        self.path = self._store.path
+        self.max_size = self._store.max_size
+
+    @classmethod
+    def from_url(cls, url: str, *, clock: Clock = system_clock) -> AsyncSQLiteStore:
+        """A store as a URL describes it; see `SQLiteStore.from_url`. Has also the option ``read_in_thread=true``."""
+        path, options = parse_url(url, ASYNC_OPTIONS)
+        return cls(path, **options, clock=clock)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r})"
+
+    async def open(self) -> None:
+        await self._file.write_async(nothing)
+
+    async def close(self) -> None:
+        """Finish the writes that are queued and close the file. The next operation opens it again."""
+        await run_in_thread(self._store.close)
+
+    async def load(self, key: str) -> Stored | Replaced | None:
+        rows = None if self._read_in_thread else self._file.glance(file.LOAD, key)
+        if rows is None:
+            return await run_in_thread(partial(self._store.load, key))
+        return _interpret(rows, self._clock())
+
+    async def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Version | Exists:
+        check_size(data, self.max_size)
+        return await self._file.write_async(file.create, key, data, ttl, owner)
+
+    async def replace(
+        self, key: str, data: bytes, ttl: int, *, version: Version, owner: str | None = None
+    ) -> Version | Conflict | Missing:
+        check_size(data, self.max_size)
+        return await self._file.write_async(file.replace, key, data, ttl, version, owner)
+
+    async def regenerate(
+        self,
+        old: str,
+        new: str,
+        data: bytes,
+        ttl: int,
+        *,
+        version: Version,
+        tombstone: int,
+        owner: str | None = None,
+    ) -> Version | Conflict | Missing | Exists:
+        check_size(data, self.max_size)
+        return await self._file.write_async(file.regenerate, old, new, data, ttl, version, tombstone, owner)
+
+    async def touch(self, key: str, ttl: int) -> bool:
+        return await self._file.write_async(file.touch, key, ttl)
+
+    async def delete(self, key: str) -> bool:
+        return await self._file.write_async(file.delete, key)
+
+    async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
+        after = ""
+        while page := await run_in_thread(partial(_page, self._file, self._clock(), after)):
+            for item in _unexpired(page, self._clock):
+                yield item
+            after = page[-1][0]
+
+    async def count(self) -> int:
+        return await run_in_thread(self._store.count)
+
+    async def clear(self) -> int:
+        return await self._file.write_async(file.clear)
+
+    async def delete_expired(self) -> int:
+        return await run_in_thread(self._store.delete_expired)
+
+    async def by_owner(self, owner: str) -> list[str]:
+        return await run_in_thread(partial(self._store.by_owner, owner))
+
+    async def lock(self, key: str, ttl: int) -> str | None:
+        return await self._file.write_async(file.lock, key, ttl)
+
+    async def unlock(self, key: str, token: str) -> bool:
+        return await self._file.write_async(file.unlock, key, token)
+
+
+def _interpret(rows: list[Any], now: int) -> Stored | Replaced | None:
+    if not rows:
+        return None
+    data, version, expires = rows[0]
+    if expires <= now:
+        return None
+    return REPLACED if data is None else tuple.__new__(Stored, (data, version, expires - now))
+
+
+def _page(handle: Handle, now: int, after: str) -> list[tuple[str, bytes, int, int]]:
+    return handle.read(file.SCAN, after, now)
+
+
+def _unexpired(page: list[tuple[str, bytes, int, int]], clock: Clock) -> Iterator[tuple[str, Stored]]:
+    """The records of a page, as whoever asks for them one by one finds them."""
+    for key, data, version, expires in page:
+        left = expires - clock()
+        if left > 0:
+            yield key, Stored(data, version, left)

@@ -1,0 +1,1 @@
+"""Bytes and values: cookies, signatures, headers, and what a request brings."""

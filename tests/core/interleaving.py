@@ -1,0 +1,184 @@
+"""Runs requests of one session against a store in every order that their single store operations can take.
+
+A request is a generator that yields store operations, as the tasks of ``stores.apply`` do. Whoever steps next is chosen anew
+at every operation; `explore` goes through all the choices there are, and with ``faults`` also through all the ways in which
+so many writes can lose their reply, before or after they happened.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sojourn.codecs import loads
+from sojourn.core.commit import _CALLS, Load, Lock, Operation, Pause, Unlock, acquire, commit
+from sojourn.core.plan import Create, Delete, Plan, Regenerate, Replace, Touch
+from sojourn.core.policy import Policy
+from sojourn.core.session import Origin, Session
+from sojourn.core.store import CONFLICT, EXISTS, MISSING, Stored
+from sojourn.core.transitions import arrived
+from sojourn.errors import SojournError, StoreTimeout
+from sojourn.stores import MemoryStore
+from sojourn.wire.signing import Verified
+from tests.core.making import DAY, ID, begin, clock_of, make_policy, record_bytes
+
+__all__ = ["Do", "Request", "World", "data_of", "explore"]
+
+Do = Callable[[Session], object]
+_WRITES: Final = (Create, Replace, Regenerate, Touch, Delete)
+_MOST_RUNS: Final = 60_000
+
+
+def data_of(record: bytes) -> dict[str, Any]:
+    return {key: value for key, value in loads(record).items() if key not in ("cookie", "__sojourn__")}
+
+
+@dataclass
+class Request:
+    """One request: what its handler does, and what came of it."""
+
+    do: Do
+    exclusive: bool = False
+    session: Session | None = None
+    plan: Plan | None = None
+    """None while it runs, and where it failed."""
+    error: SojournError | None = None
+    steps: Any = None
+    op: Operation | None = None
+    waits: bool = False
+    """For somebody to unlock the session."""
+
+    @property
+    def saved(self) -> bool:
+        return self.plan is not None and self.plan.write is not None
+
+
+@dataclass
+class World:
+    """The requests and their store."""
+
+    policy: Policy
+    requests: list[Request]
+    faults: int = 0
+    key: str = ""
+    trail: list[str] = field(default_factory=list)
+    """What happened, for who reads a failure."""
+    dead: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.key = self.policy.rules.key_of(ID)
+        self.store = MemoryStore(clock=clock_of(self.policy))
+
+    def begin(self) -> None:
+        for request in self.requests:
+            request.steps = self._serve(request)
+            self._advance(request, functools.partial(next, request.steps))
+
+    def _serve(self, request: Request) -> Generator[Operation, Any, Plan]:
+        """As the adapters do it."""
+        session = request.session = begin(self.policy, Origin.UNLOADED)
+        if request.exclusive:
+            session._lock = self.key, (yield from acquire(self.key))
+        arrived(session, Verified(ID, stale=False), self.key, (yield Load(self.key)))
+        request.do(session)
+        try:
+            return (yield from commit(self.policy, session, self.policy.close(session)))
+        finally:
+            if session._lock is not None:
+                yield Unlock(*session._lock)
+
+    def _advance(self, request: Request, step: Callable[[], Operation]) -> None:
+        try:
+            request.op = step()
+            while isinstance(request.op, Pause):
+                request.op = request.steps.send(None)
+        except StopIteration as stop:
+            request.op, request.plan = None, stop.value
+        except SojournError as error:
+            request.op, request.error = None, error
+
+    def choices(self) -> list[tuple[int, str]]:
+        """Who may step, and how."""
+        able: list[tuple[int, str]] = []
+        for index, request in enumerate(self.requests):
+            if request.op is None or request.waits:
+                continue
+            able.append((index, "done"))
+            if self.faults and isinstance(request.op, _WRITES):
+                able += [(index, "not done"), (index, "done, reply lost")]
+        assert able or all(request.op is None for request in self.requests), f"nobody can go on: {self.trail}"
+        return able
+
+    def step(self, index: int, how: str) -> None:
+        request = self.requests[index]
+        op = request.op
+        answer: Any = None
+        if how != "not done":
+            answer = _CALLS[type(op)](self.store, op)
+            self._note(op, answer)
+        self.trail.append(
+            f"{index}: {type(op).__name__} {how} -> {answer if isinstance(answer, type(MISSING)) else ''}"
+        )
+        if isinstance(op, Lock) and answer is None:
+            request.waits = True
+        elif isinstance(op, Unlock):
+            for other in self.requests:
+                other.waits = False
+        if how == "done":
+            self._advance(request, lambda: request.steps.send(answer))
+        else:
+            self.faults -= 1
+            self._advance(request, lambda: request.steps.throw(StoreTimeout("no reply")))
+        alive = self.dead & self.live.keys()
+        assert not alive, f"a key that had ended is live again: {self.trail}"
+
+    def _note(self, op: Operation | None, answer: Any) -> None:
+        if isinstance(op, Delete) and answer:
+            self.dead.add(op.key)
+        elif isinstance(op, Regenerate) and answer not in (MISSING, CONFLICT, EXISTS):
+            self.dead.add(op.old)
+
+    @property
+    def live(self) -> dict[str, bytes]:
+        return {key: found.data for key, found in self.store.scan()}
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The data of the one session there is."""
+        (record,) = self.live.values()
+        return data_of(record)
+
+    def data_at(self, request: Request) -> dict[str, Any] | None:
+        """What the session holds that this request's browser has now."""
+        assert request.session is not None
+        found = self.store.load(request.session.key)
+        return data_of(found.data) if isinstance(found, Stored) else None
+
+
+def explore(
+    *handlers: Do, data: dict[str, Any] | None = None, exclusive: tuple[int, ...] = (), faults: int = 0, **options: Any
+) -> Iterator[World]:
+    """Every way in which such requests can meet, each played to its end."""
+    policy = make_policy(**options)
+    record = record_bytes(policy, data or {"n": 0})
+    paths: list[list[int]] = [[]]
+    runs = 0
+    while paths:
+        path = paths.pop()
+        runs += 1
+        assert runs <= _MOST_RUNS, "too many ways to go through"
+        world = World(policy, [Request(do, index in exclusive) for index, do in enumerate(handlers)], faults)
+        world.store.create(world.key, record, DAY)
+        world.begin()
+        depth = 0
+        while able := world.choices():
+            if depth < len(path):
+                chosen = path[depth]
+            else:
+                chosen = 0
+                paths.extend([*path, *[0] * (depth - len(path)), other] for other in range(1, len(able)))
+            world.step(*able[chosen])
+            depth += 1
+        yield world
