@@ -36,10 +36,16 @@ class Profile:
     """Whether Set-Cookie has Max-Age beside Expires (contract 102)."""
     tombstone_ms: int
     """How long a regenerated id is remembered as replaced."""
+    clear_ends: bool
+    """Whether ``clear()`` ends the session, as ``invalidate()`` does, rather than only removing its keys."""
 
 
-NATIVE: Final = Profile("native", "native", host_prefix=True, max_age_attribute=True, tombstone_ms=30_000)
-EXPRESS: Final = Profile("express", "express", host_prefix=False, max_age_attribute=False, tombstone_ms=0)
+NATIVE: Final = Profile(
+    "native", "native", host_prefix=True, max_age_attribute=True, tombstone_ms=30_000, clear_ends=True
+)
+EXPRESS: Final = Profile(
+    "express", "express", host_prefix=False, max_age_attribute=False, tombstone_ms=0, clear_ends=False
+)
 
 
 class OptionsDict(TypedDict, total=False):

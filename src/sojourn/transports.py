@@ -17,7 +17,6 @@ __all__ = [
     "HeaderTransport",
     "QueryTransport",
     "Transport",
-    "Way",
     "check_transports",
 ]
 
@@ -120,25 +119,3 @@ def check_transports(given: object) -> tuple[Transport, ...]:
     if sum(isinstance(transport, FormTransport) for transport in listed) > 1:
         raise ConfigurationError("transports", "two forms", "give one FormTransport")
     return listed
-
-
-@dataclass(slots=True)
-class Way:
-    """How the ids of one request came, and so how it is answered. Only kept where they may come otherwise than by cookie."""
-
-    usual: Transport | None
-    """What tells the client a new id: the first that this request made use of, else the first configured; None: the app does."""
-    brought: dict[str, Transport]
-    """By id, the transport that it came by."""
-    current: Transport | None
-    """The one that brought the session's own id; None for a new session."""
-
-    @property
-    def carrier(self) -> Transport | None:
-        """The transport that answers: the one the session's id came by, as the client understands that."""
-        return self.usual if self.is_borrowed or self.current is None else self.current
-
-    @property
-    def is_borrowed(self) -> bool:
-        """Whether the id came read-only. Then it is never written into a cookie or header: it may be a link that somebody sent."""
-        return isinstance(self.current, QueryTransport | FormTransport)
