@@ -161,18 +161,8 @@ def reload(state: State) -> Steps[None]:
         SessionNotFound: no live record; the session stays as it was.
     """
     check_reload(state)
-    session_id = state.ensure_id()
-    key = (
-        state.loaded.key
-        if state.loaded is not None
-        else ""
-        if session_id is None
-        else state.settings.key_of(session_id)
-    )
-    found = (yield Load(key)) if key else None
-    if not isinstance(found, Stored):
-        raise SessionNotFound("the session has no live record")
-    note_reloaded(state, key, found)
+    key = "" if state.loaded is None else state.loaded.key
+    note_reloaded(state, key, (yield Load(key)) if key else None)
 
 
 def save(state: State) -> Steps[None]:

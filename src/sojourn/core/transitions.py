@@ -30,6 +30,7 @@ __all__ = [
     "note_committed",
     "note_deleted",
     "note_ended",
+    "note_first_load",
     "note_loaded",
     "note_reloaded",
     "note_unavailable",
@@ -212,12 +213,30 @@ def note_ended(state: State, *, changed: bool) -> None:
     state.on(Event.ENDED)
 
 
-def note_reloaded(state: State, key: str, stored: Stored) -> None:
-    """Discard this request's changes: the session is what the store holds now (contract 149)."""
+def note_reloaded(state: State, key: str, found: Stored | Replaced | None) -> None:
+    """Discard this request's changes: the session is what the store holds now (contract 149).
+
+    Raises:
+        SessionNotFound: that is nothing; the session stays as it was (contract 150).
+    """
+    if not isinstance(found, Stored):
+        raise SessionNotFound("the session has no live record")
     state.on(Event.RELOADED)
-    state.found, state.loaded = Found.RECORD, Loaded(key, stored)
+    state.found, state.loaded = Found.RECORD, Loaded(key, found)
     state.data = state.cookie = state.increments = None
     decode(state)  # looked at, whether or not it is again: the response may depend on it (contract 101)
+
+
+def note_first_load(state: State) -> None:
+    """A ``reload()`` of what had not been loaded has looked it up.
+
+    Raises:
+        SessionNotFound: there is nothing; the session stays as it was.
+    """
+    loaded = state.loaded
+    if loaded is None:
+        raise SessionNotFound("the session has no live record")
+    note_reloaded(state, loaded.key, loaded.stored)
 
 
 # -- what cannot be done any more -----------------------------------------------------------------------------------------

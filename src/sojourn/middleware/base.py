@@ -10,7 +10,7 @@ from ..clock import DAY_MS
 from ..core.commit import Steps, acquire, reload, save
 from ..core.settings import SessionSettings
 from ..core.state import Event, Found, Intent, State
-from ..core.transitions import note_loaded, note_unavailable
+from ..core.transitions import note_first_load, note_loaded, note_unavailable
 from ..errors import StoreError
 from ..logs import OutageLog
 from ..options import EXPRESS, Options, OptionsDict
@@ -142,7 +142,9 @@ class SyncMiddleware(Middleware):
     def reload(self, state: State) -> None:
         if state.found in _NOT_LOADED:
             self.look_up(state)
-        self.run(reload(state))
+            note_first_load(state)
+        else:
+            self.run(reload(state))
 
     @property
     def sessions(self) -> StoreSessions:
@@ -154,14 +156,14 @@ class AsyncMiddleware(Middleware):
 
     def __init__(self, given: OptionsDict) -> None:
         super().__init__(given, asynchronous=True)
-        self.finish: Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]] = (
+        self.guard: Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]] = (
             _directly if getattr(self.store, "in_process", False) else shielded
         )
         """Finishes what it is given even if the client goes away meanwhile."""
 
     def run(self, steps: Steps[T]) -> Awaitable[T]:
         """Run a task on the store, whatever happens to the client meanwhile."""
-        return self.finish(run_async(steps, self.store, sleep))
+        return self.guard(run_async(steps, self.store, sleep))
 
     async def begin(self, state: State) -> bool:
         """Look up the session that the request asks for. False if the response is to be a 503."""
@@ -198,7 +200,9 @@ class AsyncMiddleware(Middleware):
     async def reload(self, state: State) -> None:
         if state.found in _NOT_LOADED:
             await self.look_up(state)
-        await run_async(reload(state), self.store, sleep)
+            note_first_load(state)
+        else:
+            await run_async(reload(state), self.store, sleep)
 
     @property
     def sessions(self) -> AsyncStoreSessions:
