@@ -17,13 +17,13 @@ Where the specification is silent, this is chosen:
     with save_uninitialized, an empty session.
  3. "Kept" means that `regenerate(keep_data=True)` met a record of this session that nothing had dropped before:
     it moves, even emptied.
- 4. A changed cookie is a change of a stored session; it alone does not make a new session worth storing.
+ 4. A changed cookie is a change (contract 70), also of a new session, which it alone makes worth storing.
  5. After `invalidate()`, `regenerate()` and `login()` leave it invalidated: all brought ids still end.
  6. `regenerate()` or `login()` under a tombstone makes the session storable for the rest of the request.
     After `invalidate()` a session is an ordinary one, whatever was found.
  7. A pending session is loaded by all uses but destroy, invalidate (so clear), save and the slot; also by touch and
     cookie. Not loaded, it is neither resaved nor sent by rolling: nobody knows whether it lives.
- 8. Rolling is decided when the headers leave, and only for a session that is stored then and whose slot is full.
+ 8. Rolling is decided when the headers leave and by `save()`, and only for a session that is stored then and whose slot is full.
  9. Late, a touch and a changed cookie of a stored session are carried out at the end; so is `save()` of the latter,
     as no new id has to be told.
 10. After a late `invalidate()`, `login()` is a write and raises; `regenerate()`, `touch()` and the cookie do nothing.
@@ -105,6 +105,7 @@ class Request:
         assert 0 <= brought <= 2 and (brought or found == "NOTHING")
         self.options = options
         self.brought = ("first", "second")[:brought]
+        self.left: tuple[str, ...] = self.brought  # not ended yet by this request
         self.store: dict[str, Live | Tombstone] = {}
         if found == "TOMBSTONE":
             self.store = {"first": Tombstone("successor"), "successor": SUCCESSOR}
@@ -137,7 +138,7 @@ class Request:
     def do(self, op: str) -> str | None:
         assert op in OPS
         if op == "save":
-            return self.commit() if self.slot == "session" or self.asked == "destroy" else None
+            return self.save() if self.slot == "session" or self.asked == "destroy" else None
         if op in ("none", "enum"):
             self.slot = op
             return None
@@ -175,6 +176,12 @@ class Request:
                 assert op == "read"
         return None
 
+    def save(self) -> str | None:
+        error = self.commit()
+        if self.options.rolling and self.key is not None and error is None:
+            self.tell("send")
+        return error
+
     def load(self) -> None:
         self.pending, self.storable, self.key, self.data = False, True, "first", dict(FIRST.data)
 
@@ -203,7 +210,8 @@ class Request:
 
     def end(self, spare: str | None = None) -> None:
         """All brought ids, this session's own, and the successors of those that are tombstones."""
-        keys = {*self.brought, self.key} - {None}
+        keys = {*self.left, self.key} - {None}
+        self.left = ()
         if keys:
             self.tell("expire")
         while keys:
@@ -227,7 +235,10 @@ class Request:
 
     def commit(self) -> str | None:
         encodes = UNSTORABLE not in self.data.values()
-        worth = bool(self.data or self.owner or self.kept or (self.options.save_uninitialized and not self.late))
+        own_cookie = self.max_age is not None and not self.closed
+        worth = bool(
+            self.data or self.owner or self.kept or own_cookie or (self.options.save_uninitialized and not self.late)
+        )
 
         if self.asked == "destroy":
             self.end()
@@ -273,6 +284,11 @@ class Request:
         self.touched = False
         return None
 
+    def leads_somewhere(self, key: str) -> bool:
+        """Whether a tombstone's successors end at a live record. One that leads nowhere is as good as gone."""
+        entry = self.store.get(key)
+        return self.leads_somewhere(entry.successor) if isinstance(entry, Tombstone) else entry is not None
+
     # What the middleware does: when the headers leave, at the end, and when the handler raised.
 
     def unset_ends(self) -> bool:
@@ -283,9 +299,7 @@ class Request:
             self.asked = "destroy"
         elif self.slot == "none":
             return None
-        error = self.commit()
-        if self.options.rolling and self.key is not None:
-            self.tell("send")
+        error = self.save()
         if error is not None and not self.late:
             self.cookie = None
         return "refused" if error == "HeadersAlreadySent" else error
@@ -315,7 +329,7 @@ def expected(
     fates: dict[str, Fate] = {}
     for key in (*request.brought, "successor") if found == "TOMBSTONE" else request.brought:
         entry = request.store.get(key)
-        fates[key] = entry if isinstance(entry, Live) else "gone" if entry is None else "tombstone"
+        fates[key] = entry if isinstance(entry, Live) else "tombstone" if request.leads_somewhere(key) else "gone"
     made = [entry for key, entry in request.store.items() if key.startswith("new") and isinstance(entry, Live)]
     assert len(made) <= 1, "a session is stored once"
     renewed = request.renewed and isinstance(fates.get("first"), Live)

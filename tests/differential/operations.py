@@ -173,7 +173,10 @@ def unset(model: Model, visit: Visit, how: str = "null") -> None:
         if visit.brought and model.differs("142, 166"):
             visit.ends += visit.brought
     elif visit.regenerated and visit.stored is not None and model.differs("143-147, 160"):
-        visit.ended, visit.ends = True, [*visit.brought, visit.stored]  # who regenerates wants the old id ended in any case
+        visit.ended, visit.ends = (
+            True,
+            [*visit.brought, visit.stored],
+        )  # who regenerates wants the old id ended in any case
     elif not visit.ended:
         visit.ends = []
     visit.session = visit.mapping = None

@@ -29,6 +29,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..errors import (
+    HeadersAlreadySent,
     SessionConflict,
     SessionDecodeError,
     SessionNotFound,
@@ -36,13 +37,12 @@ from ..errors import (
     StoreUnavailable,
 )
 from .plan import Phase, Plan, Regenerate, Replace, Touch, Write
-from .policy import decide
+from .policy import decide, is_too_late
 from .state import Intent, State
 from .store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Stored
 from .store import Outcome as Refusal
 from .transitions import (
     check_reload,
-    check_save,
     detach,
     is_own_write,
     is_repeatable,
@@ -172,7 +172,8 @@ def save(state: State) -> Steps[None]:
         SessionNotFound: the session has ended elsewhere.
         HeadersAlreadySent: a cookie would be needed and cannot be set any more.
     """
-    check_save(state)
+    if state.sent and is_too_late(state):
+        raise HeadersAlreadySent("the response headers have left, so no cookie can carry the new session id")
     phase = Phase.LATE if state.sent else Phase.RESPONSE
     yield from commit(state, decide(state, phase), phase)
     if state.intent is Intent.ENDED:

@@ -115,11 +115,14 @@ def is_same_text(data: dict[str, Any], body: bytes) -> bool:
 class ClosedData(dict[str, Any]):
     """The data of a session that was ended after the headers had left: empty, and to stay so."""
 
-    def __setitem__(self, key: str, value: Any) -> NoReturn:
+    def refuse(self) -> NoReturn:
         raise HeadersAlreadySent(_CLOSED)
 
+    def __setitem__(self, key: str, value: Any) -> NoReturn:
+        self.refuse()
+
     def setdefault(self, key: str, default: Any = None) -> NoReturn:
-        raise HeadersAlreadySent(_CLOSED)
+        self.refuse()
 
 
 _CLOSED: Final = (

@@ -1,8 +1,8 @@
 """Every rule about when a session is written, touched, ended, and when the client is told its id: a state in, a `Plan` out, no I/O.
 
 The decisions of contract sections 8, 9, 12 and 13, with our differences, are one table, `DECISIONS`: what the store last said
-(`Found`), what was asked for (`Intent`), and whether there is anything worth storing give what is written and what ends. What may still
-be done in a phase is three lines of `decide`. The write, what ends, and what is configured give the header.
+(`Found`), what was asked for (`Intent`), and whether there is anything worth storing give what is written and what ends. What may no
+longer be done in a later phase is decided before. The write, what ends, and what is configured give the header.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..logs import log, warn_once
 from ..transports import CookieTransport, HeaderTransport
 from ..wire.cookies import render
 from ..wire.headers import Header
-from .data import decode, encode, is_same_text, loaded_record
+from .data import ClosedData, decode, encode, is_same_text, loaded_record
 from .plan import Create, Phase, Plan, Regenerate, Replace, Touch, Write
 from .record import NO_DATA, Record, lifetime_prefix, pack
 from .session_cookie import SessionCookie, stored_as_configured
@@ -25,7 +25,7 @@ from .settings import ExpiryCache
 from .state import Event, Found, Intent, State
 from .transitions import destroy
 
-__all__ = ["DECISIONS", "Decision", "Ends", "decide", "needs_late_commit", "substitute"]
+__all__ = ["DECISIONS", "Decision", "Ends", "decide", "is_too_late", "needs_late_commit", "substitute"]
 
 _WRITE_BITS: Final = 48  # below 2^53, so that Express carries the number unharmed
 
@@ -119,7 +119,7 @@ DECISIONS: Final[Mapping[tuple[Found, Intent, bool], Decision]] = {
 """What is written and what ends: by what was found, what was asked for, and whether something is worth storing."""
 
 _NEEDS_COOKIE: Final = (Create, Regenerate)  # of no use unless the client learns the id
-_STORES: Final = (Intent.NONE, Intent.TOUCH, Intent.REGENERATE, Intent.INVALIDATE)
+_MAY_LIVE: Final = (Found.RECORD, Found.UNAVAILABLE)
 _UNMOVED: Final = (Intent.NONE, Intent.TOUCH)
 _GOES_ON_ANEW: Final = (Intent.REGENERATE, Intent.INVALIDATE)
 
@@ -142,34 +142,40 @@ def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = Non
         SessionEncodeError: a value cannot be stored.
         StoreUnavailable: the session could not be loaded and was regenerated: the old id cannot be ended.
     """
-    data = state.data
-    if state.intent is _NONE and phase is _RESPONSE and state.cookie is None and state.owed is None:
+    data, found = state.data, state.found
+    if (
+        state.intent is _NONE
+        and (found is _RECORD or found is _NEW)
+        and phase is _RESPONSE
+        and state.cookie is None
+        and state.owed is None
+    ):
         # The short way for most requests: only the data were looked at, if that, and nothing is due.
         if body is None and data is not None:
             body = encode(state, data)
         if _is_idle(state, body):
             return _DO_NOTHING if data is None else _SEEN
-    settings, options = state.settings, state.settings.options
+    intent, options = state.intent, state.settings.options
+    seen = data is not None or intent is _DESTROY
+    if phase is not _RESPONSE:
+        if phase is Phase.FAILED or intent is Intent.INVALIDATE:  # only what ends can still be done, and is in any case
+            ends = DECISIONS[found, intent, False].ends
+            return Plan(ends=_keys(state, ends) if ends is _ENDS_ALL else (), vary=seen)
+        if is_too_late(state):
+            _refuse(state)
+            return Plan(vary=seen)
+        if DECISIONS[found, intent, True].write in _NEEDS_COOKIE:  # and there is nothing to store
+            return Plan(vary=seen)
     now = options.clock()
-    seen = data is not None or state.intent is _DESTROY
     changed, text = False, NO_DATA
-    if state.intent in _STORES:
-        if state.found is _RECORD and (options.rolling or options.resave or _needs_resigning(state)):
+    if DECISIONS[found, intent, True] is not DECISIONS[found, intent, False]:  # so it counts what there is to store
+        if found is _RECORD and (options.rolling or options.resave or _needs_resigning(state)):
             data = decode(state)
         if data is not None:
             text = encode(state, data) if body is None else body
             base = state.base
             changed = text != (NO_DATA if base is None else base.body) or state.is_cookie_changed()
     write, ends, refused = _decision(state, phase, changed=changed, now=now)
-    if phase is _RESPONSE:
-        pass
-    elif phase is Phase.FAILED:
-        write, ends = None, ends if ends is _ENDS_ALL else _ENDS_NONE
-    elif state.intent is Intent.INVALIDATE:
-        write = None
-    elif write in _NEEDS_COOKIE or state.intent is Intent.REGENERATE:
-        _refuse(state)
-        return Plan(vary=seen)
     if refused:
         raise StoreUnavailable("the session was not loaded, so its old id cannot be ended")
     keys = () if ends is _ENDS_NONE else _keys(state, ends, write)
@@ -180,12 +186,27 @@ def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = Non
     return Plan(made, keys, header, seen, changed, record, expires, now)
 
 
+def is_too_late(state: State) -> bool:
+    """Whether what was asked for needs a cookie, which can no longer be set once the headers have left."""
+    intent, found = state.intent, state.found
+    if intent is Intent.REGENERATE and found in _MAY_LIVE:
+        return True
+    if intent is Intent.INVALIDATE or DECISIONS[found, intent, True].write not in _NEEDS_COOKIE:
+        return False
+    data, base = state.data, state.base
+    if isinstance(data, ClosedData):  # what was put in has been refused already
+        return False
+    is_kept = intent is Intent.REGENERATE and (base is not None or state.owner is not None)
+    is_changed = data is not None and not is_same_text(data, NO_DATA if base is None else base.body)
+    return is_kept or is_changed or state.is_cookie_changed()
+
+
 def _is_idle(state: State, body: bytes | None) -> bool:
     """Whether a session of which only the data were looked at, if that, needs nothing."""
-    settings, found = state.settings, state.found
-    if found is _NEW:
+    settings = state.settings
+    if state.found is _NEW:
         return body is None and not settings.options.save_uninitialized
-    if found is not _RECORD or settings.always_commits:
+    if settings.always_commits:
         return False
     loaded = state.loaded
     assert loaded is not None
@@ -218,7 +239,9 @@ def _is_worth_storing(state: State, phase: Phase, *, changed: bool) -> bool:
     """Whether there is something to store: a change, what was stored before and kept, an owner, or what is configured so."""
     options = state.settings.options
     if state.intent in _GOES_ON_ANEW:
-        return changed or state.base is not None or state.owner is not None or options.save_uninitialized
+        if changed or state.base is not None or state.owner is not None:
+            return True
+        return options.save_uninitialized and phase is _RESPONSE
     if changed or state.saved or phase is not _RESPONSE:
         return changed
     return options.save_uninitialized if state.found is _NEW else options.resave
@@ -277,7 +300,7 @@ def _refuse(state: State) -> None:
     state.on(Event.DISCARD)
 
 
-def _keys(state: State, ends: Ends, write: type[Write] | None) -> tuple[str, ...]:
+def _keys(state: State, ends: Ends, write: type[Write] | None = None) -> tuple[str, ...]:
     """The keys that end before the write."""
     own = [] if state.loaded is None else [state.loaded.key]
     if ends is Ends.OWN:
@@ -420,10 +443,12 @@ def substitute(state: State, value: object) -> None:
     None, or nothing, unsets it (contract 161 to 164). A member of an enumeration, such as Litestar's ``Empty``, ends it. Anything else
     is another layer's, such as a mounted application's own session: ours stays as it is (contract 58).
     """
-    if isinstance(value, enum.Enum) or (value is None and state.settings.options.unset == "destroy"):
-        destroy(state)
-    elif value is None:
+    if value is None and state.settings.options.unset == "keep":
         state.on(Event.UNSET)
+        if state.intent is _DESTROY:
+            destroy(state)
+    elif value is None or isinstance(value, enum.Enum):
+        destroy(state)
     else:
         warn_once(
             "replaced",

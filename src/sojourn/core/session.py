@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
 from ..clock import from_ms
 from ..errors import SessionNotLoaded
 from . import transitions
-from .data import decode
+from .data import ClosedData, decode
 from .session_cookie import SessionCookie
 from .state import Event, Found, Intent, State
 from .views import AsyncSessions, Sessions
@@ -197,6 +197,9 @@ class BaseSession(MutableMapping[str, Any]):
         given: object = owner
         if not isinstance(given, str) or not given:
             raise TypeError(f"owner must be a non-empty str, not {type(given).__name__}")
+        data = self._data()
+        if isinstance(data, ClosedData):
+            data.refuse()
         self.regenerate(keep_data=keep_data)
         state = self._state
         state.owner, state.authenticated = owner, state.now()

@@ -6,7 +6,7 @@ from logging import DEBUG
 from typing import Any, Final
 
 from ..codecs import dumps, loads
-from ..errors import HeadersAlreadySent, SessionDecodeError, SessionDestroyed, SessionNotFound
+from ..errors import SessionDecodeError, SessionDestroyed, SessionNotFound
 from ..ids import mask_id
 from ..logs import log
 from ..wire.signing import Verified
@@ -20,7 +20,6 @@ from .store import Replaced, Stored
 
 __all__ = [
     "check_reload",
-    "check_save",
     "destroy",
     "detach",
     "invalidate",
@@ -39,6 +38,7 @@ __all__ = [
 
 _RECORD: Final = Found.RECORD  # looking a member up costs a call until Python 3.12
 _COMMITTED: Final = Event.COMMITTED
+_END_BROUGHT: Final = (Intent.DESTROY, Intent.INVALIDATE)
 
 # -- what the application asks --------------------------------------------------------------------------------------------
 
@@ -46,7 +46,7 @@ _COMMITTED: Final = Event.COMMITTED
 def regenerate(state: State, *, keep_data: bool) -> None:
     """Go on under a new id. The caller has loaded the session."""
     state.on(Event.REGENERATE)
-    state.id = state.owed = None  # what was owed told of the id that ends now
+    _leave_id(state)
     state.ensure_id()
     if not keep_data:
         assert state.data is not None
@@ -57,9 +57,15 @@ def regenerate(state: State, *, keep_data: bool) -> None:
 def invalidate(state: State) -> None:
     """End all that the request brought, and go on empty, under a new id. Nothing needs to have been loaded."""
     state.on(Event.INVALIDATE)
-    state.id = state.owed = None
+    _leave_id(state)
     state.data = ClosedData() if state.sent else {}
     _renew(state)
+
+
+def _leave_id(state: State) -> None:
+    state.id = None
+    if state.owed is not None and not state.owed.expires:  # it would send the id that ends now
+        state.owed = None
 
 
 def _renew(state: State) -> None:
@@ -101,12 +107,16 @@ def note_unavailable(state: State) -> None:
 
 def note_deleted(state: State, plan: Plan) -> None:
     """The plan's endings are done."""
-    if state.intent in (Intent.DESTROY, Intent.INVALIDATE):
-        state.brought_ended = True
+    _note_brought_ended(state)
     if state.loaded is not None and state.loaded.key in plan.ends:
         state.loaded = None
     if state.loaded is None:
         state.found = Found.NOTHING
+
+
+def _note_brought_ended(state: State) -> None:
+    if state.intent in _END_BROUGHT:
+        state.brought_ended = True
 
 
 def note_committed(state: State, plan: Plan, stored: Stored | None) -> None:
@@ -129,6 +139,7 @@ def note_committed(state: State, plan: Plan, stored: Stored | None) -> None:
             expiries.note(key, state.now() + write.ttl)
     elif state.intent is Intent.REGENERATE:  # nothing was worth storing: a new session all the same
         state.found = Found.NOTHING
+    _note_brought_ended(state)
     if state.renewed and (plan.record is not None or state.loaded is None):
         state.renewed = False
     state.on(_COMMITTED)
@@ -240,20 +251,6 @@ def note_first_load(state: State) -> None:
 
 
 # -- what cannot be done any more -----------------------------------------------------------------------------------------
-
-
-def check_save(state: State) -> None:
-    """Refuse a ``save()`` that would need a cookie which can no longer be set.
-
-    Raises:
-        HeadersAlreadySent: the session is new or regenerated, and the response headers have left.
-    """
-    if (
-        state.sent
-        and state.intent not in (Intent.DESTROY, Intent.INVALIDATE)
-        and (state.found is not Found.RECORD or state.intent is Intent.REGENERATE)
-    ):
-        raise HeadersAlreadySent("the response headers have left, so no cookie can carry the new session id")
 
 
 def check_reload(state: State) -> None:
