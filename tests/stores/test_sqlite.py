@@ -483,13 +483,13 @@ def test_loads_go_on_while_the_store_is_closed_and_opened(path: Path) -> None:
 def test_writes_that_wait_together_are_committed_together(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.open()
     batches: list[int] = []
-    wake = _sqlite_engine._wake
+    notify = _sqlite_engine._notify
 
     def count(jobs: list[Any]) -> None:
         batches.append(len(jobs))
-        wake(jobs)
+        notify(jobs)
 
-    monkeypatch.setattr(_sqlite_engine, "_wake", count)
+    monkeypatch.setattr(_sqlite_engine, "_notify", count)
     with ThreadPoolExecutor(15) as pool:
         with held_writer(store):
             writes = [pool.submit(store.create, f"key{n}", b"data", DAY) for n in range(15)]
@@ -500,19 +500,19 @@ def test_writes_that_wait_together_are_committed_together(store: SQLiteStore, mo
 
 
 @pytest.mark.anyio
-async def test_a_batch_wakes_all_its_waiters_by_one_call_into_their_event_loop(
+async def test_a_batch_notifies_all_its_waiters_by_one_call_into_their_event_loop(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = AsyncSQLiteStore(path)
     await store.open()
     calls: list[int] = []
-    wake = _sqlite_engine._wake_here
+    notify = _sqlite_engine._notify_here
 
     def count(jobs: list[Any]) -> None:
         calls.append(len(jobs))
-        wake(jobs)
+        notify(jobs)
 
-    monkeypatch.setattr(_sqlite_engine, "_wake_here", count)
+    monkeypatch.setattr(_sqlite_engine, "_notify_here", count)
     with held_writer(store) as go_on:
         async with anyio.create_task_group() as group:
             for number in range(50):

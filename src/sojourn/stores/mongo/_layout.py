@@ -205,7 +205,7 @@ class MongoLayout:
         """The update that makes a session of a reserved key."""
         return self._update({STATE: None}, now, ttl)
 
-    def to_bury(self, now: int, ttl: int) -> Document:
+    def to_tombstone(self, now: int, ttl: int) -> Document:
         """The update that makes a tombstone of a session."""
         gone = dict.fromkeys((SESSION, OWNER, _CREATED, _UPDATED, _MODIFIED))
         return _sparse({**gone, STATE: TOMBSTONE, self.expires_key: DatetimeMS(now + ttl)})

@@ -148,8 +148,8 @@ class Statements:
 
         outcome = "SELECT same, EXISTS (SELECT FROM made) FROM found"
         # old key, data, ttl, digest, new key, tombstone[, owner] -> whether the version is the same, and the new key free
-        self.bury = Statement.of(
-            f"{moved(7)} buried AS (UPDATE {t} SET sess = 'null', expire = {after(6)}{owner_is('NULL')}"
+        self.tombstone = Statement.of(
+            f"{moved(7)} tombstone AS (UPDATE {t} SET sess = 'null', expire = {after(6)}{owner_is('NULL')}"
             f" FROM made WHERE sid = {_key(1)}) {outcome}"
         )
         # old key, data, ttl, digest, new key[, owner] -> likewise

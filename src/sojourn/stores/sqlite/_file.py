@@ -37,10 +37,10 @@ __all__ = [
     "identity",
     "is_busy",
     "lock",
-    "patiently",
     "prune",
     "regenerate",
     "replace",
+    "retry_while_busy",
     "touch",
     "unlock",
 ]
@@ -84,7 +84,7 @@ _CREATE: Final = """INSERT INTO sessions (key, data, version, expires, owner) VA
     WHERE sessions.expires <= ?"""
 _REPLACE: Final = """UPDATE sessions SET data = ?, version = version + 1, expires = ?, owner = ?
     WHERE key = ? AND data IS NOT NULL AND expires > ? AND version = ?"""
-_BURY: Final = "UPDATE sessions SET data = NULL, version = version + 1, expires = ?, owner = NULL WHERE key = ?"
+_TO_TOMBSTONE: Final = "UPDATE sessions SET data = NULL, version = version + 1, expires = ?, owner = NULL WHERE key = ?"
 _REMOVE: Final = "DELETE FROM sessions WHERE key = ?"
 _TOUCH: Final = "UPDATE sessions SET expires = ? WHERE key = ? AND data IS NOT NULL AND expires > ?"
 _DELETE: Final = "DELETE FROM sessions WHERE key = ? AND data IS NOT NULL AND expires > ?"
@@ -142,7 +142,7 @@ def regenerate(  # noqa: PLR0917 - called by the writer, which passes on what a 
     created = create(connection, now, new, data, ttl, owner)
     if created is not EXISTS:
         if tombstone > 0:
-            connection.execute(_BURY, (now + tombstone, old))
+            connection.execute(_TO_TOMBSTONE, (now + tombstone, old))
         else:
             connection.execute(_REMOVE, (old,))
     return created
@@ -194,7 +194,7 @@ def is_busy(error: BaseException) -> bool:
     return error_code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL}
 
 
-def patiently(step: Callable[[], T], timeout: float) -> T:
+def retry_while_busy(step: Callable[[], T], timeout: float) -> T:
     """Take a step, again and again while the file is busy, for at most ``timeout`` seconds.
 
     SQLite's own busy handler polls at ever longer intervals, up to 100 ms: among several busy processes the one that
@@ -238,7 +238,7 @@ def connect_writer(path: str, synchronous: str, timeout: float) -> sqlite3.Conne
     _create_private(path)
     connection = _connect(path)
     try:
-        patiently(lambda: _prepare(connection), timeout)
+        retry_while_busy(lambda: _prepare(connection), timeout)
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
     except BaseException:

@@ -216,7 +216,7 @@ class AsyncSQLiteStore:
         await run_in_thread(self._store.close)
 
     async def load(self, key: str) -> Stored | Replaced | None:
-        rows = None if self._read_in_thread else self._file.glance(file.LOAD, key)
+        rows = None if self._read_in_thread else self._file.try_read(file.LOAD, key)
         if rows is None:
             return await run_in_thread(partial(self._store.load, key))
         return _interpret(rows, self._clock())

@@ -334,8 +334,8 @@ class AsyncMongoStore:
         condition = self._layout.unchanged(key, version, now)
         with handles.write():
             if tombstone > 0 and not self._layout.shared:
-                buried = await handles.sessions.update_one(condition, self._layout.to_bury(now, tombstone))
-                return bool(buried.matched_count)
+                ended = await handles.sessions.update_one(condition, self._layout.to_tombstone(now, tombstone))
+                return bool(ended.matched_count)
             deleted = await handles.sessions.delete_one(condition)
             return bool(deleted.deleted_count)
 

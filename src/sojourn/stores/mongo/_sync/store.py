@@ -332,8 +332,8 @@ class MongoStore:
         condition = self._layout.unchanged(key, version, now)
         with handles.write():
             if tombstone > 0 and not self._layout.shared:
-                buried = handles.sessions.update_one(condition, self._layout.to_bury(now, tombstone))
-                return bool(buried.matched_count)
+                ended = handles.sessions.update_one(condition, self._layout.to_tombstone(now, tombstone))
+                return bool(ended.matched_count)
             deleted = handles.sessions.delete_one(condition)
             return bool(deleted.deleted_count)
 

@@ -178,7 +178,7 @@ class AsyncPostgresStore:
         sql = await self._statements()
         old_record = old.encode(), data, _int8(ttl), _digest(version)
         if tombstone > 0:
-            rows = await self._run(sql.bury, *old_record, new.encode(), _int8(tombstone), *sql.owner(owner))
+            rows = await self._run(sql.tombstone, *old_record, new.encode(), _int8(tombstone), *sql.owner(owner))
         else:
             rows = await self._run(sql.move, *old_record, new.encode(), *sql.owner(owner))
         if not rows:
