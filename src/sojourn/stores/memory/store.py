@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import ClassVar, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from ...clock import Clock, system_clock
 from ...core.store import (
@@ -31,6 +31,7 @@ from ...core.store import (
 )
 from ...errors import ConfigurationError
 from ...logs import log
+from .._url import check_clock, check_positive, parse_query, positive
 from ._expiring import ExpiringTable
 
 __all__ = ["AsyncMemoryStore", "MemoryStore"]
@@ -70,12 +71,10 @@ class MemoryStore:
         max_size: int = DEFAULT_MAX_SIZE,
         clock: Clock = system_clock,
     ) -> None:
-        self.max_sessions = None if max_sessions is None else _positive("max_sessions", max_sessions)
-        self.max_size = _positive("max_size", max_size)
-        if not callable(clock):
-            raise ConfigurationError("clock", type(clock).__name__, "give a function that returns milliseconds")
+        self.max_sessions = None if max_sessions is None else check_positive("max_sessions", max_sessions)
+        self.max_size = check_positive("max_size", max_size)
         self._limit = sys.maxsize if self.max_sessions is None else self.max_sessions
-        self._clock = clock
+        self._clock = check_clock(clock)
         self._mutex = threading.Lock()
         self._records = ExpiringTable()
         self._tombstones = ExpiringTable()
@@ -348,19 +347,8 @@ class AsyncMemoryStore:
         return self._store.unlock(key, token)
 
 
-def _positive(option: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigurationError(option, repr(value), "give a whole number, at least 1")
-    return value
-
-
 def _url_options(url: str) -> dict[str, int]:
     parts = urlsplit(url)
     if parts.scheme != "memory" or parts.netloc or parts.path or parts.fragment:
         raise ConfigurationError("store", "a URL of another form", "give memory://, or memory://?max_sessions=1000")
-    options: dict[str, int] = {}
-    for name, value in parse_qsl(parts.query, keep_blank_values=True):
-        if name not in {"max_sessions", "max_size"}:
-            raise ConfigurationError("store", f"option {name!r}", "memory:// has the options max_sessions and max_size")
-        options[name] = _positive(name, int(value) if value.isascii() and value.isdecimal() else value)
-    return options
+    return parse_query("memory", parts.query, {"max_sessions": positive, "max_size": positive})

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ...clock import Clock, Duration, system_clock
 from ...core.store import DEFAULT_MAX_SIZE, REPLACED, Conflict, Exists, Missing, Replaced, Stored, Version, check_size
-from ...errors import ConfigurationError
+from .._url import check_flag
 from . import _file as file
 from ._engine import nothing, run_in_thread
 from ._handle import Handle
@@ -183,8 +183,6 @@ class AsyncSQLiteStore:
         max_size: int = DEFAULT_MAX_SIZE,
         clock: Clock = system_clock,
     ) -> None:
-        if not isinstance(read_in_thread, bool):
-            raise ConfigurationError("read_in_thread", repr(read_in_thread), "give True or False")
         self._store = SQLiteStore(
             path,
             synchronous=synchronous,
@@ -195,7 +193,7 @@ class AsyncSQLiteStore:
         )
         self._file = self._store._file  # noqa: SLF001 - one store in two colours
         self._clock = clock
-        self._read_in_thread = read_in_thread
+        self._read_in_thread = check_flag("read_in_thread", read_in_thread)
         self.path = self._store.path
         self.max_size = self._store.max_size
 

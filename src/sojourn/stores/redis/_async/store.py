@@ -36,6 +36,7 @@ from ....core.store import (
     check_size,
 )
 from ....errors import ConfigurationError, StoreError
+from ..._url import check_positive
 from .._errors import ErrorReply
 from .._names import LAYOUTS, Names
 from .._scripts import CLUSTERED, INDEX, LIFETIMES, OUTCOMES, OWNED, OWNERS, STANDALONE, UNLOCK, Script
@@ -78,11 +79,9 @@ class AsyncRedisStore:
     ) -> None:
         if layout not in LAYOUTS:
             raise ConfigurationError("layout", repr(layout), f"give {' or '.join(map(repr, LAYOUTS))}")
-        if not _is_positive(max_size):
-            raise ConfigurationError("max_size", repr(max_size), "give a whole number, at least 1")
         self.layout = layout
         self.prefix = LAYOUTS[layout].prefix if prefix is None else prefix
-        self.max_size = max_size
+        self.max_size = check_positive("max_size", max_size)
         self._tick = LAYOUTS[layout].tick
         self._tombstones = LAYOUTS[layout].tombstones
         self._names = Names(self.prefix)
@@ -294,10 +293,6 @@ def _driver(client: object) -> AsyncDriver:
         return AsyncPool(client)
     kind = f"{type(client).__module__}.{type(client).__name__}"
     raise ConfigurationError("client", kind, f"give a {redis.asyncio.__name__}.Redis or RedisCluster, or use from_url")
-
-
-def _is_positive(given: object) -> bool:
-    return isinstance(given, int) and not isinstance(given, bool) and given > 0
 
 
 def _digest(version: bytes) -> str:
