@@ -91,7 +91,7 @@ class Sessions(_View):
 
     def destroy(self, session: str | SessionView) -> bool:
         """End a session. False if there was none."""
-        return bool(self._store.delete(self._key(session)))
+        return bool(self._store.delete(self._key(session)).count)
 
     def all(self) -> Iterator[SessionView]:
         """Every live session that can be read."""
@@ -120,7 +120,7 @@ class AsyncSessions(_View):
 
     async def destroy(self, session: str | SessionView) -> bool:
         """End a session. False if there was none."""
-        return bool(await self._store.delete(self._key(session)))
+        return bool((await self._store.delete(self._key(session))).count)
 
     async def all(self) -> AsyncIterator[SessionView]:
         """Every live session that can be read."""

@@ -20,8 +20,8 @@ from ...core.store import (
     DEFAULT_MAX_SIZE,
     EXISTS,
     MISSING,
-    REPLACED,
     Conflict,
+    Deleted,
     Exists,
     Missing,
     Replaced,
@@ -32,7 +32,7 @@ from ...core.store import (
 from ...errors import ConfigurationError
 from ...logs import log
 from .._url import check_clock, check_positive, parse_query, positive
-from ._expiring import ExpiringTable
+from ._expiring import Entry, ExpiringTable
 
 __all__ = ["AsyncMemoryStore", "MemoryStore"]
 
@@ -41,6 +41,8 @@ _SWEEP: Final = 16
 
 _BATCH: Final = 1000
 """Entries that ``delete_expired`` looks at before it lets other threads in."""
+
+_ANY_TEXT: Final = "surrogatepass"  # a key is not looked at, and must come back as it was
 
 _DEFAULT_MAX_SESSIONS: Final = 100_000
 
@@ -114,7 +116,8 @@ class MemoryStore:
             entry = self._records.get(key, now)
             if entry is not None:
                 return Stored(entry[0], entry[0], entry[2] - now)
-            return None if self._tombstones.get(key, now) is None else REPLACED
+            tombstone = self._tombstones.get(key, now)
+            return None if tombstone is None else Replaced(_successor(tombstone))
 
     def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Version | Exists:
         check_size(data, self.max_size)
@@ -157,6 +160,7 @@ class MemoryStore:
         owner: str | None = None,
     ) -> Version | Conflict | Missing | Exists:
         check_size(data, self.max_size)
+        successor = new.encode(errors=_ANY_TEXT)
         with self._mutex:
             now = self._sweep()
             entry = self._records.get(old, now)
@@ -170,7 +174,7 @@ class MemoryStore:
             if tombstone > 0:
                 if len(self._tombstones.entries) >= self._limit:
                     self._tombstones.remove_oldest()
-                self._tombstones.put(old, b"", None, now + tombstone, now)
+                self._tombstones.put(old, successor, None, now + tombstone, now)
             self._records.put(new, data, owner, now + ttl, now)
         return data
 
@@ -184,12 +188,20 @@ class MemoryStore:
             self._records.put(key, data, owner, now + ttl, now)
         return True
 
-    def delete(self, key: str) -> bool:
+    def delete(self, *keys: str) -> Deleted:
+        if not keys:
+            return Deleted(0, ())
+        count = 0
+        successors: dict[str, None] = {}
         with self._mutex:
-            if self._records.get(key, self._sweep()) is None:
-                return False
-            self._records.remove(key)
-        return True
+            now = self._sweep()
+            for key in keys:
+                if self._records.get(key, now) is not None:
+                    self._records.remove(key)
+                    count += 1
+                elif (tombstone := self._tombstones.get(key, now)) is not None:
+                    successors[_successor(tombstone)] = None
+        return Deleted(count, tuple(successors))
 
     def scan(self) -> Iterator[tuple[str, Stored]]:
         with self._mutex:
@@ -321,8 +333,8 @@ class AsyncMemoryStore:
     async def touch(self, key: str, ttl: int) -> bool:
         return self._store.touch(key, ttl)
 
-    async def delete(self, key: str) -> bool:
-        return self._store.delete(key)
+    async def delete(self, *keys: str) -> Deleted:
+        return self._store.delete(*keys)
 
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         for item in self._store.scan():
@@ -345,6 +357,10 @@ class AsyncMemoryStore:
 
     async def unlock(self, key: str, token: str) -> bool:
         return self._store.unlock(key, token)
+
+
+def _successor(tombstone: Entry) -> str:
+    return tombstone[0].decode(errors=_ANY_TEXT)
 
 
 def _url_options(url: str) -> dict[str, int]:

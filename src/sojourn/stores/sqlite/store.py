@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from ...clock import Clock, Duration, system_clock
-from ...core.store import DEFAULT_MAX_SIZE, REPLACED, Conflict, Exists, Missing, Replaced, Stored, Version, check_size
+from ...core.store import DEFAULT_MAX_SIZE, Conflict, Deleted, Exists, Missing, Replaced, Stored, Version, check_size
 from .._url import check_flag
 from . import _file as file
 from ._engine import nothing, run_in_thread
@@ -125,8 +125,8 @@ class SQLiteStore:
     def touch(self, key: str, ttl: int) -> bool:
         return self._file.write(file.touch, key, ttl)
 
-    def delete(self, key: str) -> bool:
-        return self._file.write(file.delete, key)
+    def delete(self, *keys: str) -> Deleted:
+        return self._file.write(file.delete, keys) if keys else Deleted(0, ())
 
     def scan(self) -> Iterator[tuple[str, Stored]]:
         after = ""
@@ -246,8 +246,8 @@ class AsyncSQLiteStore:
     async def touch(self, key: str, ttl: int) -> bool:
         return await self._file.write_async(file.touch, key, ttl)
 
-    async def delete(self, key: str) -> bool:
-        return await self._file.write_async(file.delete, key)
+    async def delete(self, *keys: str) -> Deleted:
+        return await self._file.write_async(file.delete, keys) if keys else Deleted(0, ())
 
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         after = ""
@@ -281,7 +281,7 @@ def _interpret(rows: list[Any], now: int) -> Stored | Replaced | None:
     data, version, expires = rows[0]
     if expires <= now:
         return None
-    return REPLACED if data is None else tuple.__new__(Stored, (data, version, expires - now))
+    return tuple.__new__(Stored, (data, version, expires - now)) if type(data) is bytes else Replaced(data)
 
 
 def _page(handle: Handle, now: int, after: str) -> list[tuple[str, bytes, int, int]]:
