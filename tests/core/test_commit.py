@@ -14,7 +14,7 @@ from sojourn.core.commit import LOCK_MS, Load, Lock, Pause, Unlock, acquire, com
 from sojourn.core.plan import Create, Delete, Ending, Phase, Plan, Regenerate, Replace, Touch
 from sojourn.core.policy import Policy
 from sojourn.core.session import Origin, Session
-from sojourn.core.store import CONFLICT, EXISTS, MISSING, REPLACED, Stored
+from sojourn.core.store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Stored
 from sojourn.core.transitions import arrived
 from sojourn.errors import (
     SessionConflict,
@@ -95,7 +95,20 @@ def steps_of_everything(seen: list[Any]) -> apply.Steps[str]:
     return "done"
 
 
-EVERYTHING: Final = [None, b"1", EXISTS, b"2", True, b"3", REPLACED, None, None, True, True, "SessionTooLarge"]
+EVERYTHING: Final = [
+    None,
+    b"1",
+    EXISTS,
+    b"2",
+    True,
+    b"3",
+    Replaced("l"),
+    None,
+    None,
+    True,
+    Deleted(1, ()),
+    "SessionTooLarge",
+]
 
 
 def test_every_operation_reaches_a_sync_store_and_its_answer_or_error_the_task():
@@ -284,7 +297,7 @@ def test_what_keeps_changing_is_given_up_upon_and_said_so():
     assert len(seen) == apply._ATTEMPTS
 
 
-@pytest.mark.parametrize("found", [None, REPLACED])
+@pytest.mark.parametrize("found", [None, Replaced("other")])
 @pytest.mark.parametrize("rolling", [False, True])
 def test_a_conflict_with_a_session_that_has_ended_since_saves_nothing(found, rolling, caplog):
     policy = make_policy(rolling=rolling)
@@ -361,7 +374,7 @@ def test_a_conflicting_regenerate_without_data_takes_nothing_along():
 
 
 @pytest.mark.parametrize("keep_data", [False, True])
-@pytest.mark.parametrize("answers", [(MISSING,), (CONFLICT, None), (CONFLICT, REPLACED)])
+@pytest.mark.parametrize("answers", [(MISSING,), (CONFLICT, None), (CONFLICT, Replaced("other"))])
 def test_a_session_that_had_ended_when_it_was_regenerated_gives_no_data_to_the_new_one(keep_data, answers):
     policy = make_policy()
     session = stored(policy, {"n": 1, "cart": {"a": 1}}, before=lambda s: s.login("bob", keep_data=True))
@@ -473,7 +486,7 @@ def test_a_lost_reply_is_settled_by_reading(act, found, done):
     if "Load" in done:
         answers.append(lambda op: found(plan.write))
     if done.count("Load") == 2:
-        answers.append(REPLACED)  # the old id
+        answers.append(Replaced("other"))  # the old id
     if done[-1] != "Load":
         answers.append(b"v" if done[-1] == "Regenerate" else True)
     result, ops = play(commit(policy, session, plan), *answers)
@@ -523,7 +536,7 @@ def ops_first(plan: Plan) -> bytes:
     return plan.write.data
 
 
-@pytest.mark.parametrize("found", [None, REPLACED])
+@pytest.mark.parametrize("found", [None, Replaced("other")])
 def test_a_replace_of_a_session_that_is_gone_did_not_happen(found):
     policy = make_policy(rolling=True)
     session = changed(policy)
@@ -724,7 +737,7 @@ def test_a_session_that_had_ended_may_be_found_again_by_reload():
 
 
 # contract 150
-@pytest.mark.parametrize("found", [None, REPLACED])
+@pytest.mark.parametrize("found", [None, Replaced("other")])
 def test_reload_without_a_live_record_is_an_error_and_the_session_stays(found):
     policy = make_policy()
     session = changed(policy)
@@ -752,7 +765,8 @@ def test_a_destroyed_session_is_not_reloaded():
 
 # contract 46, 47
 @pytest.mark.parametrize(
-    ("found", "origin"), [(None, Origin.NEW), (REPLACED, Origin.REPLACED), (Stored(b"x", b"x", DAY), Origin.STORED)]
+    ("found", "origin"),
+    [(None, Origin.NEW), (Replaced("other"), Origin.REPLACED), (Stored(b"x", b"x", DAY), Origin.STORED)],
 )
 @pytest.mark.parametrize("stale", [False, True])
 def test_what_is_found_decides_what_the_session_is(found, origin, stale, caplog):
@@ -769,7 +783,7 @@ def test_what_is_found_decides_what_the_session_is(found, origin, stale, caplog)
 def test_a_replaced_id_is_remembered_while_other_ids_are_tried():
     policy = make_policy()
     session = begin(policy, Origin.UNLOADED)
-    assert not arrived(session, Verified("a", stale=False), "a", REPLACED)
+    assert not arrived(session, Verified("a", stale=False), "a", Replaced("other"))
     assert not arrived(session, Verified("b", stale=False), "b", None)
     assert session._origin is Origin.REPLACED
     assert arrived(session, Verified("c", stale=False), "c", Stored(b"x", b"x", DAY))

@@ -21,6 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from sojourn import AsyncSession, SessionEncodeError, StoreUnavailable
 from sojourn.asgi import SessionMiddleware
+from sojourn.core.store import Deleted
 from sojourn.stores import AsyncMemoryStore
 
 with warnings.catch_warnings():
@@ -56,9 +57,9 @@ class Store(AsyncMemoryStore):
         self._note("regenerate")
         return await super().regenerate(*args, **kwargs)
 
-    async def delete(self, *args: Any, **kwargs: Any) -> bool:
+    async def delete(self, *keys: str) -> Deleted:
         self._note("delete")
-        return await super().delete(*args, **kwargs)
+        return await super().delete(*keys)
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -12,7 +12,7 @@ import pytest
 import redis
 import redis.asyncio
 
-from sojourn.core.store import CONFLICT, Stored
+from sojourn.core.store import CONFLICT, Deleted, Stored
 from sojourn.errors import StoreError, StoreTimeout, StoreUnavailable
 from sojourn.stores.redis._async.store import AsyncRedisStore
 from sojourn.stores.redis._sync.store import RedisStore
@@ -169,7 +169,7 @@ async def test_a_server_out_of_memory_refuses_and_writes_nothing(kind: str):
             found = await store.load("k")
             assert isinstance(found, Stored) and found.data == b"0"
             assert await store.load("l") is None
-            assert await store.delete("k") is True
+            assert await store.delete("k") == Deleted(1, ())
 
 
 async def test_a_master_that_became_a_replica_refuses_and_is_left(kind: str):

@@ -28,11 +28,12 @@ from hypothesis import settings
 from sojourn.core.store import (
     CONFLICT,
     MISSING,
-    REPLACED,
     AsyncLockingStore,
     AsyncScanningStore,
     AsyncStore,
+    Deleted,
     LockingStore,
+    Replaced,
     ScanningStore,
     Store,
     Stored,
@@ -314,6 +315,7 @@ def test_the_file_is_in_wal_mode_and_says_whose_it_is(path: Path, store: SQLiteS
         (_sqlite_file._REPLACE, "sqlite_autoindex_sessions_1 (key=?)"),
         (_sqlite_file._TOUCH, "sqlite_autoindex_sessions_1 (key=?)"),
         (_sqlite_file._DELETE, "sqlite_autoindex_sessions_1 (key=?)"),
+        (_sqlite_file._SUCCESSOR, "sqlite_autoindex_sessions_1 (key=?)"),
         (_sqlite_file._GET_VERSION, "sqlite_autoindex_sessions_1 (key=?)"),
         (_sqlite_file.SCAN, "sqlite_autoindex_sessions_1 (key>?)"),
         (_sqlite_file._TOMBSTONES, "INDEX sessions_replaced (expires>?)"),
@@ -354,6 +356,13 @@ def test_another_programs_file_or_a_newer_layout_is_refused_and_left_as_it_is(
     assert path.read_bytes() == before
 
 
+@both_colours
+def test_deleting_no_keys_does_not_even_open_the_file(kind: Any, path: Path) -> None:
+    deleting = kind(path).delete()
+    assert (deleting if kind is SQLiteStore else asyncio.run(deleting)) == Deleted(0, ())
+    assert not path.exists()
+
+
 def test_tables_that_tools_add_to_our_file_do_no_harm(path: Path, store: SQLiteStore) -> None:
     create(store, "key")
     store.close()
@@ -376,6 +385,82 @@ def test_a_file_system_without_wal_is_refused(path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(_sqlite_file, "_connect", connect_stubbornly)
     with pytest.raises(StoreError, match="local disk"):
         SQLiteStore(path).open()
+
+
+# A file that older versions made or share
+
+
+OLDER_FILE = (
+    """CREATE TABLE sessions (
+        key TEXT NOT NULL PRIMARY KEY, data BLOB, version INTEGER NOT NULL, expires INTEGER NOT NULL, owner TEXT
+    )""",
+    *(statement for statement in _sqlite_file._SCHEMA[1:] if statement != _sqlite_file._ADD_SUCCESSOR),
+)
+"""Layout 1 as it was before tombstones kept their successors."""
+OLDER_CREATE = """INSERT INTO sessions (key, data, version, expires, owner) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (key) DO UPDATE
+    SET data = excluded.data, version = excluded.version, expires = excluded.expires, owner = excluded.owner
+    WHERE sessions.expires <= ?"""
+OLDER_TOMBSTONE = "UPDATE sessions SET data = NULL, version = version + 1, expires = ?, owner = NULL WHERE key = ?"
+OLDER_LOAD = "SELECT data, version, expires FROM sessions WHERE key = ?"
+OLDER_TOMBSTONES = "SELECT key, version, expires FROM sessions WHERE data IS NULL AND expires > ?"
+OLDER_PUT_BACK = "INSERT INTO sessions (key, version, expires) VALUES (?, ?, ?)"
+
+
+def successor_columns(path: Path) -> int:
+    with other_connection(path) as connection:
+        return [name for _, name, *_ in connection.execute("PRAGMA table_info(sessions)")].count("successor")
+
+
+def test_a_file_of_an_older_version_gets_the_column_for_successors(
+    path: Path, store: SQLiteStore, clock: ManualClock
+) -> None:
+    with other_connection(path, *OLDER_FILE) as older:
+        older.execute(OLDER_CREATE, ("key", b"data", 7, clock() + DAY, "ann", clock()))
+        older.execute(OLDER_CREATE, ("tombstone", b"data", 7, clock() + DAY, None, clock()))
+        older.execute(OLDER_TOMBSTONE, (clock() + DAY, "tombstone"))
+    assert store.load("key") == Stored(b"data", 7, DAY)
+    assert store.load("tombstone") == Replaced(None)
+    assert store.delete("tombstone") == Deleted(0, ())
+    assert store.regenerate("key", "new", b"data", DAY, version=7, tombstone=DAY)
+    assert store.load("key") == Replaced("new")
+    store.close()
+    store.open()
+    assert successor_columns(path) == 1
+    with other_connection(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,), "older processes go on using the file"
+
+
+def test_many_that_open_a_file_of_an_older_version_add_the_column_once(path: Path) -> None:
+    for _ in range(5):
+        path.unlink(missing_ok=True)
+        with other_connection(path, *OLDER_FILE):
+            pass
+        stores = [SQLiteStore(path) for _ in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            for opened in [pool.submit(store.open) for store in stores]:
+                opened.result(10)
+        for store in stores:
+            store.close()
+        assert successor_columns(path) == 1
+
+
+def test_an_older_process_and_a_newer_one_share_a_file(path: Path, store: SQLiteStore, clock: ManualClock) -> None:
+    version = create(store, "old")
+    with other_connection(path) as older:
+        assert older.execute(OLDER_LOAD, ("old",)).fetchone() == (b"data", version, clock() + DAY)
+        store.regenerate("old", "new", b"data", DAY, version=version, tombstone=DAY)
+        assert older.execute(OLDER_LOAD, ("old",)).fetchone() == (None, version + 1, clock() + DAY)
+        older.execute(OLDER_CREATE, ("theirs", b"data", 7, clock() + DAY, None, clock()))
+        assert store.load("theirs") == Stored(b"data", 7, DAY)
+        older.execute(OLDER_TOMBSTONE, (clock() + DAY, "theirs"))
+        assert store.load("theirs") == Replaced(None)
+        assert store.delete("old", "theirs") == Deleted(0, ("new",))
+        # a clear of the older version
+        tombstones = older.execute(OLDER_TOMBSTONES, (clock(),)).fetchall()
+        older.execute("DELETE FROM sessions")
+        older.executemany(OLDER_PUT_BACK, tombstones)
+        assert (store.load("old"), store.load("theirs")) == (Replaced(None), Replaced(None))
 
 
 # Opening and closing
@@ -483,13 +568,13 @@ def test_loads_go_on_while_the_store_is_closed_and_opened(path: Path) -> None:
 def test_writes_that_wait_together_are_committed_together(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.open()
     batches: list[int] = []
-    wake = _sqlite_engine._wake
+    notify = _sqlite_engine._notify
 
     def count(jobs: list[Any]) -> None:
         batches.append(len(jobs))
-        wake(jobs)
+        notify(jobs)
 
-    monkeypatch.setattr(_sqlite_engine, "_wake", count)
+    monkeypatch.setattr(_sqlite_engine, "_notify", count)
     with ThreadPoolExecutor(15) as pool:
         with held_writer(store):
             writes = [pool.submit(store.create, f"key{n}", b"data", DAY) for n in range(15)]
@@ -500,19 +585,19 @@ def test_writes_that_wait_together_are_committed_together(store: SQLiteStore, mo
 
 
 @pytest.mark.anyio
-async def test_a_batch_wakes_all_its_waiters_by_one_call_into_their_event_loop(
+async def test_a_batch_notifies_all_its_waiters_by_one_call_into_their_event_loop(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = AsyncSQLiteStore(path)
     await store.open()
     calls: list[int] = []
-    wake = _sqlite_engine._wake_here
+    notify = _sqlite_engine._notify_here
 
     def count(jobs: list[Any]) -> None:
         calls.append(len(jobs))
-        wake(jobs)
+        notify(jobs)
 
-    monkeypatch.setattr(_sqlite_engine, "_wake_here", count)
+    monkeypatch.setattr(_sqlite_engine, "_notify_here", count)
     with held_writer(store) as go_on:
         async with anyio.create_task_group() as group:
             for number in range(50):
@@ -584,7 +669,7 @@ def test_no_version_whatever_revives_a_tombstone(store: SQLiteStore) -> None:
     for guess in range(version - 1, version + 3):
         assert store.replace("old", b"back", DAY, version=guess) is MISSING
         assert store.regenerate("old", "other", b"back", DAY, version=guess, tombstone=0) is MISSING
-    assert store.load("old") is REPLACED
+    assert store.load("old") == Replaced("new")
 
 
 def test_a_record_beyond_max_size_never_reaches_the_file(path: Path) -> None:
@@ -960,7 +1045,7 @@ def test_no_more_than_a_batch_is_removed_in_one_transaction(
         with other_connection(path) as connection:
             connection.execute(
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)"
-                "INSERT INTO sessions SELECT 'key' || i, 'data', 1, ?, NULL FROM n",
+                "INSERT INTO sessions (key, data, version, expires, owner) SELECT 'key' || i, 'data', 1, ?, NULL FROM n",
                 (clock.now,),
             )
     removed: list[tuple[int, bool]] = []
@@ -1038,9 +1123,9 @@ def test_a_clear_counts_the_live_and_leaves_the_tombstones(store: SQLiteStore, c
     create(store, *(f"key{n}" for n in range(10)))
     assert store.clear() == 12
     assert store.count() == 0
-    assert (store.load("old"), store.load("passing"), store.load("new")) == (REPLACED, None, None)
+    assert (store.load("old"), store.load("passing"), store.load("new")) == (Replaced("new"), None, None)
     clock.advance(999)
-    assert store.load("old") is REPLACED
+    assert store.load("old") == Replaced("new")
     clock.advance(1)
     assert store.load("old") is None
 

@@ -159,7 +159,7 @@ def test_what_one_process_deletes_no_other_brings_back(path: Path, store: SQLite
             key = f"key{number}"
             found = store.load(key)
             if (int(sys.argv[2]) + number) % 2:
-                deleted += store.delete(key)
+                deleted += store.delete(key).count
             elif found is not None:
                 store.touch(key, DAY)
                 store.replace(key, b"edited", DAY, version=found.version)

@@ -12,7 +12,7 @@ from anyio.from_thread import start_blocking_portal
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ..core.store import CONFLICT, EXISTS, MISSING, REPLACED, AsyncStore, Outcome, Store, Stored, Version
+from ..core.store import CONFLICT, EXISTS, MISSING, AsyncStore, Deleted, Outcome, Replaced, Store, Stored, Version
 from .clock import ManualClock
 
 __all__ = ["store_state_machine"]
@@ -37,6 +37,11 @@ class _Live(NamedTuple):
     owner: str | None
     deadline: int
     serial: int
+
+
+class _Tombstone(NamedTuple):
+    successor: str
+    deadline: int
 
 
 class _Lock(NamedTuple):
@@ -86,7 +91,7 @@ class _StoreMachine(RuleBasedStateMachine):
         self.clock = clock
         self.store = store
         self.records: dict[str, _Live] = {}
-        self.graves: dict[str, int] = {}
+        self.left: dict[str, _Tombstone] = {}
         self.locks: dict[str, _Lock] = {}
         self.serial = 0
         self.versions: dict[str, list[tuple[Version, int, bytes]]] = {key: [] for key in KEYS}
@@ -109,11 +114,12 @@ class _StoreMachine(RuleBasedStateMachine):
         found = self.records.get(key)
         return found if found is not None and found.deadline > self.clock() else None
 
-    def is_buried(self, key: str) -> bool:
-        return self.graves.get(key, 0) > self.clock()
+    def tombstone(self, key: str) -> Replaced | None:
+        found = self.left.get(key)
+        return Replaced(found.successor) if found is not None and found.deadline > self.clock() else None
 
     def is_taken(self, key: str) -> bool:
-        return self.live(key) is not None or self.is_buried(key)
+        return self.live(key) is not None or self.tombstone(key) is not None
 
     def keep(self, key: str, written: bytes, ttl: int, owner: str | None, version: Version) -> None:
         assert not isinstance(version, Outcome), f"expected a version, got {version!r}"
@@ -143,7 +149,7 @@ class _StoreMachine(RuleBasedStateMachine):
 
     def pick(self, number: int) -> str:
         """Mostly a key that is live, sometimes one that was replaced, sometimes any."""
-        pool = self.alive() if number < 6 else [key for key in KEYS if number < 8 and self.is_buried(key)]
+        pool = self.alive() if number < 6 else [key for key in KEYS if number < 8 and self.tombstone(key) is not None]
         return (pool or KEYS)[number % len(pool or KEYS)]
 
     def version(self, key: str, age: int) -> tuple[Version, int, bytes]:
@@ -181,22 +187,22 @@ class _StoreMachine(RuleBasedStateMachine):
         ttl=ttls,
         owner=owners,
         age=ages,
-        grave=st.sampled_from((*TTLS, 0)),
+        tombstone=st.sampled_from((*TTLS, 0)),
     )
     def regenerate(
-        self, pick: int, new: str, written: bytes, ttl: int, owner: str | None, age: int, grave: int
+        self, pick: int, new: str, written: bytes, ttl: int, owner: str | None, age: int, tombstone: int
     ) -> None:
         old = self.pick(pick)
-        grave = grave if self.tombstones else 0
+        tombstone = tombstone if self.tombstones else 0
         version = self.version(old, age)[0]
-        answer = self.call("regenerate", old, new, written, ttl, version=version, tombstone=grave, owner=owner)
+        answer = self.call("regenerate", old, new, written, ttl, version=version, tombstone=tombstone, owner=owner)
         if answer is EXISTS:
             assert self.is_taken(new)
             self.settle(old, age, answer)
         elif self.settle(old, age, answer):
             assert not self.is_taken(new), f"the new key was taken, and the answer {answer!r}"
             del self.records[old]
-            self.graves[old] = self.clock() + grave
+            self.left[old] = _Tombstone(new, self.clock() + tombstone)
             self.keep(new, written, ttl, owner, answer)
 
     @_something_is_live
@@ -209,12 +215,14 @@ class _StoreMachine(RuleBasedStateMachine):
             self.records[key] = found._replace(deadline=self.clock() + ttl)
 
     @_something_is_live
-    @rule(pick=picks)
-    def delete(self, pick: int) -> None:
-        key = self.pick(pick)
-        found = self.live(key)
-        assert self.call("delete", key) is (found is not None)
-        self.records.pop(key, None)
+    @rule(several=st.lists(picks, min_size=1, max_size=3))
+    def delete(self, several: list[int]) -> None:
+        keys = [self.pick(number) for number in several]
+        live = {key for key in keys if self.live(key) is not None}
+        successors = dict.fromkeys(self.left[key].successor for key in keys if self.tombstone(key) is not None)
+        assert self.call("delete", *keys) == Deleted(len(live), tuple(successors))
+        for key in live:
+            del self.records[key]
 
     @_something_is_live
     @_capability("clear")
@@ -255,7 +263,7 @@ class _StoreMachine(RuleBasedStateMachine):
         for key in KEYS:
             found, wanted = self.call("load", key), self.live(key)
             if wanted is None:
-                assert found is (REPLACED if self.is_buried(key) else None), f"{key!r}: {found!r}"
+                assert found == self.tombstone(key), f"{key!r}: {found!r}"
                 continue
             assert isinstance(found, Stored), f"{key!r} is to be live, and load answers {found!r}"
             assert found.data == wanted.data

@@ -9,7 +9,7 @@ from typing import TypeAlias
 __all__ = ["Entry", "ExpiringTable"]
 
 Entry: TypeAlias = tuple[bytes, str | None, int, int]
-"""Data, owner, deadline and the start of the slot it is filed in. A tuple of plain values: small, never half written
+"""Data (in a tombstone its successor), owner, deadline and the start of the slot it is filed in. A tuple of plain values: small, never half written
 when read without the lock, and of no interest to the garbage collector."""
 
 

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import ClassVar, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from ...clock import Clock, system_clock
 from ...core.store import (
@@ -20,8 +20,8 @@ from ...core.store import (
     DEFAULT_MAX_SIZE,
     EXISTS,
     MISSING,
-    REPLACED,
     Conflict,
+    Deleted,
     Exists,
     Missing,
     Replaced,
@@ -31,7 +31,8 @@ from ...core.store import (
 )
 from ...errors import ConfigurationError
 from ...logs import log
-from ._expiring import ExpiringTable
+from .._url import check_clock, check_positive, parse_query, positive
+from ._expiring import Entry, ExpiringTable
 
 __all__ = ["AsyncMemoryStore", "MemoryStore"]
 
@@ -40,6 +41,8 @@ _SWEEP: Final = 16
 
 _BATCH: Final = 1000
 """Entries that ``delete_expired`` looks at before it lets other threads in."""
+
+_ANY_TEXT: Final = "surrogatepass"  # a key is not looked at, and must come back as it was
 
 _DEFAULT_MAX_SESSIONS: Final = 100_000
 
@@ -70,12 +73,10 @@ class MemoryStore:
         max_size: int = DEFAULT_MAX_SIZE,
         clock: Clock = system_clock,
     ) -> None:
-        self.max_sessions = None if max_sessions is None else _positive("max_sessions", max_sessions)
-        self.max_size = _positive("max_size", max_size)
-        if not callable(clock):
-            raise ConfigurationError("clock", type(clock).__name__, "give a function that returns milliseconds")
+        self.max_sessions = None if max_sessions is None else check_positive("max_sessions", max_sessions)
+        self.max_size = check_positive("max_size", max_size)
         self._limit = sys.maxsize if self.max_sessions is None else self.max_sessions
-        self._clock = clock
+        self._clock = check_clock(clock)
         self._mutex = threading.Lock()
         self._records = ExpiringTable()
         self._tombstones = ExpiringTable()
@@ -115,7 +116,8 @@ class MemoryStore:
             entry = self._records.get(key, now)
             if entry is not None:
                 return Stored(entry[0], entry[0], entry[2] - now)
-            return None if self._tombstones.get(key, now) is None else REPLACED
+            tombstone = self._tombstones.get(key, now)
+            return None if tombstone is None else Replaced(_successor(tombstone))
 
     def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Version | Exists:
         check_size(data, self.max_size)
@@ -158,6 +160,7 @@ class MemoryStore:
         owner: str | None = None,
     ) -> Version | Conflict | Missing | Exists:
         check_size(data, self.max_size)
+        successor = new.encode(errors=_ANY_TEXT)
         with self._mutex:
             now = self._sweep()
             entry = self._records.get(old, now)
@@ -171,7 +174,7 @@ class MemoryStore:
             if tombstone > 0:
                 if len(self._tombstones.entries) >= self._limit:
                     self._tombstones.remove_oldest()
-                self._tombstones.put(old, b"", None, now + tombstone, now)
+                self._tombstones.put(old, successor, None, now + tombstone, now)
             self._records.put(new, data, owner, now + ttl, now)
         return data
 
@@ -185,12 +188,20 @@ class MemoryStore:
             self._records.put(key, data, owner, now + ttl, now)
         return True
 
-    def delete(self, key: str) -> bool:
+    def delete(self, *keys: str) -> Deleted:
+        if not keys:
+            return Deleted(0, ())
+        count = 0
+        successors: dict[str, None] = {}
         with self._mutex:
-            if self._records.get(key, self._sweep()) is None:
-                return False
-            self._records.remove(key)
-        return True
+            now = self._sweep()
+            for key in keys:
+                if self._records.get(key, now) is not None:
+                    self._records.remove(key)
+                    count += 1
+                elif (tombstone := self._tombstones.get(key, now)) is not None:
+                    successors[_successor(tombstone)] = None
+        return Deleted(count, tuple(successors))
 
     def scan(self) -> Iterator[tuple[str, Stored]]:
         with self._mutex:
@@ -322,8 +333,8 @@ class AsyncMemoryStore:
     async def touch(self, key: str, ttl: int) -> bool:
         return self._store.touch(key, ttl)
 
-    async def delete(self, key: str) -> bool:
-        return self._store.delete(key)
+    async def delete(self, *keys: str) -> Deleted:
+        return self._store.delete(*keys)
 
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         for item in self._store.scan():
@@ -348,19 +359,12 @@ class AsyncMemoryStore:
         return self._store.unlock(key, token)
 
 
-def _positive(option: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigurationError(option, repr(value), "give a whole number, at least 1")
-    return value
+def _successor(tombstone: Entry) -> str:
+    return tombstone[0].decode(errors=_ANY_TEXT)
 
 
 def _url_options(url: str) -> dict[str, int]:
     parts = urlsplit(url)
     if parts.scheme != "memory" or parts.netloc or parts.path or parts.fragment:
         raise ConfigurationError("store", "a URL of another form", "give memory://, or memory://?max_sessions=1000")
-    options: dict[str, int] = {}
-    for name, value in parse_qsl(parts.query, keep_blank_values=True):
-        if name not in {"max_sessions", "max_size"}:
-            raise ConfigurationError("store", f"option {name!r}", "memory:// has the options max_sessions and max_size")
-        options[name] = _positive(name, int(value) if value.isascii() and value.isdecimal() else value)
-    return options
+    return parse_query("memory", parts.query, {"max_sessions": positive, "max_size": positive})

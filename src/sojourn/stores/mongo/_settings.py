@@ -9,6 +9,7 @@ from ...aio import in_trio
 from ...clock import Clock
 from ...errors import ConfigurationError, StoreError
 from ...logs import warn_once
+from .._url import check_clock, check_flag
 from ._layout import LARGEST, MongoLayout, layout_of
 
 __all__ = ["Settings", "is_indexed", "refuse_trio", "warn_of_index"]
@@ -37,13 +38,16 @@ class Settings(NamedTuple):
             raise ConfigurationError("database", repr(database), "give a name, or None for the client's default")
         if not isinstance(collection, str) or not collection:
             raise ConfigurationError("collection", repr(collection), "give a name")
-        if not isinstance(create_index, bool):
-            raise ConfigurationError("create_index", repr(create_index), "give True or False")
         if not isinstance(max_size, int) or isinstance(max_size, bool) or not 1 <= max_size <= LARGEST:
             raise ConfigurationError("max_size", repr(max_size), f"give a whole number from 1 to {LARGEST}")
-        if not callable(clock):
-            raise ConfigurationError("clock", type(clock).__name__, "give a function that returns milliseconds")
-        return cls(database, collection, layout_of(layout), create_index, max_size, clock)
+        return cls(
+            database,
+            collection,
+            layout_of(layout),
+            check_flag("create_index", create_index),
+            max_size,
+            check_clock(clock),
+        )
 
     @property
     def locks(self) -> str:

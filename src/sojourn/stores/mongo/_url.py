@@ -11,6 +11,7 @@ from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri, split_options
 
 from ...errors import ConfigurationError
+from .._url import Converter, boolean, integer, text
 from ._layout import layout_of
 
 __all__ = ["connect", "parse_url"]
@@ -22,33 +23,17 @@ _TIMEOUT_MS: Final = 5000
 _TIMEOUTS: Final = ("connectTimeoutMS", "serverSelectionTimeoutMS", "waitQueueTimeoutMS", "socketTimeoutMS")
 
 
-def _text(_option: str, value: str) -> str:
-    return value
-
-
-def _boolean(option: str, value: str) -> bool:
-    if value not in {"true", "false"}:
-        raise ConfigurationError(option, repr(value), "give true or false")
-    return value == "true"
-
-
-def _integer(option: str, value: str) -> int:
-    if not (value.isascii() and value.isdecimal()):
-        raise ConfigurationError(option, repr(value), "give a whole number")
-    return int(value)
-
-
-_OF_STORE: Final[dict[str, Callable[[str, str], Any]]] = {
-    "collection": _text,
-    "create_index": _boolean,
-    "layout": _text,
-    "max_size": _integer,
+_OF_STORE: Final[dict[str, Converter]] = {
+    "collection": text,
+    "create_index": boolean,
+    "layout": text,
+    "max_size": integer,
 }
-_OF_LAYOUT: Final[dict[str, Callable[[str, str], Any]]] = {
-    "expires_key": _text,
-    "id_field": _text,
-    "last_modified": _boolean,
-    "timestamps": _boolean,
+_OF_LAYOUT: Final[dict[str, Converter]] = {
+    "expires_key": text,
+    "id_field": text,
+    "last_modified": boolean,
+    "timestamps": boolean,
 }
 
 

@@ -1,6 +1,6 @@
 """Who talks to the SQLite file: readers on the thread that asks, and one thread that writes for everybody.
 
-The writer takes all jobs that wait, carries them out in one transaction, and only when that is committed wakes those who
+The writer takes all jobs that wait, carries them out in one transaction, and only when that is committed notifies those who
 wait for them: a commit under load carries many writes for the price of one. A job that has been queued is carried out,
 whether or not somebody still waits for it.
 """
@@ -22,7 +22,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from ...aio import in_trio
 from ...errors import StoreError, StoreUnavailable
-from ._file import connect_reader, connect_writer, error_code, identity, patiently, prune
+from ._file import connect_reader, connect_writer, error_code, identity, prune, retry_while_busy
 from ._options import Settings
 
 __all__ = ["Engine", "Job", "Stopped", "as_store_error", "nothing", "run_in_thread"]
@@ -38,20 +38,20 @@ class Stopped(Exception):
 
 
 class Job(Generic[T]):
-    """One operation for the writer, and how to wake who waits for it.
+    """One operation for the writer, and how to notify the caller that waits for it.
 
-    ``home`` runs a function where the waiter lives: all of a batch that live in one event loop are woken by one call
-    into it. None: the writer wakes the waiter itself.
+    ``home`` runs a function where the waiter lives: all waiters of a batch in one event loop are notified by one call
+    into it. None: the writer notifies the waiter itself.
     """
 
-    __slots__ = ("_arguments", "_error", "_operation", "_value", "home", "wake")
+    __slots__ = ("_arguments", "_error", "_operation", "_value", "home", "notify")
 
     def __init__(self, operation: Callable[..., T], *arguments: object) -> None:
         self._operation = operation
         self._arguments = arguments
         self._error: Exception | None = None
         self.home: Callable[..., object] | None = None
-        self.wake: Callable[[], object] = nothing
+        self.notify: Callable[[], object] = nothing
 
     def carry_out(self, connection: sqlite3.Connection, now: int) -> None:
         self._value = self._operation(connection, now, *self._arguments)
@@ -61,7 +61,7 @@ class Job(Generic[T]):
         self._error = error
 
     def result(self) -> T:
-        """The operation's own answer, once woken.
+        """The operation's own answer, once notified.
 
         Raises:
             StoreError: nothing was written. Each waiter gets an error of its own, with the one cause they share.
@@ -74,7 +74,7 @@ class Job(Generic[T]):
         """Queue the job and block this thread until it is done."""
         done = threading.Lock()
         done.acquire()  # a lock as a one-shot signal, the cheapest there is; the writer releases it
-        self.wake = done.release
+        self.notify = done.release
         put(self)
         done.acquire()
         return self.result()
@@ -84,13 +84,13 @@ class Job(Generic[T]):
         if in_trio():
             trio: Any = sys.modules["trio"]
             event = trio.Event()
-            self.home, self.wake = trio.lowlevel.current_trio_token().run_sync_soon, event.set
+            self.home, self.notify = trio.lowlevel.current_trio_token().run_sync_soon, event.set
             put(self)
             await event.wait()
         else:
             loop = asyncio.get_running_loop()
             future = loop.create_future()
-            self.home, self.wake = loop.call_soon_threadsafe, partial(_settle, future)
+            self.home, self.notify = loop.call_soon_threadsafe, partial(_settle, future)
             put(self)
             await future
         return self.result()
@@ -233,7 +233,7 @@ class Engine:
                 connection.close()
         for job in left:
             job.fail(failure)
-        _wake([*self._batch, *left])  # only now: who asks again comes to the next engine
+        _notify([*self._batch, *left])  # only now: who asks again comes to the next engine
 
     def _serve(self, connection: sqlite3.Connection, file: tuple[int, int]) -> None:
         self.ready = True
@@ -244,7 +244,7 @@ class Engine:
             self._batch = [job for job in jobs if job is not None]
             if self._batch:
                 self._transact(connection, file, self._batch, self._settings.timeout)
-                _wake(self._batch)
+                _notify(self._batch)
                 self._batch = []
             if is_last:
                 return
@@ -282,7 +282,7 @@ class Engine:
         try:
             if identity(self._settings.path) != file:
                 raise StoreUnavailable("the SQLite file was replaced by another")  # noqa: TRY301
-            patiently(lambda: connection.execute("BEGIN IMMEDIATE"), timeout)
+            retry_while_busy(lambda: connection.execute("BEGIN IMMEDIATE"), timeout)
             now = self._settings.clock()
             for job in jobs:
                 job.carry_out(connection, now)
@@ -314,23 +314,23 @@ def _has_more(pruning: Job[tuple[int, bool]]) -> bool:
         return False  # busy or full: another time
 
 
-def _wake(jobs: list[Job[Any]]) -> None:
+def _notify(jobs: list[Job[Any]]) -> None:
     homes: dict[Callable[..., object], list[Job[Any]]] = {}
     for job in jobs:
         if job.home is None:
-            job.wake()
+            job.notify()
         else:
             homes.setdefault(job.home, []).append(job)
     for home, inhabitants in homes.items():
         try:
-            home(_wake_here, inhabitants)
+            home(_notify_here, inhabitants)
         except RuntimeError:  # the event loop was closed: nobody waits any more
             continue
 
 
-def _wake_here(jobs: list[Job[Any]]) -> None:
+def _notify_here(jobs: list[Job[Any]]) -> None:
     for job in jobs:
-        job.wake()
+        job.notify()
 
 
 def _settle(future: asyncio.Future[None]) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ._engine import Engine, Job, Stopped, as_store_error, nothing
-from ._file import is_busy, patiently
+from ._file import is_busy, retry_while_busy
 from ._options import Settings
 
 __all__ = ["Handle"]
@@ -61,7 +61,7 @@ class Handle:
                 except sqlite3.OperationalError as error:
                     if not is_busy(error):
                         raise
-                return patiently(partial(engine.fetch, statement, arguments), self._settings.timeout)
+                return retry_while_busy(partial(engine.fetch, statement, arguments), self._settings.timeout)
             except Stopped:
                 continue
             except sqlite3.Error as error:
@@ -69,7 +69,7 @@ class Handle:
                     engine.request_stop()  # the file may have been deleted, or put right: the next one sees
                 raise as_store_error(error) from error
 
-    def glance(self, statement: str, *arguments: object) -> list[Any] | None:
+    def try_read(self, statement: str, *arguments: object) -> list[Any] | None:
         """The rows; or None if that would take waiting, or failed, and ``read`` is to be asked where it may block."""
         engine = self._engine
         if engine is None or not engine.ready:
@@ -92,7 +92,7 @@ class Handle:
                     engine = self._engine = Engine(self._settings)
         return engine
 
-    def hold(self) -> None:
+    def block_opening(self) -> None:
         """Keep engines from being started, until ``resume``."""
         self._mutex.acquire()
 
@@ -125,7 +125,7 @@ _forking = threading.local()
 def _before_fork() -> None:
     _forking.held = held = []
     for handle in list(_handles):
-        handle.hold()
+        handle.block_opening()
         held.append(handle)
         handle.release_file()
 

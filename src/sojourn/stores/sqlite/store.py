@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any, Final
 
 from ...clock import Clock, Duration, system_clock
-from ...core.store import DEFAULT_MAX_SIZE, REPLACED, Conflict, Exists, Missing, Replaced, Stored, Version, check_size
-from ...errors import ConfigurationError
+from ...core.store import DEFAULT_MAX_SIZE, Conflict, Deleted, Exists, Missing, Replaced, Stored, Version, check_size
+from .._url import check_flag
 from . import _file as file
 from ._engine import nothing, run_in_thread
 from ._handle import Handle
@@ -125,8 +125,8 @@ class SQLiteStore:
     def touch(self, key: str, ttl: int) -> bool:
         return self._file.write(file.touch, key, ttl)
 
-    def delete(self, key: str) -> bool:
-        return self._file.write(file.delete, key)
+    def delete(self, *keys: str) -> Deleted:
+        return self._file.write(file.delete, keys) if keys else Deleted(0, ())
 
     def scan(self) -> Iterator[tuple[str, Stored]]:
         after = ""
@@ -183,8 +183,6 @@ class AsyncSQLiteStore:
         max_size: int = DEFAULT_MAX_SIZE,
         clock: Clock = system_clock,
     ) -> None:
-        if not isinstance(read_in_thread, bool):
-            raise ConfigurationError("read_in_thread", repr(read_in_thread), "give True or False")
         self._store = SQLiteStore(
             path,
             synchronous=synchronous,
@@ -195,7 +193,7 @@ class AsyncSQLiteStore:
         )
         self._file = self._store._file  # noqa: SLF001 - one store in two colours
         self._clock = clock
-        self._read_in_thread = read_in_thread
+        self._read_in_thread = check_flag("read_in_thread", read_in_thread)
         self.path = self._store.path
         self.max_size = self._store.max_size
 
@@ -216,7 +214,7 @@ class AsyncSQLiteStore:
         await run_in_thread(self._store.close)
 
     async def load(self, key: str) -> Stored | Replaced | None:
-        rows = None if self._read_in_thread else self._file.glance(file.LOAD, key)
+        rows = None if self._read_in_thread else self._file.try_read(file.LOAD, key)
         if rows is None:
             return await run_in_thread(partial(self._store.load, key))
         return _interpret(rows, self._clock())
@@ -248,8 +246,8 @@ class AsyncSQLiteStore:
     async def touch(self, key: str, ttl: int) -> bool:
         return await self._file.write_async(file.touch, key, ttl)
 
-    async def delete(self, key: str) -> bool:
-        return await self._file.write_async(file.delete, key)
+    async def delete(self, *keys: str) -> Deleted:
+        return await self._file.write_async(file.delete, keys) if keys else Deleted(0, ())
 
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         after = ""
@@ -283,7 +281,7 @@ def _interpret(rows: list[Any], now: int) -> Stored | Replaced | None:
     data, version, expires = rows[0]
     if expires <= now:
         return None
-    return REPLACED if data is None else tuple.__new__(Stored, (data, version, expires - now))
+    return tuple.__new__(Stored, (data, version, expires - now)) if type(data) is bytes else Replaced(data)
 
 
 def _page(handle: Handle, now: int, after: str) -> list[tuple[str, bytes, int, int]]:

@@ -13,17 +13,75 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from ...core.store import DEFAULT_MAX_SIZE, REPLACED, Outcome, Replaced, Stored, Version
+from ...core.store import DEFAULT_MAX_SIZE, Deleted, Outcome, Replaced, Stored, Version
 from ..clock import ManualClock
 from ..colour import FullStore, in_threads
 
-__all__ = ["LONG", "Harness", "case", "live", "new_key", "number_of", "record", "wrote"]
+__all__ = ["LONG", "ODD_KEYS", "Harness", "case", "live", "new_key", "number_of", "record", "wrote"]
 
 T = TypeVar("T")
 H = TypeVar("H", bound="Harness")
 
 LONG: Final = 60_000
 """A ttl that no case waits out."""
+
+ODD_KEYS: Final = (
+    "0",
+    " ",
+    "a b",
+    " a b",
+    "a b ",
+    "a",
+    "A",
+    "*",
+    "a*",
+    "?",
+    "[ab]",
+    "[a-z]*",
+    "{a}",
+    "{a}:b",
+    "}{",
+    "a:b",
+    ":",
+    "::",
+    "sess:a",
+    "a/b",
+    "../a",
+    "a\\b",
+    "a'b",
+    'a"b',
+    "a;b",
+    "a--b",
+    "%",
+    "a%",
+    "a_",
+    "%s",
+    "%00",
+    "$a",
+    "$where",
+    "a.b",
+    ".",
+    "a\tb",
+    "a\nb",
+    "a\r\nb",
+    "\x01",
+    "\x7f",
+    "\u00e9",  # one letter in composed form,
+    "e\u0301",  # and the same in decomposed form
+    "stra\u00dfe",
+    "STRASSE",
+    "\u0130",
+    "\u4f1a\u8a71",
+    "\u202ea",
+    "\U0001f36a",
+    "\ufeffa",
+    "null",
+    "None",
+    "01",
+    "1e0",
+    "1",
+)
+"""Each another key than all others."""
 
 _EAGER_SWITCHING: Final = 1e-5
 """Seconds after which a thread makes way while threads race: five hundred times as many chances to go wrong as usual."""
@@ -92,16 +150,15 @@ class Harness:
             self.assert_expires_in(after, before.expires_in - meanwhile)
 
     @property
-    def grave(self) -> int:
-        """A tombstone's ttl that outlasts the case, or 0 where there are none."""
+    def tombstone(self) -> int:
+        """The ttl of a tombstone that outlasts the case, or 0 where there are none."""
         return LONG if self.tombstones else 0
 
-    @property
-    def left(self) -> Replaced | None:
-        """What ``load`` says of a key that was regenerated with `grave`."""
-        return REPLACED if self.tombstones else None
+    def left(self, successor: str) -> Replaced | None:
+        """What ``load`` returns for a key that was regenerated, with `tombstone`."""
+        return Replaced(successor) if self.tombstones else None
 
-    def tombstone(self, ttl: int) -> int:
+    def required_tombstone(self, ttl: int) -> int:
         """The ttl of a tombstone that the case cannot do without."""
         if not self.tombstones:
             self.skip("the store leaves no tombstones: tombstones is False")
@@ -129,10 +186,10 @@ class Harness:
         expired = await self.create(store, 1, self.short)
         await self.until_expired(self.short)
         deleted = await self.create(store, 2)
-        assert await store.delete(deleted[0]) is True
+        assert await store.delete(deleted[0]) == Deleted(1, ())
         replaced = await self.create(store, 3)
         answer = await store.regenerate(
-            replaced[0], new_key(), record(3), LONG, version=replaced[1], tombstone=self.grave
+            replaced[0], new_key(), record(3), LONG, version=replaced[1], tombstone=self.tombstone
         )
         wrote(answer)
         return {"never created": (never, version), "expired": expired, "deleted": deleted, "replaced": replaced}
