@@ -149,6 +149,9 @@ def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = Non
             body = encode(state, data)
         if _is_idle(state, body):
             return _DO_NOTHING if data is None else _SEEN
+    if phase is Phase.FAILED:  # nothing is saved, whatever it is; but what was to end ends
+        ends = DECISIONS[state.found, state.intent, False].ends
+        return Plan(ends=_keys(state, ends, None) if ends is _ENDS_ALL else ())
     settings, options = state.settings, state.settings.options
     now = options.clock()
     changed, text = False, NO_DATA
@@ -163,8 +166,6 @@ def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = Non
     write, ends, refused = _decision(state, phase, changed=changed, now=now)
     if phase is _RESPONSE:
         pass
-    elif phase is Phase.FAILED:
-        write, ends = None, ends if ends is _ENDS_ALL else _ENDS_NONE
     elif state.intent is Intent.INVALIDATE:
         write = None
     elif write in _NEEDS_COOKIE or state.intent is Intent.REGENERATE:
