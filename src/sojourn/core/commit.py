@@ -223,14 +223,12 @@ def commit(state: State, plan: Plan, phase: Phase = Phase.RESPONSE) -> Steps[Pla
                 state.id = None
                 plan = decide(state, phase)
             case Outcome.GONE if isinstance(write, Regenerate):
-                detach(state)
-                plan = decide(state, phase)
+                plan = yield from _begin_anew(state, write, phase)
             case Outcome.CONFLICT:
                 found = result.found or (yield Load(_old_key(write)))
                 merged = _merge(state, plan, found, phase)
                 if merged is None and isinstance(write, Regenerate):
-                    detach(state)
-                    plan = decide(state, phase)
+                    plan = yield from _begin_anew(state, write, phase)
                 elif merged is None:
                     return _gone(state, plan)
                 else:
@@ -268,6 +266,14 @@ def _merge(state: State, plan: Plan, found: object, phase: Phase) -> Plan | None
     except SessionDecodeError:
         return None
     return decide(state, phase, merged)
+
+
+def _begin_anew(state: State, write: Regenerate, phase: Phase) -> Steps[Plan]:
+    """The session to be regenerated has ended meanwhile: the plan of a new one. Where it was invalidated, what it became ends first."""
+    if state.intent is Intent.INVALIDATE:
+        yield from end((write.old,))
+    detach(state)
+    return decide(state, phase)
 
 
 def _gone(state: State, plan: Plan) -> Plan:
