@@ -164,10 +164,10 @@ def merge_conflict(state: State, plan: Plan, stored: Stored) -> bytes | None:
     """
     loaded, base, codec = state.loaded, state.base, state.settings.codec
     assert loaded is not None
-    theirs, tree = unpack(codec.unseal(stored.data, loaded.key))
-    if base is None:  # regenerated without keeping data: nothing of theirs moves along
+    if base is None:  # regenerated without keeping data: nothing of theirs moves along, and it need not be readable
         state.loaded = Loaded(loaded.key, stored, loaded.record)
         return None
+    theirs, tree = unpack(codec.unseal(stored.data, loaded.key))
     assert plan.record is not None
     mine = loads(plan.record.body)
     increments = state.increments or {}
