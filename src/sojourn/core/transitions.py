@@ -215,8 +215,11 @@ def note_ended(state: State, *, changed: bool) -> None:
 def note_reloaded(state: State, key: str, stored: Stored) -> None:
     """Discard this request's changes: the session is what the store holds now (contract 149)."""
     state.on(Event.RELOADED)
-    state.found, state.loaded = Found.RECORD, Loaded(key, stored)
+    state.found, state.loaded, state.renewed = Found.RECORD, Loaded(key, stored), False
     state.data = state.cookie = state.increments = None
+    came_as = state.came_as
+    if came_as is not None and key == state.settings.key_of(came_as.id):  # a regenerate that was given up had another
+        state.id = came_as.id
     decode(state)  # looked at, whether or not it is again: the response may depend on it (contract 101)
 
 
