@@ -192,13 +192,13 @@ def _is_idle(state: State, body: bytes | None) -> bool:
     assert loaded is not None
     if body is not None and body != loaded.record.body:  # type: ignore[union-attr]  # it was decoded
         return False
-    stored = loaded.stored
+    stored, came_as = loaded.stored, state.came_as
     left = stored.expires_in
     return (
         left is not None
         and left > settings.calm_ms
         and stored.data.startswith(settings.calm_prefix)
-        and not state.came_as.needs_resigning  # type: ignore[union-attr]  # it was loaded
+        and (came_as is None or not came_as.needs_resigning)  # None where save() made it, and nothing tells of it
     )
 
 
