@@ -23,7 +23,7 @@ from .record import NO_DATA, Record, lifetime_prefix, pack
 from .session_cookie import SessionCookie, stored_as_configured
 from .settings import ExpiryCache
 from .state import Event, Found, Intent, State
-from .transitions import destroy
+from .transitions import destroy, unset
 
 __all__ = ["DECISIONS", "Decision", "Ends", "decide", "needs_late_commit", "substitute"]
 
@@ -424,7 +424,7 @@ def substitute(state: State, value: object) -> None:
     if isinstance(value, enum.Enum) or (value is None and state.settings.options.unset == "destroy"):
         destroy(state)
     elif value is None:
-        state.on(Event.UNSET)
+        unset(state)
     else:
         warn_once(
             "replaced",

@@ -34,6 +34,7 @@ __all__ = [
     "note_reloaded",
     "note_unavailable",
     "regenerate",
+    "unset",
 ]
 
 _RECORD: Final = Found.RECORD  # looking a member up costs a call until Python 3.12
@@ -71,6 +72,13 @@ def destroy(state: State) -> None:
     """End all that the request brought, and the object with it."""
     state.on(Event.DESTROY)
     state.data = state.cookie = None
+
+
+def unset(state: State) -> None:
+    """Save nothing of the request; where the session was regenerated or invalidated, destroy it."""
+    state.on(Event.UNSET)
+    if state.intent is Intent.DESTROY:
+        state.data = state.cookie = None
 
 
 # -- what the store has answered ------------------------------------------------------------------------------------------
