@@ -439,7 +439,7 @@ def needs_late_commit(state: State) -> bool:
     intent, data = state.intent, state.data
     if intent is not _NONE:
         if intent is _DESTROY:
-            return not state.brought_ended or state.loaded is not None
+            return state.loaded is not None or (bool(state.arrival.ids) and not state.brought_ended)
         return intent not in (Intent.DISCARD, Intent.ENDED)
     if data is None or state.found is Found.TOMBSTONE or state.found is Found.UNAVAILABLE:
         return False

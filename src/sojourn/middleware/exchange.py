@@ -20,7 +20,8 @@ from ..core.commit import Steps, Unlock, commit
 from ..core.plan import Phase, Plan
 from ..core.policy import decide, needs_late_commit, substitute
 from ..core.session import BaseSession
-from ..core.state import Event, Found, State
+from ..core.state import Event, Found, Intent, State
+from ..core.transitions import note_committed
 from ..errors import SessionEncodeError, SojournError, StoreError
 from ..logs import log
 from .base import Middleware
@@ -32,6 +33,7 @@ M = TypeVar("M", bound=Middleware)
 _NOTHING: Final = Plan()
 _RESPONSE: Final = Phase.RESPONSE
 _UNAVAILABLE: Final = Found.UNAVAILABLE
+_UNCHANGED: Final = Intent.NONE
 
 
 class Exchange(Struct, Generic[M]):
@@ -54,11 +56,15 @@ class Exchange(Struct, Generic[M]):
         """
         if self.state.found is _UNAVAILABLE and self.middleware.options.on_store_error == "fail":
             return None  # a lazy load failed in the midst of the handler
+        state = self.state
         try:
-            return self._decide(phase)
+            plan = self._decide(phase)
         except StoreError as error:
-            self.middleware.commit_failed(self.state, error)
+            self.middleware.commit_failed(state, error)
             return None
+        if state.intent is not _UNCHANGED and not plan.needs_store:
+            note_committed(state, plan, None)  # there is nothing to carry out, and so nothing left to finish either
+        return plan
 
     def _decide(self, phase: Phase) -> Plan:
         state = self.state
