@@ -335,7 +335,7 @@ def _header(
     owed = state.owed
     if isinstance(write, _NEEDS_COOKIE):
         return _send(state, now), False
-    if ends is _ENDS_ALL and keys:
+    if ends is _ENDS_ALL and (keys or (state.brought_ended and owed is None)):
         return _expire(state), True
     if owed is not None and (write is None or owed.expires):
         return owed.header, owed.expires  # one expiry for record, store and cookie (contract 84)
