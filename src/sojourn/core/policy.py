@@ -154,6 +154,7 @@ def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = Non
         return Plan(ends=_keys(state, ends, None) if ends is _ENDS_ALL else ())
     settings, options = state.settings, state.settings.options
     now = options.clock()
+    seen = data is not None or state.intent is _DESTROY  # by the application, not by the policy itself
     changed, text = False, NO_DATA
     if state.intent in _STORES:
         if state.found is _RECORD and (options.rolling or options.resave or _needs_resigning(state)):
@@ -162,7 +163,6 @@ def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = Non
             text = encode(state, data) if body is None else body
             base = state.base
             changed = text != (NO_DATA if base is None else base.body) or state.is_cookie_changed()
-    seen = data is not None or state.intent is _DESTROY
     write, ends, refused = _decision(state, phase, changed=changed, now=now)
     if phase is _RESPONSE:
         pass
@@ -178,7 +178,7 @@ def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = Non
     header, expires = (
         _header(state, made, ends, keys, changed=changed, now=now) if phase is _RESPONSE else (None, False)
     )
-    return Plan(made, keys, header, seen or state.data is not None, changed, record, expires, now)
+    return Plan(made, keys, header, seen, changed, record, expires, now)
 
 
 def _is_idle(state: State, body: bytes | None) -> bool:
