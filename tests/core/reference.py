@@ -33,8 +33,8 @@ Where the specification is silent, this is chosen:
     What was changed along with a refused `regenerate()` is lost with it.
 12. What is not going to be stored is not encoded: no SessionEncodeError under a tombstone, unavailable, destroyed,
     unset, refused or failed. `regenerate()` on UNAVAILABLE is a StoreUnavailable before it is a SessionEncodeError.
-13. `save()` is a commit: resave and save_uninitialized count (not late), and where it raises SessionEncodeError the
-    endings are carried out. A failed `save()` changes nothing else and may be tried again.
+13. `save()` is a commit: resave and save_uninitialized count (not late). A `save()` that raises SessionEncodeError changes
+    nothing and may be tried again; at the headers and at the end the endings are carried out all the same.
 14. A commit that raises tells the browser nothing, and ends the request: what comes `after` is not run. A handler that
     raises tells nothing either, not even what an earlier `save()` owed.
 15. At the end a SessionEncodeError is reported like one at the headers; whether it is raised or logged is not said.
@@ -138,7 +138,9 @@ class Request:
     def do(self, op: str) -> str | None:
         assert op in OPS
         if op == "save":
-            return self.save() if self.slot == "session" or self.asked == "destroy" else None
+            if self.asked != "destroy" and self.slot != "session":
+                return None
+            return "SessionEncodeError" if self.asked == "invalidate" and not self.encodes() else self.save()
         if op in ("none", "enum"):
             self.slot = op
             return None
@@ -175,6 +177,9 @@ class Request:
             case _:
                 assert op == "read"
         return None
+
+    def encodes(self) -> bool:
+        return UNSTORABLE not in self.data.values()
 
     def save(self) -> str | None:
         error = self.commit()
@@ -234,7 +239,7 @@ class Request:
         self.tell("send")
 
     def commit(self) -> str | None:
-        encodes = UNSTORABLE not in self.data.values()
+        encodes = self.encodes()
         own_cookie = self.max_age is not None and not self.closed
         worth = bool(
             self.data or self.owner or self.kept or own_cookie or (self.options.save_uninitialized and not self.late)

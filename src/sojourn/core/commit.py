@@ -42,7 +42,6 @@ from .state import Intent, State
 from .store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Stored
 from .store import Outcome as Refusal
 from .transitions import (
-    check_reload,
     detach,
     is_own_write,
     is_repeatable,
@@ -160,7 +159,6 @@ def reload(state: State) -> Steps[None]:
     Raises:
         SessionNotFound: no live record; the session stays as it was.
     """
-    check_reload(state)
     key = "" if state.loaded is None else state.loaded.key
     note_reloaded(state, key, (yield Load(key)) if key else None)
 
@@ -214,14 +212,12 @@ def commit(state: State, plan: Plan, phase: Phase = Phase.RESPONSE) -> Steps[Pla
                 state.id = None
                 plan = decide(state, phase)
             case Outcome.GONE if isinstance(write, Regenerate):
-                detach(state)
-                plan = decide(state, phase)
+                plan = yield from _begin_anew(state, write, phase)
             case Outcome.CONFLICT:
                 found = result.found or (yield Load(_old_key(write)))
                 merged = _merge(state, plan, found, phase)
                 if merged is None and isinstance(write, Regenerate):
-                    detach(state)
-                    plan = decide(state, phase)
+                    plan = yield from _begin_anew(state, write, phase)
                 elif merged is None:
                     return _gone(state, plan)
                 else:
@@ -259,6 +255,14 @@ def _merge(state: State, plan: Plan, found: object, phase: Phase) -> Plan | None
     except SessionDecodeError:
         return None
     return decide(state, phase, merged)
+
+
+def _begin_anew(state: State, write: Regenerate, phase: Phase) -> Steps[Plan]:
+    """The session to be regenerated has ended meanwhile: the plan of a new one. Where it was invalidated, what it became ends first."""
+    if state.intent is Intent.INVALIDATE:
+        yield from end((write.old,))
+    detach(state)
+    return decide(state, phase)
 
 
 def _gone(state: State, plan: Plan) -> Plan:

@@ -23,7 +23,7 @@ from .record import NO_DATA, Record, lifetime_prefix, pack
 from .session_cookie import SessionCookie, stored_as_configured
 from .settings import ExpiryCache
 from .state import Event, Found, Intent, State
-from .transitions import destroy
+from .transitions import destroy, unset
 
 __all__ = ["DECISIONS", "Decision", "Ends", "decide", "is_too_late", "needs_late_commit", "substitute"]
 
@@ -156,7 +156,7 @@ def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = Non
         if _is_idle(state, body):
             return _DO_NOTHING if data is None else _SEEN
     intent, options = state.intent, state.settings.options
-    seen = data is not None or intent is _DESTROY
+    seen = data is not None or intent is _DESTROY  # by the application, not by the policy itself
     if phase is not _RESPONSE:
         if phase is Phase.FAILED or intent is Intent.INVALIDATE:  # only what ends can still be done, and is in any case
             ends = DECISIONS[found, intent, False].ends
@@ -212,13 +212,13 @@ def _is_idle(state: State, body: bytes | None) -> bool:
     assert loaded is not None
     if body is not None and body != loaded.record.body:  # type: ignore[union-attr]  # it was decoded
         return False
-    stored = loaded.stored
+    stored, came_as = loaded.stored, state.came_as
     left = stored.expires_in
     return (
         left is not None
         and left > settings.calm_ms
         and stored.data.startswith(settings.calm_prefix)
-        and not state.came_as.needs_resigning  # type: ignore[union-attr]  # it was loaded
+        and (came_as is None or not came_as.needs_resigning)  # None where save() made it, and nothing tells of it
     )
 
 
@@ -357,7 +357,7 @@ def _header(
     owed = state.owed
     if isinstance(write, _NEEDS_COOKIE):
         return _send(state, now), False
-    if ends is _ENDS_ALL and keys:
+    if ends is _ENDS_ALL and (keys or (state.brought_ended and state.arrival.ids and owed is None)):
         return _expire(state), True
     if owed is not None and (write is None or owed.expires):
         return owed.header, owed.expires  # one expiry for record, store and cookie (contract 84)
@@ -444,9 +444,7 @@ def substitute(state: State, value: object) -> None:
     is another layer's, such as a mounted application's own session: ours stays as it is (contract 58).
     """
     if value is None and state.settings.options.unset == "keep":
-        state.on(Event.UNSET)
-        if state.intent is _DESTROY:
-            destroy(state)
+        unset(state)
     elif value is None or isinstance(value, enum.Enum):
         destroy(state)
     else:
@@ -463,7 +461,7 @@ def needs_late_commit(state: State) -> bool:
     intent, data = state.intent, state.data
     if intent is not _NONE:
         if intent is _DESTROY:
-            return not state.brought_ended or state.loaded is not None
+            return state.loaded is not None or (bool(state.arrival.ids) and not state.brought_ended)
         return intent not in (Intent.DISCARD, Intent.ENDED)
     if data is None or state.found is Found.TOMBSTONE or state.found is Found.UNAVAILABLE:
         return False

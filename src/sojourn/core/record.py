@@ -34,6 +34,7 @@ COOKIE_KEY: Final = "cookie"
 OWN_KEY: Final = "__sojourn__"
 _OWN_BYTES: Final = OWN_KEY.encode()
 _LAYOUT: Final = 1
+_LAST_BUT_ONE: Final = b',"write":'
 _LAST_OF_HEAD: Final = b'"sum":'
 NO_DATA: Final = b"{}"
 _HEAD: Final = b'{"cookie":{"originalMaxAge":'
@@ -107,7 +108,7 @@ def pack(record: Record) -> bytes:
             record.created,
             more,
             record.write,
-            _sum(record.cookie, body),  # the last: `unpack` finds the end of the head by it
+            _sum(record.cookie, body),  # the last, after `write`: `unpack` finds the end of the head by these
             b"}" if body == NO_DATA else b"," + body[1:],
         )
     )
@@ -127,7 +128,7 @@ def unpack(text: bytes) -> tuple[Record, dict[str, Any]]:
     # A record as we wrote it falls into head and data by one cut, which saves encoding the data anew to know their text.
     # Wherever the cut is: if the head is one and the sum is right, the data are those that we wrote.
     if text.startswith(_HEAD):
-        cut = text.find(b"}", text.find(_LAST_OF_HEAD)) + 1
+        cut = text.find(b"}", text.find(_LAST_OF_HEAD, text.find(_LAST_BUT_ONE))) + 1
         body = b"{" + text[cut + 1 :] if text.startswith(b",", cut) else NO_DATA
         try:
             head, extra = _read_head(text[:cut] + b"}")

@@ -34,6 +34,7 @@ __all__ = [
     "note_reloaded",
     "note_unavailable",
     "regenerate",
+    "unset",
 ]
 
 _RECORD: Final = Found.RECORD  # looking a member up costs a call until Python 3.12
@@ -78,6 +79,13 @@ def destroy(state: State) -> None:
     """End all that the request brought, and the object with it."""
     state.on(Event.DESTROY)
     state.data = state.cookie = None
+
+
+def unset(state: State) -> None:
+    """Save nothing of the request; where the session was regenerated or invalidated, destroy it."""
+    state.on(Event.UNSET)
+    if state.intent is Intent.DESTROY:
+        state.data = state.cookie = None
 
 
 # -- what the store has answered ------------------------------------------------------------------------------------------
@@ -176,10 +184,10 @@ def merge_conflict(state: State, plan: Plan, stored: Stored) -> bytes | None:
     """
     loaded, base, codec = state.loaded, state.base, state.settings.codec
     assert loaded is not None
-    theirs, tree = unpack(codec.unseal(stored.data, loaded.key))
-    if base is None:  # regenerated without keeping data: nothing of theirs moves along
+    if base is None:  # regenerated without keeping data: nothing of theirs moves along, and it need not be readable
         state.loaded = Loaded(loaded.key, stored, loaded.record)
         return None
+    theirs, tree = unpack(codec.unseal(stored.data, loaded.key))
     assert plan.record is not None
     mine = loads(plan.record.body)
     increments = state.increments or {}
@@ -233,8 +241,11 @@ def note_reloaded(state: State, key: str, found: Stored | Replaced | None) -> No
     if not isinstance(found, Stored):
         raise SessionNotFound("the session has no live record")
     state.on(Event.RELOADED)
-    state.found, state.loaded = Found.RECORD, Loaded(key, found)
+    state.found, state.loaded, state.renewed = Found.RECORD, Loaded(key, found), False
     state.data = state.cookie = state.increments = None
+    came_as = state.came_as
+    if came_as is not None and key == state.settings.key_of(came_as.id):  # a regenerate that was given up had another
+        state.id = came_as.id
     decode(state)  # looked at, whether or not it is again: the response may depend on it (contract 101)
 
 

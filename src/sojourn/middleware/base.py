@@ -10,7 +10,7 @@ from ..clock import DAY_MS
 from ..core.commit import Steps, acquire, reload, save
 from ..core.settings import SessionSettings
 from ..core.state import Event, Found, Intent, State
-from ..core.transitions import note_first_load, note_loaded, note_unavailable
+from ..core.transitions import check_reload, note_first_load, note_loaded, note_unavailable
 from ..errors import StoreError
 from ..logs import OutageLog
 from ..options import EXPRESS, Options, OptionsDict
@@ -140,6 +140,7 @@ class SyncMiddleware(Middleware):
         self.writes.success()
 
     def reload(self, state: State) -> None:
+        check_reload(state)  # before the look-up, which gives an invalidated session its old id back
         if state.found in _NOT_LOADED:
             self.look_up(state)
             note_first_load(state)
@@ -198,6 +199,7 @@ class AsyncMiddleware(Middleware):
         self.writes.success()
 
     async def reload(self, state: State) -> None:
+        check_reload(state)
         if state.found in _NOT_LOADED:
             await self.look_up(state)
             note_first_load(state)

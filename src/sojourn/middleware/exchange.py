@@ -32,8 +32,8 @@ M = TypeVar("M", bound=Middleware)
 
 _NOTHING: Final = Plan()
 _RESPONSE: Final = Phase.RESPONSE
-_NONE: Final = Intent.NONE
 _UNAVAILABLE: Final = Found.UNAVAILABLE
+_UNCHANGED: Final = Intent.NONE
 
 
 class Exchange(Struct, Generic[M]):
@@ -56,13 +56,14 @@ class Exchange(Struct, Generic[M]):
         """
         if self.state.found is _UNAVAILABLE and self.middleware.options.on_store_error == "fail":
             return None  # a lazy load failed in the midst of the handler
+        state = self.state
         try:
             plan = self._decide(phase)
         except StoreError as error:
-            self.middleware.commit_failed(self.state, error)
+            self.middleware.commit_failed(state, error)
             return None
-        if self.state.intent is not _NONE and not plan.needs_store:
-            note_committed(self.state, plan, None)
+        if state.intent is not _UNCHANGED and not plan.needs_store:
+            note_committed(state, plan, None)  # there is nothing to carry out, and so nothing left to finish either
         return plan
 
     def _decide(self, phase: Phase) -> Plan:
