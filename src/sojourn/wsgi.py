@@ -71,7 +71,7 @@ class SessionMiddleware(SyncMiddleware):
         )
         session = Session(state)
         exchange = _Response(self, state, session, environ, ENVIRON_KEY, forward=start_response)
-        if ids and not self.options.lazy and not self.begin(state):
+        if ids and not self.options.lazy and not self.look_up_or_note(state):
             page = exchange.send_unavailable()
             self.run(exchange.finish(failed=True))
             return page

@@ -184,7 +184,7 @@ class World:
         state, exchange = self._begin(found, brought)
         if found != "PENDING" and brought:
             self.store.down = found == "UNAVAILABLE"
-            self.middleware.begin(state)
+            self.middleware.look_up_or_note(state)
             self.store.down = False
         assert state.found.name == found
         errors = [self._do(op, exchange) for op in before]

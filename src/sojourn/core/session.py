@@ -269,7 +269,7 @@ def _no_attribute(session: BaseSession, name: str) -> str:
     return f'{kind} has no attribute {name!r}; data is kept in items: session["{name}"]'
 
 
-_set_state = BaseSession._state.__set__  # type: ignore[attr-defined]  # past __setattr__, once for every request
+_set_state: Final = BaseSession.__dict__["_state"].__set__  # past __setattr__, once for every request
 
 
 class SyncIO(Protocol):

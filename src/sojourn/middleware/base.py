@@ -103,7 +103,7 @@ class SyncMiddleware(Middleware):
         """Run a task on the store."""
         return run(steps, self.store)
 
-    def begin(self, state: State) -> bool:
+    def look_up_or_note(self, state: State) -> bool:
         """Look up the session that the request asks for. False if the response is to be a 503."""
         try:
             self.look_up(state)
@@ -166,7 +166,7 @@ class AsyncMiddleware(Middleware):
         """Run a task on the store, whatever happens to the client meanwhile."""
         return self.guard(run_async(steps, self.store, sleep))
 
-    async def begin(self, state: State) -> bool:
+    async def look_up_or_note(self, state: State) -> bool:
         """Look up the session that the request asks for. False if the response is to be a 503."""
         try:
             await self.look_up(state)

@@ -142,6 +142,21 @@ class RequestReader:
         usual = usual or next(iter(self._writable), None)
         return ids, IdSource(usual, by_id)
 
+    def read_all(
+        self, parts: RequestParts, cookie: Cookie, body: bytes, *, secure: bool
+    ) -> tuple[list[Verified], IdSource | None]:
+        """`read` where the body, or its beginning, is at hand; the source is None where ids come by cookie alone."""
+        if self.by_cookie:
+            return self.ids(parts.header("Cookie"), cookie, secure=secure), None
+        steps = self.read(parts, cookie, secure=secure)
+        try:
+            wanted = next(steps)
+            while True:
+                wanted = steps.send(body[:wanted])
+        except StopIteration as stop:
+            ids, source = stop.value
+            return ids, source
+
     def _verify(self, values: Sequence[bytes], ids: list[Verified], left: int) -> int:
         """Add the ids that are rightly signed, looking at ``left`` values at most; returns how many may still be looked at."""
         if len(values) > left:
