@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from typing import Any
+from urllib.parse import unquote
 
 from tornado.httputil import HTTPHeaders
 from tornado.web import HTTPError, RequestHandler
 
-from sojourn import AsyncSession, SessionEncodeError
+from sojourn import AsyncSession, SessionEncodeError, SessionTooLarge
 from sojourn.driver import AsyncSessionDriver, AsyncSessionExchange, ErrorResponse
 
 
@@ -29,7 +30,7 @@ class SessionHandler(RequestHandler):
         driver: AsyncSessionDriver = self.settings["sessions"]
         self._exchange = await driver.begin(
             self.request.headers.get_all(),
-            path=self.request.path,
+            path=unquote(self.request.path),
             https=self.request.protocol == "https",
             query=self.request.query,
             body=self.request.body,
@@ -76,7 +77,7 @@ class SessionHandler(RequestHandler):
     async def _finish(self, exchange: AsyncSessionExchange) -> None:
         try:
             await self._leave(exchange)
-        except SessionEncodeError:  # the handler put something into the session that cannot be stored
+        except (SessionEncodeError, SessionTooLarge):  # the handler put in what cannot be stored
             self.log_exception(*sys.exc_info())
             self.send_error(500, exc_info=sys.exc_info())
         sent = super().finish()

@@ -21,19 +21,20 @@ def warn_once(topic: str, message: str, *args: object) -> None:
 class OutageLog:
     """Remembers whether the store is failing, so that the log says when that begins and when it ends."""
 
-    __slots__ = ("_failures",)
+    __slots__ = ("failures",)
 
     def __init__(self) -> None:
-        self._failures = 0
+        self.failures = 0
+        """Failed operations since the last that worked."""
 
     def failure(self, error: BaseException, answer: str) -> None:
         """Count a failure; the first of an outage is logged with its cause and what requests get meanwhile."""
-        self._failures += 1
-        if self._failures == 1:
+        self.failures += 1
+        if self.failures == 1:
             log.error("session store fails: %s: %s; %s", type(error).__name__, error, answer, exc_info=error)
 
     def success(self) -> None:
         """Note a success; the first after an outage is logged."""
-        if self._failures:
-            log.warning("session store is back after %d failed operation(s)", self._failures)
-            self._failures = 0
+        if self.failures:
+            log.warning("session store is back after %d failed operation(s)", self.failures)
+            self.failures = 0

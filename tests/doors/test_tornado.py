@@ -74,6 +74,11 @@ class Unstorable(SessionHandler):
         self.session["x"] = object()
 
 
+class TooLarge(SessionHandler):
+    def get(self) -> None:
+        self.session["x"] = "x" * 2_000_000
+
+
 class Away(SessionHandler):
     def get(self) -> None:
         self.session.login("ann")
@@ -88,7 +93,15 @@ class Outside(SessionHandler):
 @asynccontextmanager
 async def site(store: Shaky) -> AsyncIterator[httpx.AsyncClient]:
     sessions = AsyncSessionDriver(secret=SECRET, store=store, cookie=Cookie(path="/app"))
-    handlers = {"read": Read, "count": Count, "stream": Streamed, "raise": Raises, "bad": Unstorable, "away": Away}
+    handlers = {
+        "read": Read,
+        "count": Count,
+        "stream": Streamed,
+        "raise": Raises,
+        "bad": Unstorable,
+        "large": TooLarge,
+        "away": Away,
+    }
     routes: list[Any] = [(f"/app/{name}", handler) for name, handler in handlers.items()]
     server = HTTPServer(Application([*routes, ("/outside", Outside)], sessions=sessions))
     sockets = bind_sockets(0, "127.0.0.1")
@@ -147,11 +160,12 @@ def test_an_error_the_handler_means_saves_and_a_fault_does_not(caplog: pytest.Lo
     run(work)
 
 
-def test_a_value_that_cannot_be_stored_is_a_500(caplog: pytest.LogCaptureFixture):
+@pytest.mark.parametrize(("path", "error"), [("bad", "SessionEncodeError"), ("large", "SessionTooLarge")])
+def test_what_cannot_be_stored_is_a_500(path: str, error: str, caplog: pytest.LogCaptureFixture):
     async def work(client, store):
-        answer = await client.get("/app/bad")
+        answer = await client.get(f"/app/{path}")
         assert answer.status_code == 500 and "set-cookie" not in answer.headers
-        assert any("SessionEncodeError" in (record.exc_text or "") for record in caplog.records)
+        assert any(error in (record.exc_text or "") for record in caplog.records)
 
     with caplog.at_level(logging.ERROR):
         run(work)

@@ -10,7 +10,7 @@ from ..codecs import Codec, dumps, loads
 from ..errors import HeadersAlreadySent, SessionDecodeError, SessionDestroyed, SessionEncodeError
 from ..ids import mask_id
 from ..logs import log
-from .record import NO_DATA, Record, unpack
+from .record import Record, unpack
 from .state import Found, Intent, Loaded, State
 
 _DESTROY: Final = Intent.DESTROY
@@ -47,7 +47,6 @@ def decode(state: State) -> dict[str, Any]:
             if record.created is None:
                 record.created = state.now()
             state.loaded = Loaded(loaded.key, loaded.stored, record)
-            state.created, state.owner, state.authenticated = record.created, record.owner, record.auth
     state.data = data
     return data
 
@@ -72,7 +71,7 @@ def begin_anew(state: State) -> None:
     """Be a new session, with another id and nothing of what was loaded."""
     state.found = Found.NOTHING
     state.loaded = state.came_as = state.id = None
-    state.cookie = state.created = state.owner = state.authenticated = state.increments = None
+    state.cookie = state.created = state.login = state.increments = None
 
 
 def loaded_record(state: State) -> Record | None:
@@ -92,8 +91,7 @@ def encode(state: State, data: dict[str, Any]) -> bytes:
     Raises:
         SessionEncodeError: a value cannot be stored.
     """
-    base = state.base
-    before = NO_DATA if base is None else base.body
+    before = state.base_body()
     # The same text and, decoded, equal: surely the same data, and told quicker than by encoding them anew. Where that is not so
     # only encoding can tell: then the body has tags, or the data have what JSON does not.
     try:

@@ -173,8 +173,7 @@ def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = Non
             data = decode(state)
         if data is not None:
             text = encode(state, data) if body is None else body
-            base = state.base
-            changed = text != (NO_DATA if base is None else base.body) or state.is_cookie_changed()
+            changed = text != state.base_body() or state.is_cookie_changed()
     write, ends, refused = _decision(state, phase, changed=changed, now=now)
     if refused:
         raise StoreUnavailable("the session was not loaded, so its old id cannot be ended")
@@ -197,7 +196,7 @@ def is_too_late(state: State) -> bool:
     if isinstance(data, ClosedData):  # what was put in has been refused already
         return False
     is_kept = intent is Intent.REGENERATE and (base is not None or state.owner is not None)
-    is_changed = data is not None and not is_same_text(data, NO_DATA if base is None else base.body)
+    is_changed = data is not None and not is_same_text(data, state.base_body())
     return is_kept or is_changed or state.is_cookie_changed()
 
 
@@ -321,16 +320,19 @@ def _make(state: State, kind: type[Write], text: bytes, now: int) -> tuple[Write
     if kind is Touch:
         assert loaded is not None
         return Touch(loaded.key, ttl), None
-    session_id = state.ensure_id()
+    session_id, login = state.ensure_id(), state.login
     assert session_id is not None
+    owner, auth = (
+        (login.owner, login.at) if login is not None else (None, None) if base is None else (base.owner, base.auth)
+    )
     record = Record(
         body=text,
         cookie=state.ensure_cookie().stored(now, secure=arrival.secure)
         if overrides
         else stored_as_configured(arrival.config, now, secure=arrival.secure),
         created=created,
-        owner=state.owner,
-        auth=state.authenticated,
+        owner=owner,
+        auth=auth,
         overrides=dict(overrides) if overrides else {},
         write=random.getrandbits(_WRITE_BITS),
         extra={} if base is None else base.extra,
@@ -465,5 +467,6 @@ def needs_late_commit(state: State) -> bool:
         return intent not in (Intent.DISCARD, Intent.ENDED)
     if data is None or state.found is Found.TOMBSTONE or state.found is Found.UNAVAILABLE:
         return False
-    base = state.base
-    return state.is_cookie_changed() or not is_same_text(data, NO_DATA if base is None else base.body)
+    if state.cookie is not None and state.is_cookie_changed():
+        return True
+    return not is_same_text(data, state.base_body())

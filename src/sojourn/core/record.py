@@ -34,8 +34,7 @@ COOKIE_KEY: Final = "cookie"
 OWN_KEY: Final = "__sojourn__"
 _OWN_BYTES: Final = OWN_KEY.encode()
 _LAYOUT: Final = 1
-_LAST_BUT_ONE: Final = b',"write":'
-_LAST_OF_HEAD: Final = b'"sum":'
+_END_OF_HEAD: Final = b',"write":'
 NO_DATA: Final = b"{}"
 _HEAD: Final = b'{"cookie":{"originalMaxAge":'
 
@@ -108,7 +107,7 @@ def pack(record: Record) -> bytes:
             record.created,
             more,
             record.write,
-            _sum(record.cookie, body),  # the last, after `write`: `unpack` finds the end of the head by these
+            _sum(record.cookie, body),  # write and sum are the last: `unpack` finds the end of the head by them
             b"}" if body == NO_DATA else b"," + body[1:],
         )
     )
@@ -128,10 +127,14 @@ def unpack(text: bytes) -> tuple[Record, dict[str, Any]]:
     # A record as we wrote it falls into head and data by one cut, which saves encoding the data anew to know their text.
     # Wherever the cut is: if the head is one and the sum is right, the data are those that we wrote.
     if text.startswith(_HEAD):
-        cut = text.find(b"}", text.find(_LAST_OF_HEAD, text.find(_LAST_BUT_ONE))) + 1
+        cut = text.find(b"}", text.find(_END_OF_HEAD)) + 1
         body = b"{" + text[cut + 1 :] if text.startswith(b",", cut) else NO_DATA
         try:
-            head, extra = _read_head(text[:cut] + b"}")
+            text_of_head, extra = text[:cut] + b"}", _NO_EXTRA
+            try:
+                head = _decode_head(text_of_head)
+            except msgspec.ValidationError:
+                head, extra = _checked(loads(text_of_head))
             if (
                 head.own is not None
                 and head.own.sum == _sum(head.cookie, body)
@@ -143,15 +146,8 @@ def unpack(text: bytes) -> tuple[Record, dict[str, Any]]:
     return _unpack_slowly(text)
 
 
-def _read_head(text: bytes) -> tuple[_Head, dict[str, Any]]:
-    """The head, and the members of the reserved part that this version does not know."""
-    try:
-        return _decode_head(text), _NO_EXTRA
-    except msgspec.ValidationError:
-        return _checked(loads(text))
-
-
 def _checked(tree: dict[str, Any]) -> tuple[_Head, dict[str, Any]]:
+    """The head, and the members of the reserved part that this version does not know."""
     extra = _NO_EXTRA
     own = tree.get(OWN_KEY)
     if isinstance(own, dict):

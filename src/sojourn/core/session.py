@@ -14,7 +14,7 @@ from ..errors import SessionNotLoaded
 from . import transitions
 from .data import ClosedData, decode
 from .session_cookie import SessionCookie
-from .state import Event, Found, Intent, State
+from .state import Event, Found, Intent, Login, State
 from .views import AsyncSessions, Sessions
 
 __all__ = ["AsyncIO", "AsyncSession", "BaseSession", "Flash", "Session", "SyncIO"]
@@ -174,7 +174,8 @@ class BaseSession(MutableMapping[str, Any]):
     def authenticated_at(self) -> datetime | None:
         """When they logged in, in UTC."""
         self._data()
-        return None if self._state.authenticated is None else from_ms(self._state.authenticated)
+        authenticated = self._state.authenticated
+        return None if authenticated is None else from_ms(authenticated)
 
     # -- what to do with it ---------------------------------------------------------------------------------------
 
@@ -202,7 +203,7 @@ class BaseSession(MutableMapping[str, Any]):
             data.refuse()
         self.regenerate(keep_data=keep_data)
         state = self._state
-        state.owner, state.authenticated = owner, state.now()
+        state.login = Login(owner, state.now())
 
     def logout(self) -> None:
         """The same as ``destroy()``."""

@@ -11,7 +11,7 @@ things, each with one owner:
   `transitions`, when a look-up or a commit has been answered.
 - `intent`: the strongest thing that the application asked for. Moved by `State.on` alone, through the table `TRANSITIONS`.
 - `owed`: what an earlier ``save()`` has still to tell the client. Set by `transitions.note_committed`.
-- the data, and what the session says of itself (cookie, owner, times): changed by the application, through a face.
+- the data, and what this request makes of the session's cookie and owner: changed by the application, through a face.
 
 Two ids are never mixed up: the ids that *came* are in the arrival (and `came_as` is the one that turned out to be this session's),
 the id that the session *will have* is `id`. What is ended is always named by the former, or by `loaded`.
@@ -32,12 +32,12 @@ from ..options import Request
 from ..wire.headers import Header
 from ..wire.id_source import IdSource
 from ..wire.signing import Verified
-from .record import Record
+from .record import NO_DATA, Record
 from .session_cookie import SessionCookie
 from .settings import SessionSettings
 from .store import Stored
 
-__all__ = ["TRANSITIONS", "Arrival", "Event", "Found", "Intent", "Loaded", "Owed", "State"]
+__all__ = ["TRANSITIONS", "Arrival", "Event", "Found", "Intent", "Loaded", "Login", "Owed", "State"]
 
 
 class Found(enum.Enum):
@@ -141,6 +141,14 @@ class Loaded(Struct, frozen=True):
     """The record taken apart, once it was looked at."""
 
 
+class Login(Struct, frozen=True):
+    """A login in this request."""
+
+    owner: str
+    at: int
+    """Epoch ms."""
+
+
 class Owed(Struct, frozen=True):
     """What an earlier ``save()`` has still to tell the client."""
 
@@ -174,8 +182,9 @@ class State(Struct, weakref=True):
     """Nothing of the loaded record goes on: it was invalidated, or regenerated without ``keep_data``."""
     cookie: SessionCookie | None = None
     created: int | None = None
-    owner: str | None = None
-    authenticated: int | None = None
+    """When the session began, epoch ms, once that was asked for."""
+    login: Login | None = None
+    """The login of this request."""
     increments: dict[str, float] | None = None
     first_overrides: Mapping[str, Any] | None = None
     """The cookie attributes that a new session begins with, once worked out."""
@@ -205,6 +214,27 @@ class State(Struct, weakref=True):
         """What changes are counted from, and what a merge starts with: the loaded record, unless nothing of it goes on."""
         return None if self.loaded is None or self.renewed else self.loaded.record
 
+    def base_body(self) -> bytes:
+        """The text of the data that changes are counted from."""
+        loaded = self.loaded
+        if loaded is None or self.renewed or loaded.record is None:
+            return NO_DATA
+        return loaded.record.body
+
+    @property
+    def owner(self) -> str | None:
+        """Who logged in."""
+        if self.login is not None:
+            return self.login.owner
+        return None if self.base is None else self.base.owner
+
+    @property
+    def authenticated(self) -> int | None:
+        """When they logged in, epoch ms."""
+        if self.login is not None:
+            return self.login.at
+        return None if self.base is None else self.base.auth
+
     def now(self) -> int:
         return self.settings.options.clock()
 
@@ -217,7 +247,8 @@ class State(Struct, weakref=True):
     def ensure_created(self) -> int:
         """When the session began, epoch ms."""
         if self.created is None:
-            self.created = self.now()
+            base = self.base
+            self.created = self.now() if base is None or base.created is None else base.created
         return self.created
 
     def ensure_cookie(self) -> SessionCookie:

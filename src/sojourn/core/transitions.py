@@ -72,7 +72,7 @@ def _leave_id(state: State) -> None:
 def _renew(state: State) -> None:
     """Nothing of what was loaded goes on: whatever is put in from now on is a change."""
     state.renewed = True
-    state.cookie = state.created = state.owner = state.authenticated = state.increments = None
+    state.cookie = state.created = state.login = state.increments = None
 
 
 def destroy(state: State) -> None:
@@ -197,8 +197,6 @@ def merge_conflict(state: State, plan: Plan, stored: Stored) -> bytes | None:
     if not state.is_cookie_changed():
         state.cookie = None  # theirs, when next asked for
     state.loaded = Loaded(loaded.key, stored, theirs)
-    if state.intent is not Intent.REGENERATE:
-        state.owner, state.authenticated = theirs.owner, theirs.auth
     return text
 
 
@@ -207,8 +205,6 @@ def detach(state: State) -> None:
     base = state.base
     if base is not None:
         _refill(state, merge(loads(base.body), loads(state.settings.codec.encode(decode(state))), {}))
-        if (state.owner, state.authenticated) == (base.owner, base.auth):
-            state.owner = state.authenticated = None
     log.info("session %s had ended when it was regenerated; its data is not carried over", mask_id(state.id or ""))
     state.loaded = state.created = None
     state.found = Found.NOTHING
@@ -242,7 +238,7 @@ def note_reloaded(state: State, key: str, found: Stored | Replaced | None) -> No
         raise SessionNotFound("the session has no live record")
     state.on(Event.RELOADED)
     state.found, state.loaded, state.renewed = Found.RECORD, Loaded(key, found), False
-    state.data = state.cookie = state.increments = None
+    state.data = state.cookie = state.created = state.login = state.increments = None
     came_as = state.came_as
     if came_as is not None and key == state.settings.key_of(came_as.id):  # a regenerate that was given up had another
         state.id = came_as.id

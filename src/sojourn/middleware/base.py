@@ -121,7 +121,8 @@ class SyncMiddleware(Middleware):
             key = key_of(verified.id)
             if note_loaded(state, verified, key, load(key)):
                 break
-        self.loads.success()
+        if self.loads.failures:
+            self.loads.success()
 
     def load(self, state: State) -> None:
         """Look up the session in the midst of a handler. Where that fails, what the handler sends becomes a 503.
@@ -184,7 +185,8 @@ class AsyncMiddleware(Middleware):
             key = key_of(verified.id)
             if note_loaded(state, verified, key, await load(key)):
                 break
-        self.loads.success()
+        if self.loads.failures:
+            self.loads.success()
 
     async def load(self, state: State) -> None:
         """Look up the session in the midst of a handler; see `SyncMiddleware.load`."""

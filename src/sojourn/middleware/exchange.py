@@ -30,8 +30,6 @@ __all__ = ["Exchange"]
 
 M = TypeVar("M", bound=Middleware)
 
-_NOTHING: Final = Plan()
-_RESPONSE: Final = Phase.RESPONSE
 _UNAVAILABLE: Final = Found.UNAVAILABLE
 _UNCHANGED: Final = Intent.NONE
 
@@ -54,30 +52,22 @@ class Exchange(Struct, Generic[M]):
         Raises:
             SessionEncodeError: a value cannot be stored. Nothing of the request is saved.
         """
-        if self.state.found is _UNAVAILABLE and self.middleware.options.on_store_error == "fail":
-            return None  # a lazy load failed in the midst of the handler
         state = self.state
+        if state.found is _UNAVAILABLE and self.middleware.options.on_store_error == "fail":
+            return None  # a lazy load failed in the midst of the handler
+        if self.slot.get(self.name) is not self.session:
+            substitute(state, self.slot.get(self.name))
         try:
-            plan = self._decide(phase)
+            plan = decide(state, phase)
+        except SessionEncodeError:
+            state.on(Event.DISCARD)  # the framework's error page must not fail over it again
+            raise
         except StoreError as error:
             self.middleware.commit_failed(state, error)
             return None
         if state.intent is not _UNCHANGED and not plan.needs_store:
             note_committed(state, plan, None)  # there is nothing to carry out, and so nothing left to finish either
         return plan
-
-    def _decide(self, phase: Phase) -> Plan:
-        state = self.state
-        current = self.slot.get(self.name)
-        if current is not self.session:
-            substitute(state, current)
-        if phase is not _RESPONSE and not needs_late_commit(state):
-            return _NOTHING
-        try:
-            return decide(state, phase)
-        except SessionEncodeError:
-            state.on(Event.DISCARD)  # the framework's error page must not fail over it again
-            raise
 
     def respond(self, plan: Plan, phase: Phase) -> Steps[Plan | None]:
         """Carry the plan out; returns what is to be sent, None where that is a 503."""
@@ -90,7 +80,8 @@ class Exchange(Struct, Generic[M]):
         except SojournError:
             self.state.on(Event.DISCARD)  # as above
             raise
-        self.middleware.writes.success()
+        if self.middleware.writes.failures:
+            self.middleware.writes.success()
         return done
 
     @property
@@ -105,8 +96,10 @@ class Exchange(Struct, Generic[M]):
         state, problem = self.state, None
         phase = Phase.LATE if state.sent and not failed else Phase.FAILED
         try:
-            if not self.refused:
-                plan = self._decide(phase)
+            if self.slot.get(self.name) is not self.session:
+                substitute(state, self.slot.get(self.name))
+            if not self.refused and needs_late_commit(state):
+                plan = decide(state, phase)
                 if plan.needs_store:
                     yield from commit(state, plan, phase)
                     self.middleware.writes.success()
