@@ -193,13 +193,13 @@ def test_the_cookies_attributes_are_told_with_their_defaults() -> None:
 
 
 def log_lines() -> Iterator[str]:
-    """Everything that the package says to its logger above DEBUG, as it is written in the source."""
+    """Everything that the package says to its logger, as it is written in the source."""
     for path in sources().values():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call):
                 continue
             function = ast.unparse(node.func)
-            if function in ("log.info", "log.warning", "log.error", "warn_once"):
+            if function in ("log.debug", "log.info", "log.warning", "log.error", "warn_once"):
                 line = node.args[function == "warn_once"]
                 if isinstance(line, ast.Constant):
                     yield re.sub(r"%[srd]", "…", str(line.value))
