@@ -223,8 +223,9 @@ def test_every_test_that_the_threat_model_names_exists() -> None:
     assert missing == []
 
 
-def test_every_attack_has_a_defence_and_a_test() -> None:
-    table = rows("SECURITY.md", "Threat model")
-    assert len(table) > 20
-    for attack, defence, tests in table:
-        assert attack and defence and ("tests/" in tests or tests.startswith("None")), attack
+@pytest.mark.parametrize(("heading", "least"), [("Threat model", 20), ("Known limits", 3)])
+def test_every_attack_and_every_limit_is_explained_and_has_a_test(heading: str, least: int) -> None:
+    table = rows("SECURITY.md", heading)
+    assert len(table) > least
+    for attack, explained, tests in table:
+        assert attack and explained and ("tests/" in tests or tests.startswith("None")), attack
