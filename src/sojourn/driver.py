@@ -106,12 +106,13 @@ class SessionExchange(_Exchange[SyncMiddleware, Session]):
             headers: the response's own.
 
         Returns:
-            The headers to send: the given ones, and what the session adds. Or, where the store failed, the 503 to send in the
-            application's place.
+            The headers to send, which are the given ones and what the session adds. Or, where the store failed, the 503 to send
+            in the application's place.
 
         Raises:
             SessionEncodeError: the handler put something into the session that cannot be stored. Send an error page, by calling
-                this again: nothing of the request is saved.
+                this again with its headers. Nothing of the request is saved.
+            SessionTooLarge: the record is larger than the store takes. Likewise.
         """
         plan = self._exchange.prepare(Phase.RESPONSE)
         if plan is not None and plan.needs_store:
@@ -122,7 +123,7 @@ class SessionExchange(_Exchange[SyncMiddleware, Session]):
         """Do what is left when the response is out: save what was changed late, and give an exclusive session back. Always call it.
 
         Args:
-            failed: the handler raised and `respond` was not called. Nothing is saved; only what was to end ends.
+            failed: the handler raised. Nothing is saved; only what was to end ends.
         """
         self._driver.run(self._exchange.finish(failed=failed))
 
@@ -178,7 +179,7 @@ class SessionDriver(SyncMiddleware):
             request: what the options that are functions of the request are given.
 
         Returns:
-            The exchange; None where the request has no session: outside the cookie's path, or excluded.
+            The exchange. None where the request has no session, as its path is outside the cookie's or excluded.
         """
         state = _arrive(
             self, headers, path, https=https, direct_tls=direct_tls, query=query, body=body, request=request

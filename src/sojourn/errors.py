@@ -60,7 +60,10 @@ class SessionNotLoaded(SojournError):
 
 
 class SessionNotFound(SojournError):
-    """``reload()`` found no live record (contract 150). The session in memory stays as it was."""
+    """``reload()`` found no live record (contract 150), or ``save()`` that the session has ended elsewhere.
+
+    The session in memory stays as it was.
+    """
 
 
 class HeadersAlreadySent(SojournError):
@@ -68,7 +71,7 @@ class HeadersAlreadySent(SojournError):
 
 
 SessionLate = HeadersAlreadySent
-"""The name until 0.1."""
+"""The old name of `HeadersAlreadySent`."""
 
 
 class SessionEncodeError(SojournError, TypeError):

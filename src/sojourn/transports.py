@@ -61,7 +61,7 @@ class HeaderTransport:
 class QueryTransport:
     """A parameter in the URL's query, for what can send nothing else. Read-only, and off unless given.
 
-    **Warning.** URLs end up in logs, histories, bookmarks and ``Referer`` headers, and whoever has one has the session (OWASP
+    **Warning.** URLs end up in logs, histories, bookmarks and ``Referer`` headers, and anybody who has one has the session (OWASP
     Session Management, "Session ID Exchange Mechanisms"). The parameter is taken out of the query before the app sees it.
     """
 
@@ -77,7 +77,7 @@ class FormTransport:
 
     Only the body's first ``max_bytes`` are looked at, so the field should be the form's first; the app still gets the whole body.
 
-    **Warning.** Whoever gets hold of such a page has the session.
+    **Warning.** Anybody who gets hold of such a page has the session.
     """
 
     name: str = "sid"

@@ -129,7 +129,7 @@ class BaseSession(MutableMapping[str, Any]):
     def signed_id(self) -> str:
         """The id as it travels, signed: what the cookie's value is. For links and forms that the app makes for a read-only transport.
 
-        Whoever has it has the session: keep it out of logs.
+        It is all that it takes to use the session: keep it out of logs.
         """
         session_id = self.id
         return self._state.settings.signer.token(session_id) if session_id else ""
@@ -141,7 +141,7 @@ class BaseSession(MutableMapping[str, Any]):
 
     @property
     def is_new(self) -> bool:
-        """True unless the request brought this session: also after ``regenerate()``."""
+        """True unless the request brought this session: also after ``regenerate()``, ``clear()`` and ``invalidate()``."""
         self._data()
         state = self._state
         return state.found is not Found.RECORD or state.intent in (Intent.REGENERATE, Intent.INVALIDATE)
