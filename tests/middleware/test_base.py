@@ -189,6 +189,25 @@ async def test_a_failed_end_or_login_is_never_passed_over(make, intent, on_store
     assert state.intent is (Intent.DISCARD if goes_on else intent)
 
 
+async def test_an_exclusive_session_is_locked_before_it_is_looked_up_and_once(make, store):
+    middleware = make(exclusive=lambda request: True)
+    key = keep(middleware, store, ID)
+    state = begin(middleware, ID)
+    await settle(middleware.begin(state))
+    assert state.lock is not None and state.lock[0] == key
+    lock = state.lock
+    await settle(middleware.look_up(state))
+    assert state.lock == lock and store.lock(key, 1000) is None
+
+
+@pytest.mark.parametrize(("page", "body"), [(None, b"Service unavailable"), ("<p>Täglich", "<p>Täglich".encode())])
+async def test_the_503_is_a_page_that_no_cache_keeps(make, page, body):
+    status, headers, sent = make(store_error_page=page).unavailable()
+    assert status == 503 and body in sent
+    assert dict(headers)["Content-Length"] == str(len(sent))
+    assert dict(headers)["Cache-Control"] == "no-store" and "Retry-After" in dict(headers)
+
+
 async def test_the_view_of_all_sessions_is_that_of_the_store(make, store):
     middleware = make()
     keep(middleware, store, ID)

@@ -21,7 +21,7 @@ from tests.core.making import DAY, ID, SECRET, record_bytes
 
 
 class FailingStore(MemoryStore):
-    """A store whose deletes and creates fail while it is down."""
+    """A store that can be read, and fails at all else while it is down."""
 
     is_down = False
 
@@ -29,6 +29,16 @@ class FailingStore(MemoryStore):
         if self.is_down:
             raise StoreUnavailable("it is down")
         return super().delete(*keys)
+
+    def replace(self, key: str, data: bytes, ttl: int, *, version: Any, owner: str | None = None) -> Any:
+        if self.is_down:
+            raise StoreUnavailable("it is down")
+        return super().replace(key, data, ttl, version=version, owner=owner)
+
+    def unlock(self, key: str, token: str) -> bool:
+        if self.is_down:
+            raise StoreUnavailable("it is down")
+        return super().unlock(key, token)
 
     def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Any:
         if self.is_down:
@@ -180,6 +190,85 @@ def test_a_failed_end_is_a_503_and_nothing_more_is_done():
     store.is_down = False
     finish(exchange)
     assert store.count() == 1
+
+
+@pytest.mark.parametrize("brings", [False, True])
+def test_a_lazy_load_that_failed_in_the_midst_of_the_handler_is_a_503(brings):
+    exchange, _ = begin(brings=brings)
+    exchange.state.found = Found.UNAVAILABLE
+    assert respond(exchange) is None
+
+
+def test_a_login_whose_old_session_could_not_be_loaded_is_a_503(caplog):
+    exchange, _ = begin(on_store_error="anonymous")
+    exchange.state.found, exchange.state.loaded = Found.UNAVAILABLE, None
+    exchange.session.login("ann")
+    assert respond(exchange) is None
+    assert "its old id cannot be ended" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (lambda s: s.update(m=object()), "is lost"),
+        (lambda s: s.update(m="x" * 20_000), "is lost"),
+        (lambda s: s.destroy(), "is lost"),
+    ],
+)
+def test_what_comes_late_and_fails_is_an_error_in_the_log(act, said, caplog):
+    exchange, store = begin(max_size=10_000)
+    respond(exchange)
+    act(exchange.session)
+    store.is_down = True
+    finish(exchange)
+    assert said in caplog.text
+
+
+def test_what_comes_late_and_fails_is_told_once_where_sessions_may_go_unsaved(caplog):
+    exchange, store = begin(on_store_error="anonymous")
+    respond(exchange)
+    exchange.session["m"] = 1
+    store.is_down = True
+    finish(exchange)
+    assert "their sessions are not saved" in caplog.text and "is lost" not in caplog.text
+
+
+@pytest.mark.parametrize("failed", [False, True])
+@pytest.mark.parametrize("act", [lambda s: None, lambda s: s.update(m=1), lambda s: s.update(m=object())])
+def test_an_exclusive_request_gives_its_lock_back_whatever_happened(act, failed):
+    exchange, store = begin(exclusive=lambda request: True)
+    assert exchange.state.lock is not None
+    key, _ = exchange.state.lock
+    assert store.lock(key, 1000) is None
+    if not failed:
+        respond(exchange)
+    act(exchange.session)
+    finish(exchange, failed=failed)
+    assert store.lock(key, 1000) is not None
+
+
+def test_a_lock_that_cannot_be_given_back_is_left_to_expire(caplog):
+    exchange, store = begin(exclusive=lambda request: True)
+    respond(exchange)
+    store.is_down = True
+    finish(exchange)
+    assert "a lock is left to expire" in caplog.text
+
+
+def test_an_error_of_the_program_itself_is_raised_once_the_lock_is_given_back(monkeypatch):
+    exchange, store = begin(exclusive=lambda request: True)
+    assert exchange.state.lock is not None
+    key, _ = exchange.state.lock
+    respond(exchange)
+    exchange.session["m"] = 1
+
+    def broken(state: State, phase: Phase) -> Plan:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(exchange_module, "decide", broken)
+    with pytest.raises(ZeroDivisionError):
+        finish(exchange)
+    assert store.lock(key, 1000) is not None
 
 
 def test_a_session_that_could_not_be_stored_goes_out_unsaved_where_that_is_told():
