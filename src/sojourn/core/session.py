@@ -38,7 +38,6 @@ class BaseSession(MutableMapping[str, Any]):
     """
 
     __slots__ = ("__weakref__", "_state")
-    _state: State
 
     def __init__(self, state: State) -> None:
         _set_state(self, state)
@@ -249,7 +248,9 @@ class BaseSession(MutableMapping[str, Any]):
 
     # -- what it has not ------------------------------------------------------------------------------------------
 
-    if not TYPE_CHECKING:  # a type checker knows by itself which attributes there are
+    if TYPE_CHECKING:  # a type checker knows by itself which attributes there are
+        _state: State
+    else:
 
         def __getattr__(self, name: str) -> NoReturn:
             raise AttributeError(_no_attribute(self, name), name=name, obj=self)
@@ -266,7 +267,7 @@ def _no_attribute(session: BaseSession, name: str) -> str:
     return f'{kind} has no attribute {name!r}; data is kept in items: session["{name}"]'
 
 
-_set_state = BaseSession._state.__set__  # type: ignore[attr-defined]  # past __setattr__, once for every request
+_set_state = BaseSession._state.__set__  # type: ignore[attr-defined]  # noqa: SLF001 - past __setattr__, once for every request
 
 
 class SyncIO(Protocol):
