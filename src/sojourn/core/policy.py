@@ -152,7 +152,7 @@ def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = Non
     if phase is Phase.FAILED:  # nothing is saved, whatever it is; but what was to end ends
         ends = DECISIONS[state.found, state.intent, False].ends
         return Plan(ends=_keys(state, ends, None) if ends is _ENDS_ALL else ())
-    settings, options = state.settings, state.settings.options
+    options = state.settings.options
     now = options.clock()
     seen = data is not None or state.intent is _DESTROY  # by the application, not by the policy itself
     changed, text = False, NO_DATA

@@ -28,7 +28,7 @@ from msgspec import Struct, field
 from ..codecs import dumps, loads
 from ..errors import SessionDecodeError
 
-__all__ = ["COOKIE_KEY", "OWN_KEY", "NO_DATA", "Record", "lifetime_prefix", "pack", "unpack"]
+__all__ = ["COOKIE_KEY", "NO_DATA", "OWN_KEY", "Record", "lifetime_prefix", "pack", "unpack"]
 
 COOKIE_KEY: Final = "cookie"
 OWN_KEY: Final = "__sojourn__"
