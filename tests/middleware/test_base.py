@@ -146,6 +146,19 @@ async def test_reload_of_what_was_ended_unloaded_looks_nothing_up_and_gives_no_o
         assert session.id != ID and [key for key, _ in store.scan()] == [session.key]
 
 
+# contract 149
+async def test_reload_of_a_loaded_session_looks_up_its_own_record_alone(make, store):
+    middleware = make()
+    key = keep(middleware, store, ID)
+    state = begin(middleware, "unknown", ID)
+    await settle(middleware.begin(state))
+    store.loads.clear()
+    session = face(state)
+    session["n"] = 2
+    await settle(session.reload())
+    assert dict(session) == {"n": 1} and store.loads == [key]
+
+
 async def test_reload_of_a_session_that_was_not_loaded_loads_it(make, store):
     middleware = make(lazy=True)
     key = keep(middleware, store, ID)
