@@ -15,7 +15,7 @@ from sojourn.core.session import Session
 from sojourn.core.state import Event, Found
 from sojourn.middleware.drive import run
 from sojourn.stores import MemoryStore
-from sojourn.transports import QueryTransport
+from sojourn.transports import HeaderTransport, QueryTransport
 from sojourn.wire.cookies import encode_value
 from sojourn.wire.id_source import IdSource
 from tests.core.deciding import change, clear, in_turn, kept, login, respond, sent, written
@@ -67,6 +67,16 @@ def test_after_a_save_the_response_writes_what_is_new_and_sends_what_is_owed(
         assert plan.header is not None and encode_value(session.id) in plan.header[1]
         assert [key for key, _ in store.scan()] == [session.key]
     assert not needs_late_commit(state)
+
+
+def test_what_a_save_owes_is_sent_by_header_too():
+    settings = make_settings(transports=[HeaderTransport()])
+    state, store = begin(settings, source=IdSource(HeaderTransport(), {})), MemoryStore(clock=clock_of(settings))
+    session = Session(state)
+    session["n"] = 1
+    run(save(state), store)
+    plan = respond(state, store)
+    assert plan.header == ("X-Session-Id", session.signed_id) and not plan.needs_store
 
 
 # contract 84
