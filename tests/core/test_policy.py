@@ -440,6 +440,40 @@ def test_unchanged_sessions_are_saved_only_as_configured(resave, save_uninitiali
     assert not plan_of(fresh).changed and not plan_of(old).changed
 
 
+def test_what_is_saved_again_unread_is_what_was_stored():
+    session = stored(make_settings(resave=True), {"n": 1}, before=lambda s: s.login("ann", keep_data=True))
+    write = plan_of(session).write
+    assert isinstance(write, Replace) and write.owner == "ann"
+    assert unpack(write.data)[1] == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "act", "decodes"),
+    [
+        ({}, lambda s: None, False),
+        ({"touch_after": 60}, lambda s: None, False),
+        ({}, lambda s: s.destroy(), True),  # its cookie may be one of its own, which is expired where it is
+        ({}, lambda s: s.clear(), True),
+        ({}, lambda s: s.get("n"), True),
+        ({"rolling": True}, lambda s: None, True),
+        ({"resave": True}, lambda s: None, True),
+    ],
+)
+def test_a_session_that_nobody_looks_at_is_decoded_only_where_its_attributes_matter(options, act, decodes, monkeypatch):
+    decoded = []
+
+    def unseal(_codec: object, data: bytes, key: str) -> bytes:
+        decoded.append(key)
+        return data
+
+    settings = make_settings(**options)
+    monkeypatch.setattr(type(settings.codec), "unseal", unseal)
+    session = stored(settings)
+    act(session)
+    plan_of(session)
+    assert decoded == [settings.key_of(ID)] * decodes
+
+
 def regenerate_briefly(session: Session) -> None:
     session.regenerate()
     set_lifetime(session)

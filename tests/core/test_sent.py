@@ -93,6 +93,19 @@ def test_a_cookie_under_an_old_secret_is_signed_anew(act, options):
     assert plan.header[1].startswith(f"sid={encode_value(Signer([SECRET]).sign(ID))};")
 
 
+@pytest.mark.parametrize(("options", "needs_resigning"), [({"rolling": True}, False), ({}, True)])
+@pytest.mark.parametrize("looked", [False, True])
+def test_a_cookie_that_is_sent_again_has_the_sessions_own_attributes(options, needs_resigning, looked):
+    def before(session: Session) -> None:
+        session.cookie.path, session.cookie.max_age = "/app", 60
+
+    session = Session(stored_state(make_settings(**options), before=before, needs_resigning=needs_resigning))
+    if looked:
+        session.get("n")
+    header = plan_of(session).header
+    assert header is not None and "; Path=/app; " in header[1] and "; Max-Age=60; " in header[1]
+
+
 # contract 70, 92, 129, 134
 @pytest.mark.parametrize(
     ("config", "before", "change", "cookie"),

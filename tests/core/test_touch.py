@@ -75,6 +75,12 @@ def test_a_touch_is_due_when_it_would_move_the_expiry_far_enough(options, own, l
         assert plan.write.ttl == (idle if absolute is None else min(idle, absolute - age))
 
 
+def test_a_change_is_written_whether_or_not_a_touch_is_due():
+    session = stored(make_settings(touch_after=0))
+    session["n"] = 2
+    assert written(plan_of(session)) == "Replace"
+
+
 def test_where_the_store_cannot_tell_what_was_touched_here_is_remembered():
     settings = make_settings()
     assert isinstance(plan_of(stored(settings, expires_in=None)).write, Touch)
