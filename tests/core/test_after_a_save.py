@@ -69,6 +69,18 @@ def test_after_a_save_the_response_writes_what_is_new_and_sends_what_is_owed(
     assert not needs_late_commit(state)
 
 
+# contract 154
+@pytest.mark.parametrize("loaded", [False, True])
+def test_what_was_saved_is_not_saved_again_because_it_is_configured_so(loaded):
+    state, store = kept(options={"resave": True, "save_uninitialized": True})
+    if not loaded:
+        state = begin(state.settings)
+    Session(state).get("n")
+    run(save(state), store)
+    assert state.saved
+    assert decide(state).write is None
+
+
 def test_what_a_save_owes_is_sent_by_header_too():
     settings = make_settings(transports=[HeaderTransport()])
     state, store = begin(settings, source=IdSource(HeaderTransport(), {})), MemoryStore(clock=clock_of(settings))
