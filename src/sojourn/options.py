@@ -251,7 +251,7 @@ def _secrets(given: object) -> tuple[bytes, ...]:
             "secret: one is shorter than 32 bytes and may be guessed; "
             'python -c "import secrets; print(secrets.token_hex())" prints a good one',
             SojournWarning,
-            stacklevel=7,  # the line that made the middleware
+            stacklevel=8,  # the line that made the middleware
         )
     return tuple(result)
 

@@ -42,6 +42,7 @@ from .state import Intent, State
 from .store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Stored
 from .store import Outcome as Refusal
 from .transitions import (
+    check_reload,
     detach,
     is_own_write,
     is_repeatable,
@@ -159,6 +160,7 @@ def reload(state: State) -> Steps[None]:
     Raises:
         SessionNotFound: no live record; the session stays as it was.
     """
+    check_reload(state)
     key = "" if state.loaded is None else state.loaded.key
     note_reloaded(state, key, (yield Load(key)) if key else None)
 

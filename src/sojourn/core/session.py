@@ -38,7 +38,6 @@ class BaseSession(MutableMapping[str, Any]):
     """
 
     __slots__ = ("__weakref__", "_state")
-    _state: State
 
     def __init__(self, state: State) -> None:
         _set_state(self, state)
@@ -253,7 +252,9 @@ class BaseSession(MutableMapping[str, Any]):
 
     # -- what it has not ------------------------------------------------------------------------------------------
 
-    if not TYPE_CHECKING:  # a type checker knows by itself which attributes there are
+    if TYPE_CHECKING:  # a type checker knows by itself which attributes there are
+        _state: State
+    else:
 
         def __getattr__(self, name: str) -> NoReturn:
             raise AttributeError(_no_attribute(self, name), name=name, obj=self)

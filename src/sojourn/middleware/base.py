@@ -141,8 +141,8 @@ class SyncMiddleware(Middleware):
         self.writes.success()
 
     def reload(self, state: State) -> None:
-        check_reload(state)  # before the look-up, which gives an invalidated session its old id back
         if state.found in _NOT_LOADED:
+            check_reload(state)
             self.look_up(state)
             note_first_load(state)
         else:
@@ -201,8 +201,8 @@ class AsyncMiddleware(Middleware):
         self.writes.success()
 
     async def reload(self, state: State) -> None:
-        check_reload(state)
         if state.found in _NOT_LOADED:
+            check_reload(state)
             await self.look_up(state)
             note_first_load(state)
         else:
