@@ -57,7 +57,7 @@ def _writing(*, resends: bool) -> Iterator[None]:
 
 
 def writing(*, resends: bool) -> Guard:
-    """Turn the driver's errors of a write into ours; ``resends``: whether the client was told to (``retryWrites``).
+    """Turn the driver's errors of a write into ours; ``resends``: whether the client has ``retryWrites`` on.
 
     Raises:
         StoreUnavailable: nothing was written.
