@@ -24,7 +24,7 @@ from sojourn.errors import StoreError, StoreTimeout, StoreUnavailable
 from sojourn.stores.mongo._async.store import AsyncMongoStore
 from sojourn.stores.mongo._layout import MongoLayout
 from sojourn.stores.mongo._sync.store import MongoStore
-from sojourn.testing import ManualClock
+from sojourn.testing import ManualClock, as_async
 from tests.servers import MongoServer
 
 pytestmark = pytest.mark.server
@@ -339,13 +339,17 @@ def test_a_delete_takes_a_second_command_only_where_there_may_be_tombstones(
         assert counting.sent[1:] == (["delete", "find"] if layout == "native" else ["delete"])
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize(("live", "error"), [("a", StoreTimeout), ("none", StoreUnavailable)])
-def test_a_delete_that_cannot_look_for_tombstones_says_whether_anything_was_deleted(
-    live: str, error: type[Exception], make: Callable[..., MongoStore], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", [MongoStore, AsyncMongoStore])
+async def test_a_delete_that_cannot_look_for_tombstones_says_whether_anything_was_deleted(
+    kind: Any, live: str, error: type[Exception], url: str, rows: Any
 ):
-    store = make()
-    store.create("a", RECORD, HOUR)
-    handles: Any = store._handles
+    made = kind.from_url(f"{url}&create_index=false")
+    store = as_async(made) if kind is MongoStore else made
+    await store.create("a", RECORD, HOUR)
+    handles: Any = made._handles
 
     class Sessions:
         def __getattr__(self, name: str) -> Any:
@@ -354,11 +358,11 @@ def test_a_delete_that_cannot_look_for_tombstones_says_whether_anything_was_dele
         def find(self, *_args: Any, **_options: Any) -> Any:
             raise AutoReconnect("gone")
 
-    failing: Any = Sessions()
-    monkeypatch.setattr(store, "_handles", handles._replace(sessions=failing))
+    made._handles = handles._replace(sessions=Sessions())
     with pytest.raises(StoreError) as failed:
-        store.delete(live, "other")
+        await store.delete(live, "other")
     assert type(failed.value) is error and isinstance(failed.value.__cause__, AutoReconnect)
+    await store.close()
 
 
 def test_a_session_that_is_moved_while_it_is_deleted_is_found_under_its_new_key(

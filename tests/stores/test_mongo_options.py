@@ -371,6 +371,14 @@ def test_where_the_client_resends_only_what_it_never_sent_was_certainly_not_done
 
 
 @pytest.mark.parametrize("error", [*CERTAIN, *UNCERTAIN], ids=repr)
+def test_of_several_documents_some_may_have_been_written_before_one_was_refused(error: Exception):
+    in_part = isinstance(error, NotPrimaryError | OperationFailure)
+    expected = StoreTimeout if in_part or error in UNCERTAIN else StoreUnavailable
+    with pytest.raises(expected), writing(resends=False)(several=True):
+        raise error
+
+
+@pytest.mark.parametrize("error", [*CERTAIN, *UNCERTAIN], ids=repr)
 def test_a_read_that_fails_is_unavailable_whatever_it_was(error: Exception):
     with pytest.raises(StoreUnavailable) as raised, reading():
         raise error

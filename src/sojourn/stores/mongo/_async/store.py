@@ -224,7 +224,7 @@ class AsyncMongoStore:
         if not wanted:
             return Deleted(0, ())
         handles, now = await self._open(), self._clock()
-        with handles.write():
+        with handles.write(several=len(wanted) > 1):
             result = await handles.sessions.delete_many(
                 {self._layout.id_field: {"$in": wanted}, **self._layout.standing(now)}
             )
@@ -390,7 +390,7 @@ class AsyncMongoStore:
                 ids = [document["_id"] async for document in found]
             if not ids:
                 return removed
-            with handles.write():
+            with handles.write(several=True):
                 result = await collection.delete_many({"_id": {"$in": ids}, **condition})
             removed += result.deleted_count
 

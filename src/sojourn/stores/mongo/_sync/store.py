@@ -225,7 +225,7 @@ class MongoStore:
         if not wanted:
             return Deleted(0, ())
         handles, now = self._open(), self._clock()
-        with handles.write():
+        with handles.write(several=len(wanted) > 1):
             result = handles.sessions.delete_many(
                 {self._layout.id_field: {"$in": wanted}, **self._layout.standing(now)}
             )
@@ -384,7 +384,7 @@ class MongoStore:
                 ids = [document["_id"] for document in found]
             if not ids:
                 return removed
-            with handles.write():
+            with handles.write(several=True):
                 result = collection.delete_many({"_id": {"$in": ids}, **condition})
             removed += result.deleted_count
 
