@@ -13,8 +13,8 @@ from sojourn.stores.memory.store import MemoryStore
 
 class ReplaceInserts(MemoryStore):
     def replace(self, key: str, data: bytes, ttl: int, *, version: Any, owner: str | None = None) -> Any:
-        answer = super().replace(key, data, ttl, version=version, owner=owner)
-        return self.create(key, data, ttl, owner=owner) if answer is MISSING else answer
+        result = super().replace(key, data, ttl, version=version, owner=owner)
+        return self.create(key, data, ttl, owner=owner) if result is MISSING else result
 
 
 class ReplaceIgnoresTheVersion(MemoryStore):
@@ -39,10 +39,10 @@ class ReplaceIsNotAtomic(MemoryStore):
 
 class ReplaceTouchesOnConflict(MemoryStore):
     def replace(self, key: str, data: bytes, ttl: int, *, version: Any, owner: str | None = None) -> Any:
-        answer = super().replace(key, data, ttl, version=version, owner=owner)
-        if answer is CONFLICT:
+        result = super().replace(key, data, ttl, version=version, owner=owner)
+        if result is CONFLICT:
             self.touch(key, ttl)
-        return answer
+        return result
 
 
 class ReplaceKeepsTheExpiry(MemoryStore):
@@ -71,10 +71,10 @@ class CreateOverwrites(MemoryStore):
 
 class CreateTouchesWhatExists(MemoryStore):
     def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Any:
-        answer = super().create(key, data, ttl, owner=owner)
-        if answer is EXISTS:
+        result = super().create(key, data, ttl, owner=owner)
+        if result is EXISTS:
             self.touch(key, ttl)
-        return answer
+        return result
 
 
 class CreateIsNotAtomic(MemoryStore):
@@ -207,12 +207,12 @@ class LoadRemembers(MemoryStore):
         return self.cache[key]
 
 
-class WritesAnswerTrue(MemoryStore):
+class WritesReturnTrue(MemoryStore):
     """Success, and no version to go on with."""
 
     def replace(self, key: str, data: bytes, ttl: int, *, version: Any, owner: str | None = None) -> Any:
-        answer = super().replace(key, data, ttl, version=version, owner=owner)
-        return answer if answer in {MISSING, CONFLICT} else True
+        result = super().replace(key, data, ttl, version=version, owner=owner)
+        return result if result in {MISSING, CONFLICT} else True
 
 
 class LoadForgetsTombstones(MemoryStore):
@@ -337,15 +337,15 @@ class DeleteReleasesTheLock(MemoryStore):
 class RegenerateCopies(MemoryStore):
     def regenerate(self, old: str, new: str, data: bytes, ttl: int, **rest: Any) -> Any:
         before = self.load(old)
-        answer = super().regenerate(old, new, data, ttl, **rest)
+        result = super().regenerate(old, new, data, ttl, **rest)
         if isinstance(self.load(old), Replaced):
             self._tombstones.remove(old)
         if isinstance(before, Stored):
             self.create(old, before.data, before.expires_in or 0)
-        return answer
+        return result
 
 
-class RegenerateAnswersForTheNewKeyFirst(MemoryStore):
+class RegenerateLooksAtTheNewKeyFirst(MemoryStore):
     def regenerate(self, old: str, new: str, data: bytes, ttl: int, **rest: Any) -> Any:
         return EXISTS if self.load(new) is not None else super().regenerate(old, new, data, ttl, **rest)
 
@@ -377,8 +377,8 @@ class RegenerateIgnoresTheVersion(MemoryStore):
 
 class RegenerateInserts(MemoryStore):
     def regenerate(self, old: str, new: str, data: bytes, ttl: int, **rest: Any) -> Any:
-        answer = super().regenerate(old, new, data, ttl, **rest)
-        return self.create(new, data, ttl) if answer is MISSING else answer
+        result = super().regenerate(old, new, data, ttl, **rest)
+        return self.create(new, data, ttl) if result is MISSING else result
 
 
 class RegenerateIsNotAtomic(MemoryStore):
@@ -434,9 +434,9 @@ class TombstonesKeepTheFirstSuccessor(MemoryStore):
         self.first: dict[str, str] = {}
 
     def regenerate(self, old: str, new: str, data: bytes, ttl: int, **rest: Any) -> Any:
-        answer = super().regenerate(old, new, data, ttl, **rest)
+        result = super().regenerate(old, new, data, ttl, **rest)
         self.first.setdefault(old, new)
-        return answer
+        return result
 
     def load(self, key: str) -> Any:
         found = super().load(key)
@@ -473,22 +473,22 @@ class VersionsStartAnew(MemoryStore):
         return found._replace(version=self.counters[key]) if isinstance(found, Stored) else found
 
     def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Any:
-        answer = super().create(key, data, ttl, owner=owner)
-        return answer if answer is EXISTS else self.counted(key, 1)
+        result = super().create(key, data, ttl, owner=owner)
+        return result if result is EXISTS else self.counted(key, 1)
 
     def replace(self, key: str, data: bytes, ttl: int, *, version: Any, owner: str | None = None) -> Any:
         known = self.counters.get(key) == version
         found = super().load(key)
         inner = found.version if isinstance(found, Stored) and known else b"none"
-        answer = super().replace(key, data, ttl, version=inner, owner=owner)
-        return answer if answer in {MISSING, CONFLICT} else self.counted(key, version + 1)
+        result = super().replace(key, data, ttl, version=inner, owner=owner)
+        return result if result in {MISSING, CONFLICT} else self.counted(key, version + 1)
 
     def regenerate(self, old: str, new: str, data: bytes, ttl: int, **rest: Any) -> Any:
         found = super().load(old)
         known = self.counters.get(old) == rest["version"]
         rest["version"] = found.version if isinstance(found, Stored) and known else b"none"
-        answer = super().regenerate(old, new, data, ttl, **rest)
-        return answer if answer in {MISSING, CONFLICT, EXISTS} else self.counted(new, 1)
+        result = super().regenerate(old, new, data, ttl, **rest)
+        return result if result in {MISSING, CONFLICT, EXISTS} else self.counted(new, 1)
 
     def counted(self, key: str, version: int) -> int:
         self.counters[key] = version
@@ -539,7 +539,7 @@ class KeysAreMadeSafe(_Keys):
 
 
 class _Data(MemoryStore):
-    """Data that do not come back as they were."""
+    """Data that does not come back as it was."""
 
     def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Any:
         return super().create(key, self.kept(data), ttl, owner=owner)
@@ -723,10 +723,10 @@ class DeleteExpiredCountsTombstones(MemoryStore):
         return self._clock()
 
     def regenerate(self, old: str, new: str, data: bytes, ttl: int, **rest: Any) -> Any:
-        answer = super().regenerate(old, new, data, ttl, **rest)
+        result = super().regenerate(old, new, data, ttl, **rest)
         if rest["tombstone"]:
             super().create(old + "tombstone", b"t", rest["tombstone"])
-        return answer
+        return result
 
 
 class DeleteExpiredRemovesTombstones(MemoryStore):

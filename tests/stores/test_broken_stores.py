@@ -74,9 +74,9 @@ CAUGHT_BY: dict[type[MemoryStore], tuple[str, ...]] = {
     ),
     broken_stores.LoadChangesTheVersion: ("loading_changes_nothing",),
     broken_stores.LoadRemembers: ("the_longest_keys_differ_in_their_last_character",),
-    broken_stores.WritesAnswerTrue: (
+    broken_stores.WritesReturnTrue: (
         "a_touch_changes_neither_data_nor_version",
-        "the_version_that_load_gives_and_the_one_a_write_answers_serve_alike",
+        "the_versions_that_load_and_a_write_return_serve_alike",
     ),
     broken_stores.LoadForgetsTombstones: (
         "a_session_may_move_again_and_again",
@@ -118,7 +118,7 @@ CAUGHT_BY: dict[type[MemoryStore], tuple[str, ...]] = {
     broken_stores.DeleteIsNotAtomic: ("of_many_that_delete_a_record_one_is_told_that_it_was_there",),
     broken_stores.DeleteReleasesTheLock: ("a_lock_and_a_record_under_one_key_know_nothing_of_each_other",),
     broken_stores.RegenerateCopies: ("a_session_may_move_again_and_again",),
-    broken_stores.RegenerateAnswersForTheNewKeyFirst: ("the_old_key_is_answered_for_before_the_new_one",),
+    broken_stores.RegenerateLooksAtTheNewKeyFirst: ("the_outcome_of_the_old_key_comes_before_that_of_the_new_one",),
     broken_stores.RegenerateOverwrites: (
         "regenerate_refuses_a_live_new_key_and_changes_nothing",
         "regenerate_refuses_the_old_key_as_the_new_one",

@@ -150,7 +150,7 @@ def test_a_store_from_a_url_takes_a_clock(kind: type[MemoryStore | AsyncMemorySt
 # What is kept
 
 
-def test_the_data_are_kept_themselves_and_are_the_version() -> None:
+def test_the_data_is_kept_itself_and_is_the_version() -> None:
     store, data = MemoryStore(), secrets.token_bytes(400)
     assert store.create("a", data, DAY) is data
     stored = store.load("a")
@@ -502,7 +502,7 @@ def test_threads_that_do_everything_at_once_leave_a_sound_store(eager_switching:
         try:
             for _ in range(1500):
                 chance.choice(acts)(str(chance.randrange(100)))
-        except BaseException as error:  # noqa: BLE001 - told by the main thread
+        except BaseException as error:  # noqa: BLE001 - raised by the main thread
             failures.append(error)
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]

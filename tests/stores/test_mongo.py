@@ -24,7 +24,7 @@ from sojourn.errors import StoreError, StoreTimeout, StoreUnavailable
 from sojourn.stores.mongo._async.store import AsyncMongoStore
 from sojourn.stores.mongo._layout import MongoLayout
 from sojourn.stores.mongo._sync.store import MongoStore
-from sojourn.testing import ManualClock
+from sojourn.testing import ManualClock, as_async
 from tests.servers import MongoServer
 
 pytestmark = pytest.mark.server
@@ -310,7 +310,7 @@ def test_a_field_of_that_name_in_the_documents_of_express_is_left_alone(
 
 
 class Counting(monitoring.CommandListener):
-    """Notes the commands that are sent, and fails those that it is told to."""
+    """Notes the commands that are sent."""
 
     def __init__(self) -> None:
         self.sent: list[str] = []
@@ -339,13 +339,17 @@ def test_a_delete_takes_a_second_command_only_where_there_may_be_tombstones(
         assert counting.sent[1:] == (["delete", "find"] if layout == "native" else ["delete"])
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize(("live", "error"), [("a", StoreTimeout), ("none", StoreUnavailable)])
-def test_a_delete_that_cannot_look_for_tombstones_says_whether_anything_was_deleted(
-    live: str, error: type[Exception], make: Callable[..., MongoStore], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", [MongoStore, AsyncMongoStore])
+async def test_a_delete_that_cannot_look_for_tombstones_says_whether_anything_was_deleted(
+    kind: Any, live: str, error: type[Exception], url: str, rows: Any
 ):
-    store = make()
-    store.create("a", RECORD, HOUR)
-    handles: Any = store._handles
+    made = kind.from_url(f"{url}&create_index=false")
+    store = as_async(made) if kind is MongoStore else made
+    await store.create("a", RECORD, HOUR)
+    handles: Any = made._handles
 
     class Sessions:
         def __getattr__(self, name: str) -> Any:
@@ -354,11 +358,11 @@ def test_a_delete_that_cannot_look_for_tombstones_says_whether_anything_was_dele
         def find(self, *_args: Any, **_options: Any) -> Any:
             raise AutoReconnect("gone")
 
-    failing: Any = Sessions()
-    monkeypatch.setattr(store, "_handles", handles._replace(sessions=failing))
+    made._handles = handles._replace(sessions=Sessions())
     with pytest.raises(StoreError) as failed:
-        store.delete(live, "other")
+        await store.delete(live, "other")
     assert type(failed.value) is error and isinstance(failed.value.__cause__, AutoReconnect)
+    await store.close()
 
 
 def test_a_session_that_is_moved_while_it_is_deleted_is_found_under_its_new_key(
@@ -461,8 +465,8 @@ def test_an_index_with_other_options_is_left_with_one_warning(
         store = make("connect-mongo", create_index=True)
         store.create("sid", RECORD, HOUR)
     assert indexes(rows) == {"theirs": {**TTL, "expireAfterSeconds": 3600}}
-    (told,) = caplog.records
-    assert told.levelno == logging.WARNING and "'theirs'" in told.message and "expireAfterSeconds" in told.message
+    (logged,) = caplog.records
+    assert logged.levelno == logging.WARNING and "'theirs'" in logged.message and "expireAfterSeconds" in logged.message
 
 
 def test_a_server_that_refuses_an_index_is_a_warning(
@@ -475,8 +479,8 @@ def test_a_server_that_refuses_an_index_is_a_warning(
     rows.insert_many([{"sid": "twice"}, {"sid": "twice"}])
     store = make(MongoLayout.connect_mongodb_session(id_field="sid"), create_index=True)
     assert store.load("sid") is None
-    (told,) = caplog.records
-    assert "code 11000" in told.message
+    (logged,) = caplog.records
+    assert "code 11000" in logged.message
 
 
 def test_the_server_removes_what_has_expired(client: MongoClient[Any], rows: Any):
@@ -553,9 +557,9 @@ def test_a_regenerate_that_is_stopped_leaves_old_or_nothing_but_never_both(
     )
     assert [key for key, _ in other.scan()] == ([] if ended else ["old"])
     assert other.count() == (0 if ended else 1)
-    # again, as whoever finds out that it was not done
-    answer = other.regenerate("old", "newer", OTHER, HOUR, version=version, tombstone=tombstone, owner="ann")
-    assert answer is MISSING if ended else answer
+    # again, as by a caller that finds out that it was not done
+    result = other.regenerate("old", "newer", OTHER, HOUR, version=version, tombstone=tombstone, owner="ann")
+    assert result is MISSING if ended else result
     # and the reservation does not last
     clock.advance(60_000)
     assert other.create("new", RECORD, HOUR)
@@ -685,13 +689,13 @@ def test_of_many_regenerates_one_moves_the_session(make: Callable[..., MongoStor
     store = make()
     version = store.create("old", RECORD, HOUR)
     with ThreadPoolExecutor(8) as pool:
-        answers = list(
+        results = list(
             pool.map(
                 lambda i: store.regenerate("old", f"new{i}", OTHER, HOUR, version=version, tombstone=HOUR), range(8)
             )
         )
-    assert sum(map(bool, answers)) == 1
-    assert {answer for answer in answers if not answer} <= {MISSING, CONFLICT}
+    assert sum(map(bool, results)) == 1
+    assert {result for result in results if not result} <= {MISSING, CONFLICT}
     assert store.count() == 1
     assert rows.count_documents({}) == 2  # the session, and the tombstone
 

@@ -433,18 +433,18 @@ def test_the_encoding_of_the_client_does_not_matter(schema: PostgresSchema, open
     assert next(iter(store.scan()))[0] == "\u4f1a"
 
 
-# Answers while another transaction holds the row
+# While another transaction holds the row
 
 
 def while_held(schema: PostgresSchema, held: str, call: Callable[[], object], *, commits: bool = True) -> object:
-    """The answer of a call that waits for a row until this statement is committed, or rolled back."""
+    """The result of a call that waits for a row until this statement is committed, or rolled back."""
     with schema.connect() as other, ThreadPoolExecutor(1) as thread:
         other.execute("BEGIN")
         other.execute(held.replace("{schema}", schema.name))
         future = thread.submit(call)
         pid = other.info.backend_pid
         while not schema.execute("SELECT 1 FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))", pid):
-            assert not future.done(), f"it did not wait, and answered {future.result()!r}"
+            assert not future.done(), f"it did not wait, and returned {future.result()!r}"
             sleep(0.002)
         other.execute("COMMIT" if commits else "ROLLBACK")
         return future.result(10)
@@ -458,7 +458,7 @@ REPLACED = "UPDATE {schema}.session SET sess = 'null' WHERE sid = 'a'"
 
 
 @pytest.mark.parametrize(
-    ("held", "commits", "answer"),
+    ("held", "commits", "result"),
     [
         (TOUCHED, True, OTHER),
         (SAVED, True, CONFLICT),
@@ -469,8 +469,8 @@ REPLACED = "UPDATE {schema}.session SET sess = 'null' WHERE sid = 'a'"
         (REPLACED, True, MISSING),
     ],
 )
-def test_a_write_that_had_to_wait_answers_for_the_row_as_it_is_then(
-    schema: PostgresSchema, opened: Opened, held: str, commits: bool, answer: object
+def test_a_write_that_had_to_wait_sees_the_row_as_it_is_then(
+    schema: PostgresSchema, opened: Opened, held: str, commits: bool, result: object
 ):
     store = opened()
     for tombstone in (None, 0, LONG):
@@ -483,9 +483,9 @@ def test_a_write_that_had_to_wait_answers_for_the_row_as_it_is_then(
                 return store.replace("a", OTHER, LONG, version=RECORD)
             return store.regenerate("a", "b", OTHER, LONG, version=RECORD, tombstone=tombstone)
 
-        assert while_held(schema, held, write, commits=commits) == answer
+        assert while_held(schema, held, write, commits=commits) == result
         written = "a" if tombstone is None else "b"
-        if answer == OTHER:
+        if result == OTHER:
             assert live(store.load(written)).data == OTHER
         elif written == "b":
             assert store.load("b") is None
@@ -548,20 +548,20 @@ def test_a_delete_finds_its_rows_by_the_index(schema: PostgresSchema, opened: Op
     assert plan.count("session_pkey") == 2 and "Seq Scan on session" not in plan, plan
 
 
-@pytest.mark.parametrize(("commits", "answer"), [(True, EXISTS), (False, OTHER)])
+@pytest.mark.parametrize(("commits", "result"), [(True, EXISTS), (False, OTHER)])
 def test_of_two_that_create_one_key_the_second_waits_for_the_first(
-    schema: PostgresSchema, opened: Opened, commits: bool, answer: object
+    schema: PostgresSchema, opened: Opened, commits: bool, result: object
 ):
     store = opened()
     store.create("old", RECORD, LONG)
     inserted = "INSERT INTO {schema}.session VALUES ('a', '{}', current_timestamp + interval '1 hour')"
-    assert while_held(schema, inserted, lambda: store.create("a", OTHER, LONG), commits=commits) == answer
+    assert while_held(schema, inserted, lambda: store.create("a", OTHER, LONG), commits=commits) == result
     schema.execute("DELETE FROM {schema}.session WHERE sid = 'a'")
 
     def move() -> object:
         return store.regenerate("old", "a", OTHER, LONG, version=RECORD, tombstone=LONG)
 
-    assert while_held(schema, inserted, move, commits=commits) == answer
+    assert while_held(schema, inserted, move, commits=commits) == result
     assert isinstance(store.load("old"), Stored) is commits
 
 
@@ -580,8 +580,8 @@ for _ in range(40):
         stored = store.load("counter")
         record = json.loads(stored.data)
         record["n"] += 1
-        answer = store.replace("counter", json.dumps(record).encode(), 60_000, version=stored.version)
-        if answer:
+        result = store.replace("counter", json.dumps(record).encode(), 60_000, version=stored.version)
+        if result:
             break
         conflicts += 1
 print(conflicts)
@@ -607,7 +607,7 @@ def test_no_update_of_several_processes_is_lost(schema: PostgresSchema, opened: 
 # Expired rows
 
 
-def test_expired_rows_are_removed_in_batches_by_whoever_is_asked(schema: PostgresSchema, opened: Opened):
+def test_expired_rows_are_removed_in_batches_by_any_store_that_is_asked(schema: PostgresSchema, opened: Opened):
     store = opened()
     store.open()
     schema.execute(
@@ -647,7 +647,7 @@ def test_clearing_takes_any_number_and_leaves_what_is_not_live(schema: PostgresS
     assert schema.execute("SELECT sid FROM {schema}.session") == [("t",)]
 
 
-def test_expired_rows_go_in_the_background_by_themselves(schema: PostgresSchema, opened: Opened):
+def test_expired_rows_are_removed_in_the_background(schema: PostgresSchema, opened: Opened):
     store = opened(prune_interval=0.05)
     store.create("a", RECORD, 1)
     store.create("b", RECORD, LONG)

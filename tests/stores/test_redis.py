@@ -416,7 +416,7 @@ class Interruption(BaseException):
     """As a server's worker may be ended in the middle of something."""
 
 
-def test_an_operation_that_a_signal_interrupts_leaves_its_reply_to_nobody():
+def test_an_operation_that_a_signal_interrupts_leaves_its_reply_to_no_other():
     def interrupt(*_: object) -> None:
         raise Interruption
 
@@ -488,7 +488,7 @@ def test_a_client_of_the_other_colour_is_refused(make: Any, client: Any):
 
 
 @pytest.mark.parametrize("make", [RedisStore, AsyncRedisStore])
-def test_a_store_tells_nobody_its_password(make: Any):
+def test_a_store_shows_its_password_nowhere(make: Any):
     store = make.from_url("redis://ann:s3cret@127.0.0.1:1/2?prefix=app:")
     assert "s3cret" not in repr(store)
     assert "app:" in repr(store)

@@ -150,7 +150,7 @@ async def test_regenerate_leaves_nothing_new_when_the_old_record_cannot_be_retir
     async with opened(kind, valkey_cluster) as store:
         version = await store.create("old", b"0", 60_000, owner="ann")
         await store.create("taken", b"0", 60_000)
-        for old, known, new, answer in (
+        for old, known, new, result in (
             ("old", b"another", "new", CONFLICT),
             ("gone", version, "new", MISSING),
             ("old", b"another", "taken", CONFLICT),
@@ -158,7 +158,7 @@ async def test_regenerate_leaves_nothing_new_when_the_old_record_cannot_be_retir
             ("old", version, "taken", EXISTS),
         ):
             refused = store.regenerate(old, new, b"1", 60_000, version=known, tombstone=30_000, owner="ann")
-            assert await refused is answer
+            assert await refused is result
         assert await store.load("new") is None
         assert await store.by_owner("ann") == ["old"]
         assert await store.count() == 2
@@ -283,11 +283,11 @@ async def test_scan_count_and_clear_reach_every_node(kind: str, valkey_cluster: 
         assert sum(cluster.dbsize(target_nodes=node) for node in cluster.get_primaries()) == 1, "the index expires"
 
 
-class Answering:
-    """A cluster's client whose pipelines answer what they are told."""
+class Replying:
+    """A cluster's client whose pipelines have the given result."""
 
-    def __init__(self, answer: list[object] | Exception) -> None:
-        self.answer = answer
+    def __init__(self, result: list[object] | Exception) -> None:
+        self.result = result
 
     def pipeline(self) -> Any:
         return self
@@ -296,12 +296,12 @@ class Answering:
         pass
 
     def execute(self, *, raise_on_error: bool) -> Any:
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
 
 
-class AnsweringAsync(Answering):
+class ReplyingAsync(Replying):
     async def initialize(self) -> None:
         pass
 
@@ -311,16 +311,16 @@ class AnsweringAsync(Answering):
 
 @pytest.mark.parametrize("colour", ["sync", "async"])
 async def test_a_scan_passes_over_what_became_a_tombstone_but_not_over_what_it_could_not_read(colour: str):
-    async def values(answer: list[object] | Exception) -> list[bytes | None]:
-        client: Any = Answering(answer) if colour == "sync" else AnsweringAsync(answer)
+    async def values(result: list[object] | Exception) -> list[bytes | None]:
+        client: Any = Replying(result) if colour == "sync" else ReplyingAsync(result)
         names = [b"a", b"b", b"c"]
         return Cluster(client).values(names) if colour == "sync" else await AsyncCluster(client).values(names)
 
     assert await values([b"1", None, redis.ResponseError("WRONGTYPE")]) == [b"1", None, None]
     lost: tuple[list[object] | Exception, ...] = ([b"1", None, redis.ConnectionError()], redis.ConnectionError())
-    for answer in lost:
+    for result in lost:
         with pytest.raises(StoreUnavailable):
-            await values(answer)
+            await values(result)
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

@@ -115,7 +115,7 @@ async def test_a_read_whose_reply_is_lost_wrote_nothing(kind: str, losing: str, 
         assert isinstance(await store.load("k"), Stored)
 
 
-async def test_a_reply_that_comes_too_late_is_given_to_nobody(kind: str):
+async def test_a_reply_that_comes_too_late_is_dropped(kind: str):
     with valkey() as server:
         async with impatient(kind, server.url) as store:
             await store.create("a", b"a", 60_000)

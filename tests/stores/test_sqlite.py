@@ -62,7 +62,7 @@ def store(path: Path, clock: ManualClock) -> Iterator[SQLiteStore]:
 
 @contextmanager
 def other_connection(path: Path, *statements: str) -> Iterator[sqlite3.Connection]:
-    """The file in somebody else's hands."""
+    """The file as another program has it open."""
     with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as connection:
         for statement in statements:
             connection.execute(statement)
@@ -70,7 +70,7 @@ def other_connection(path: Path, *statements: str) -> Iterator[sqlite3.Connectio
 
 
 def create(store: SQLiteStore, *keys: str, ttl: int = DAY) -> Any:
-    """Create records, and answer the last one's version."""
+    """Create records, and return the last one's version."""
     version = None
     for key in keys:
         version = store.create(key, b"data", ttl)
@@ -80,7 +80,7 @@ def create(store: SQLiteStore, *keys: str, ttl: int = DAY) -> Any:
 
 @contextmanager
 def held_writer(store: SQLiteStore | AsyncSQLiteStore) -> Iterator[Callable[[], None]]:
-    """The writer is in the middle of a transaction, and what is queued waits, until told to go on."""
+    """The writer is in the middle of a transaction, and what is queued waits, until the function is called."""
     begun, go_on = threading.Event(), threading.Event()
 
     def hold(*_: object) -> None:
@@ -155,7 +155,7 @@ class TestAsyncSQLiteStoreReadingInThreads(TestAsyncSQLiteStore):
 
 
 def new_file() -> str:
-    """A path that nobody has: Hypothesis makes many stores in one test."""
+    """A path of its own: Hypothesis makes many stores in one test."""
     return os.path.join(_folder.name, secrets.token_hex(8))  # noqa: PTH118
 
 
@@ -615,8 +615,8 @@ def test_compare_and_set_within_one_batch_lets_one_writer_win(store: SQLiteStore
         with held_writer(store):
             writes = [pool.submit(store.replace, "key", b"%d" % n, DAY, version=version) for n in range(9)]
             eventually(lambda: queued(store) == 9)
-        answers = [write.result(10) for write in writes]
-    assert sorted(map(str, answers)) == sorted([str(version + 1)] + [str(CONFLICT)] * 8)
+        results = [write.result(10) for write in writes]
+    assert sorted(map(str, results)) == sorted([str(version + 1)] + [str(CONFLICT)] * 8)
 
 
 def test_a_write_that_cannot_be_carried_out_fails_alone(store: SQLiteStore) -> None:
@@ -801,7 +801,7 @@ def test_a_file_that_stays_busy_is_unavailable_within_the_timeout_and_usable_aga
 
 @contextmanager
 def recovery(path: Path) -> Iterator[Callable[[], None]]:
-    """Another process holds the locks that a recovery of the WAL takes, and its index is invalid meanwhile; ends when told."""
+    """Another process holds the locks that a recovery of the WAL takes, with its index invalid, until told to end."""
     code = """if True:
         import fcntl, sys
         with open(sys.argv[1] + "-shm", "r+b", buffering=0) as index:
@@ -875,12 +875,12 @@ async def test_a_load_runs_in_a_thread_only_if_told_or_if_the_file_is_not_open(
     assert len(threads) == 1
     await store.load("key")
     assert len(threads) == 1
-    patient = AsyncSQLiteStore(path, read_in_thread=True)
-    await patient.open()
-    await patient.load("key")
+    threaded = AsyncSQLiteStore(path, read_in_thread=True)
+    await threaded.open()
+    await threaded.load("key")
     assert len(threads) == 2
     await store.close()
-    await patient.close()
+    await threaded.close()
 
 
 # A file that fails
@@ -1045,7 +1045,7 @@ def test_no_more_than_a_batch_is_removed_in_one_transaction(
         with other_connection(path) as connection:
             connection.execute(
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)"
-                "INSERT INTO sessions (key, data, version, expires, owner) SELECT 'key' || i, 'data', 1, ?, NULL FROM n",
+                "INSERT INTO sessions (key, data, version, expires) SELECT 'key' || i, 'data', 1, ? FROM n",
                 (clock.now,),
             )
     removed: list[tuple[int, bool]] = []

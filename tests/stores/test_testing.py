@@ -1,4 +1,4 @@
-"""`sojourn.testing` as somebody else's store meets it: what it asks for, and what it lets a store do without."""
+"""`sojourn.testing` as a store of another project meets it: what it asks for, and what it lets a store do without."""
 
 from __future__ import annotations
 

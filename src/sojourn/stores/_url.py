@@ -1,7 +1,7 @@
-"""The options of the stores, as text in a URL's query or as arguments: what each may be, and what is said if it is not.
+"""The options of the stores, as text in the query of a URL or as arguments.
 
-Each function takes the option's name and what was given. It returns the value, or raises a `ConfigurationError` that names the
-option, what was given and what would be right.
+Each function takes the name of an option and what was given for it. It returns the value, or raises a
+`ConfigurationError` that says which option it is, what was given and what would be right.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ __all__ = [
 ]
 
 Converter: TypeAlias = Callable[[str, str], Any]
-"""Makes an option's value of its text in a URL."""
+"""Turns the text of an option in a URL into its value."""
 
 _WHOLE: Final = "give a whole number"
 
 
 def parse_query(scheme: str, query: str, known: Mapping[str, Converter]) -> dict[str, Any]:
-    """The options in a URL's query; of two with one name the last."""
+    """The options in the query of a URL. Of two with the same name the last one counts."""
     options = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in known:
@@ -73,7 +73,7 @@ def positive(option: str, value: str) -> int:
 
 
 def seconds(option: str, value: str) -> float:
-    """A number of seconds. Whether it is one that the store can use, is left to the store."""
+    """A number of seconds. The store itself checks its range."""
     try:
         return float(value)
     except ValueError:
@@ -94,7 +94,7 @@ def is_number(value: str) -> bool:
 
 
 def check_flag(option: str, given: object) -> bool:
-    """True or False, and nothing that merely counts as one."""
+    """True or False."""
     if not isinstance(given, bool):
         raise ConfigurationError(option, repr(given), "give True or False")
     return given
@@ -108,7 +108,7 @@ def check_positive(option: str, given: object) -> int:
 
 
 def check_seconds(option: str, given: Duration, *, none: str = "") -> float:
-    """A duration above zero, in seconds; ``none`` is what the option's None would mean, if it may be that."""
+    """A duration above zero, in seconds. Where the option may also be None, ``none`` says what that means."""
     ms = duration_ms(option, given)
     if ms == 0:
         raise ConfigurationError(option, repr(given), "give a duration above zero" + (none and f", or None for {none}"))
@@ -116,7 +116,7 @@ def check_seconds(option: str, given: Duration, *, none: str = "") -> float:
 
 
 def check_clock(given: Clock) -> Clock:
-    """A function; what it returns is not looked at."""
+    """A function."""
     if not callable(given):
         raise ConfigurationError("clock", type(given).__name__, "give a function that returns milliseconds")
     return given

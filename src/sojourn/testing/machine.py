@@ -1,4 +1,4 @@
-"""A store against a dictionary: Hypothesis makes up the operations and moves the clock, and both must answer alike."""
+"""A store against a dictionary: Hypothesis chooses the operations and moves the clock; both must return the same."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def store_state_machine(
         make_store: a new empty store on this clock, in either colour. Called outside any event loop, once per example.
         backend: the event loop of an async store, by AnyIO's name for it.
         tombstones: whether ``regenerate`` can leave a tombstone.
-        reports_expiry: whether ``expires_in`` is told rather than None.
+        reports_expiry: whether ``load`` returns ``expires_in`` rather than None.
     """
 
     class StoreMachine(_StoreMachine):
@@ -127,21 +127,21 @@ class _StoreMachine(RuleBasedStateMachine):
         self.records[key] = _Live(written, owner, self.clock() + ttl, self.serial)
         self.versions[key].append((version, self.serial, written))
 
-    def settle(self, key: str, age: int, answer: object) -> bool:
-        """Whether a write with a known version of the key is to succeed; the answer, if not, is asserted."""
+    def settle(self, key: str, age: int, result: object) -> bool:
+        """Whether a write with a known version of the key is to succeed; if not, its result is asserted."""
         found = self.live(key)
         if found is None:
-            assert answer is MISSING
+            assert result is MISSING
             return False
         _, serial, written = self.version(key, age)
         if serial == found.serial:
-            return answer is not EXISTS
-        # The version may be the data themselves, so that a former version with equal data is the present one.
-        if written == found.data and not isinstance(answer, Outcome):
+            return result is not EXISTS
+        # The version may be the data itself, so that a former version with equal data is the present one.
+        if written == found.data and not isinstance(result, Outcome):
             return True
-        if written == found.data and answer is EXISTS:
+        if written == found.data and result is EXISTS:
             return False
-        assert answer is CONFLICT
+        assert result is CONFLICT
         return False
 
     def alive(self) -> list[str]:
@@ -164,20 +164,20 @@ class _StoreMachine(RuleBasedStateMachine):
 
     @rule(key=keys, written=data, ttl=ttls, owner=owners)
     def create(self, key: str, written: bytes, ttl: int, owner: str | None) -> None:
-        answer = self.call("create", key, written, ttl, owner=owner)
+        result = self.call("create", key, written, ttl, owner=owner)
         if self.is_taken(key):
-            assert answer is EXISTS
+            assert result is EXISTS
         else:
-            self.keep(key, written, ttl, owner, answer)
+            self.keep(key, written, ttl, owner, result)
 
     @_something_is_live
     @rule(pick=picks, written=data, ttl=ttls, owner=owners, age=ages)
     def replace(self, pick: int, written: bytes, ttl: int, owner: str | None, age: int) -> None:
         key = self.pick(pick)
-        answer = self.call("replace", key, written, ttl, version=self.version(key, age)[0], owner=owner)
-        assert answer is not EXISTS
-        if self.settle(key, age, answer):
-            self.keep(key, written, ttl, owner, answer)
+        result = self.call("replace", key, written, ttl, version=self.version(key, age)[0], owner=owner)
+        assert result is not EXISTS
+        if self.settle(key, age, result):
+            self.keep(key, written, ttl, owner, result)
 
     @_something_is_live
     @rule(
@@ -195,15 +195,15 @@ class _StoreMachine(RuleBasedStateMachine):
         old = self.pick(pick)
         tombstone = tombstone if self.tombstones else 0
         version = self.version(old, age)[0]
-        answer = self.call("regenerate", old, new, written, ttl, version=version, tombstone=tombstone, owner=owner)
-        if answer is EXISTS:
+        result = self.call("regenerate", old, new, written, ttl, version=version, tombstone=tombstone, owner=owner)
+        if result is EXISTS:
             assert self.is_taken(new)
-            self.settle(old, age, answer)
-        elif self.settle(old, age, answer):
-            assert not self.is_taken(new), f"the new key was taken, and the answer {answer!r}"
+            self.settle(old, age, result)
+        elif self.settle(old, age, result):
+            assert not self.is_taken(new), f"the new key was taken, and the result is {result!r}"
             del self.records[old]
             self.left[old] = _Tombstone(new, self.clock() + tombstone)
-            self.keep(new, written, ttl, owner, answer)
+            self.keep(new, written, ttl, owner, result)
 
     @_something_is_live
     @rule(pick=picks, ttl=ttls)
@@ -265,7 +265,7 @@ class _StoreMachine(RuleBasedStateMachine):
             if wanted is None:
                 assert found == self.tombstone(key), f"{key!r}: {found!r}"
                 continue
-            assert isinstance(found, Stored), f"{key!r} is to be live, and load answers {found!r}"
+            assert isinstance(found, Stored), f"{key!r} is to be live, and load returns {found!r}"
             assert found.data == wanted.data
             if self.reports_expiry:
                 assert found.expires_in == wanted.deadline - self.clock()

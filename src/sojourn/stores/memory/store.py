@@ -37,12 +37,12 @@ from ._expiring import Entry, ExpiringTable
 __all__ = ["AsyncMemoryStore", "MemoryStore"]
 
 _SWEEP: Final = 16
-"""Entries that a write looks at in passing: an entry is looked at some six times in its life, so this keeps up."""
+"""Entries that a write checks for expiry. An entry is checked some six times in its life, so this keeps up."""
 
 _BATCH: Final = 1000
-"""Entries that ``delete_expired`` looks at before it lets other threads in."""
+"""Entries that ``delete_expired`` checks before it releases the lock for other threads."""
 
-_ANY_TEXT: Final = "surrogatepass"  # a key is not looked at, and must come back as it was
+_ANY_TEXT: Final = "surrogatepass"  # any key comes back as it was
 
 _DEFAULT_MAX_SESSIONS: Final = 100_000
 
@@ -50,9 +50,9 @@ _DEFAULT_MAX_SESSIONS: Final = 100_000
 class MemoryStore:
     """Sessions in memory, for any number of threads of one process.
 
-    The version of a record is its data. When a new session would exceed ``max_sessions``, the one longest neither
-    written nor touched is dropped; that is logged once, as a warning. The memory of what has expired is freed by the
-    writes that follow.
+    The version of a record is its data. When a new session would exceed ``max_sessions``, the session that was
+    neither written nor touched for the longest time is dropped. That is logged once, as a warning. Later writes free
+    the memory of what has expired.
 
     Args:
         max_sessions: how many records to hold at most, or None for no bound. As many tombstones are held, and locks.
@@ -60,11 +60,11 @@ class MemoryStore:
         clock: milliseconds since the epoch.
 
     Raises:
-        ConfigurationError: an argument is not what it should be.
+        ConfigurationError: an argument is not valid.
     """
 
     in_process: ClassVar[bool] = True
-    """Nothing here waits for anything: no operation can be cancelled half way."""
+    """No operation waits, so none can be cancelled half way."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class MemoryStore:
         """A store as a URL describes it: ``memory://``, or ``memory://?max_sessions=1000&max_size=65536``.
 
         Raises:
-            ConfigurationError: another scheme, or an option that there is not.
+            ConfigurationError: another scheme, or an unknown option.
         """
         return cls(**_url_options(url), clock=clock)
 
@@ -103,8 +103,8 @@ class MemoryStore:
         """Do nothing: the sessions stay as long as the store does."""
 
     def load(self, key: str) -> Stored | Replaced | None:
-        # A hit takes no lock: entries are never changed, only exchanged. A miss asks again under the lock, so that a
-        # regenerate under way is seen as a whole: it removes the old record first, and adds the new one last.
+        # A hit takes no lock: entries are never changed, only exchanged. A miss looks again under the lock, so that
+        # it sees a regenerate as one step: that removes the old record first, and adds the new one last.
         entry = self._records.entries.get(key)
         if entry is not None:
             data, _, deadline, _ = entry
@@ -259,7 +259,7 @@ class MemoryStore:
         return True
 
     def _sweep(self, limit: int = _SWEEP) -> int:
-        """Clear away some of what has expired, and answer what time it is. Needs the lock."""
+        """Clear away some of what has expired, and return the time. Needs the lock."""
         now = self._clock()
         self._records.sweep(now, limit)
         self._tombstones.sweep(now, limit)
@@ -277,7 +277,7 @@ class AsyncMemoryStore:
     """
 
     in_process: ClassVar[bool] = True
-    """Nothing here waits for anything: no operation can be cancelled half way."""
+    """No operation waits, so none can be cancelled half way."""
 
     def __init__(
         self,

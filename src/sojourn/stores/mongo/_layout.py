@@ -1,9 +1,9 @@
 """Where a session lies in its MongoDB document: the layouts as values, with the filters and updates they make.
 
-A document has the fields of its layout, those of `MongoLayout.timestamps` and `last_modified`, ``owner``, and ``sojourn`` in the
-two states besides live: ``"replaced"``, a tombstone, which has no session but a ``successor``, the key that the session moved
-to; or another text, a key that ``regenerate`` has reserved, which lives as soon as the field is removed. All other fields are
-left as they are.
+A document has the fields of its layout, those of `MongoLayout.timestamps` and `last_modified`, ``owner``, and
+``sojourn`` in the two states besides live: ``"replaced"``, a tombstone, which has no session but a ``successor``, the
+key that the session moved to; or another text, a key that ``regenerate`` has reserved, which lives as soon as the
+field is removed. All other fields are left as they are.
 """
 
 from __future__ import annotations
@@ -149,9 +149,9 @@ class MongoLayout:
         raise SessionDecodeError(f"not of the layout {self.name!r}: its session is a {type(session).__name__}")
 
     def found(self, key: str, document: Document, now: int) -> Stored | Replaced | None:
-        """What ``load`` answers for an unexpired document; None if its key is only reserved.
+        """What ``load`` returns for an unexpired document; None if its key is only reserved.
 
-        A session that cannot be read is logged, and answered as empty data, which is no record either.
+        A session that cannot be read is logged, and returned as empty data, which is no record either.
         """
         data, version, expires = b"", None, None
         try:
@@ -184,7 +184,7 @@ class MongoLayout:
         return {**self.unexpired(now), STATE: {"$exists": False}}
 
     def standing(self, now: int) -> Document:
-        """Sessions, and keys that are reserved to become some: what whoever ends sessions must not overlook."""
+        """Sessions, and keys that are reserved for one: all that a caller which ends sessions must not overlook."""
         return {**self.unexpired(now), STATE: {"$ne": TOMBSTONE}}
 
     def reserved(self, key: str, token: str, now: int) -> Document:
@@ -236,7 +236,7 @@ def _sparse(fields: Document) -> Document:
 
 
 LOCKS: Final = MongoLayout(name="locks")
-"""How locks lie in a collection of theirs: as sessions that are the token of whoever holds it."""
+"""How locks lie in a collection of theirs: as sessions that are the token of the holder."""
 
 _LAYOUTS: Final[dict[str, MongoLayout]] = {
     layout.name: layout

@@ -1,4 +1,4 @@
-"""What a MongoDB store is told by its arguments, checked; and what it tells the log about indexes."""
+"""The arguments of a MongoDB store, checked; and what it logs about indexes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Settings(NamedTuple):
         """Accept the arguments.
 
         Raises:
-            ConfigurationError: naming the one that is not what it should be.
+            ConfigurationError: one is not valid; the error names it.
         """
         if not isinstance(database, str | None) or database == "":
             raise ConfigurationError("database", repr(database), "give a name, or None for the client's default")
@@ -71,7 +71,7 @@ def refuse_trio() -> None:
 
 
 def is_indexed(existing: Mapping[str, Any], field: str, options: Mapping[str, Any]) -> bool:
-    """Whether there is an index on the field already. One that does not do what ours would is left, with a warning."""
+    """Whether there is an index on the field already. If it does less than ours, it is left, with a warning."""
     for name, index in existing.items():
         if list(index["key"]) == [(field, 1)]:
             lacking = {

@@ -41,8 +41,8 @@ def parse_url(url: str) -> tuple[str, dict[str, Any]]:
     """The URL for PyMongo, and the arguments that the query gives to the store.
 
     Raises:
-        ConfigurationError: another scheme, an option that neither of them has, or one with a value that is none. Neither
-            host nor password is in it.
+        ConfigurationError: another scheme, an option that neither of them has, or one with an invalid value. The
+            message shows neither host nor password.
     """
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES:
@@ -65,7 +65,7 @@ def parse_url(url: str) -> tuple[str, dict[str, Any]]:
 
 
 def connect(make_client: Callable[..., Client], url: str) -> Client:
-    """A client that waits 5 s for whatever the URL sets no other time for, and never sends a write twice.
+    """A client that never sends a write twice. Its timeouts are 5 s where the URL sets no others.
 
     Its ``retryWrites`` is off even where the URL, as copied from a provider's page, has it on.
     """

@@ -1,4 +1,4 @@
-"""What the PostgreSQL stores can be told, by argument or in a URL."""
+"""The options of the PostgreSQL stores, as arguments or in a URL."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Settings(NamedTuple):
         """Accept the arguments of a store.
 
         Raises:
-            ConfigurationError: naming the one that is not what it should be.
+            ConfigurationError: one is not valid; the error names it.
         """
         return cls(
             Table.checked(schema, table),

@@ -1,8 +1,9 @@
 """The PostgreSQL store's table, and the statements on it.
 
-The table is that of connect-pg-simple: ``sid varchar``, ``sess json``, ``expire timestamp(6)``; and ``owner text`` and
-``successor text``, which its INSERT does not name. ``expire`` has no zone: it is written from and compared with an instant, both of which PostgreSQL
-converts in the connection's TimeZone, as connect-pg-simple's ``to_timestamp`` does.
+The table is that of connect-pg-simple: ``sid varchar``, ``sess json``, ``expire timestamp(6)``; and ``owner text``
+and ``successor text``, which its INSERT does not name. ``expire`` has no zone. It is written from an instant and
+compared with one, and PostgreSQL converts both in the connection's TimeZone, as in connect-pg-simple's
+``to_timestamp``.
 
 A tombstone is a row whose ``sess`` is JSON's ``null``, which express-session takes for a session that is not there. Its
 ``successor`` is the key that the session moved to.
@@ -96,7 +97,7 @@ class Statements:
     def __init__(self, table: Table, layout: Layout, *, has_owner: bool, has_successor: bool) -> None:
         self.has_owner = has_owner
         t, locks, now = table.quoted, table.locks, "clock_timestamp()"
-        # clock_timestamp() is read again for a row that had to be waited for; now() can be looked up in an index.
+        # clock_timestamp() is read again after waiting for a row; now() can be used with an index.
         live = f"expire > {now} AND sess::text <> 'null'"
         digest = "sha256(convert_to(sess::text, 'UTF8'))"
         left = f"greatest(1, ceil(extract(epoch FROM expire::timestamptz - {now}) * 1000))::int8"
@@ -124,7 +125,7 @@ class Statements:
             + successor_is("NULL")
             + f" WHERE kept.expire <= {now}"
         )
-        # The row is locked and looked at as it is then, so that the answer holds although another call came first.
+        # The row is locked, and read as it is then: the result is right even if another call came first.
         found = (
             f"found AS MATERIALIZED (SELECT {digest} = $4::bytea AS same FROM {t}"
             f" WHERE sid = {_key(1)} AND {live} FOR UPDATE)"
@@ -164,8 +165,8 @@ class Statements:
         # key, ttl -> a row if it is live
         self.touch = Statement.of(f"UPDATE {t} SET expire = {after(2)} WHERE sid = {_key(1)} AND {live} RETURNING true")
         keys = """ARRAY(SELECT convert_from(key, 'UTF8') COLLATE "default" FROM unnest($1::bytea[]) AS key)"""
+        # The rows are locked, and read as they are then: a row that became a tombstone meanwhile is seen as one.
         # keys -> key, whether it was live, successor, for each that is live or a tombstone
-        # The rows are locked and looked at as they are then: one that another call makes a tombstone meanwhile has a successor.
         self.delete = Statement.of(
             f"WITH found AS MATERIALIZED (SELECT sid, sess::text <> 'null' AS record, {successor} AS successor FROM {t}"
             f" WHERE sid = ANY ({keys}) AND expire > {now} ORDER BY sid FOR UPDATE),"

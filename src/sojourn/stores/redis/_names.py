@@ -85,7 +85,7 @@ def _beside(record: bytes) -> bytes:
 
 
 def slots(names: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Those of the names that are in one slot of a cluster, slot by slot."""
+    """The names that are in the same slot of a cluster, slot by slot."""
     by_slot: dict[int, list[bytes]] = {}
     for name in names:
         by_slot.setdefault(key_slot(name), []).append(name)

@@ -107,7 +107,7 @@ def parse_url(url: str) -> tuple[Server, dict[str, Any]]:
     """The server, and the arguments that the query gives to the store.
 
     Raises:
-        ConfigurationError: another form, or an option that does not exist. No message holds a password.
+        ConfigurationError: another form, or an unknown option. No message holds a password.
     """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in SCHEMES:

@@ -1,8 +1,8 @@
-"""Who talks to the SQLite file: readers on the thread that asks, and one thread that writes for everybody.
+"""The connections to the SQLite file: readers on the calling threads, and one thread that writes for all callers.
 
-The writer takes all jobs that wait, carries them out in one transaction, and only when that is committed notifies those who
-wait for them: a commit under load carries many writes for the price of one. A job that has been queued is carried out,
-whether or not somebody still waits for it.
+The writer takes all queued jobs, carries them out in one transaction, and notifies their callers when that is
+committed: a commit under load carries many writes for the price of one. A job that has been queued is carried out,
+whether or not its caller still waits for it.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ __all__ = ["Engine", "Job", "Stopped", "as_store_error", "nothing", "run_in_thre
 T = TypeVar("T")
 
 _PASSING: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_FULL}
-"""Failures that leave the connection sound. After any other it is made anew."""
+"""Failures after which the connection can still be used. After any other a new one is made."""
 
 
 class Stopped(Exception):
-    """This engine has ended; the next one is to be asked."""
+    """This engine has ended: use the next one."""
 
 
 class Job(Generic[T]):
     """One operation for the writer, and how to notify the caller that waits for it.
 
-    ``home`` runs a function where the waiter lives: all waiters of a batch in one event loop are notified by one call
-    into it. None: the writer notifies the waiter itself.
+    ``home`` runs a function in the event loop of the caller: all callers of a batch in one event loop are notified by
+    one call into it. None: the writer notifies the caller itself.
     """
 
     __slots__ = ("_arguments", "_error", "_operation", "_value", "home", "notify")
@@ -61,10 +61,10 @@ class Job(Generic[T]):
         self._error = error
 
     def result(self) -> T:
-        """The operation's own answer, once notified.
+        """What the operation returned, once notified.
 
         Raises:
-            StoreError: nothing was written. Each waiter gets an error of its own, with the one cause they share.
+            StoreError: nothing was written. Each caller gets an error of its own, with the same cause.
         """
         if self._error is not None:
             raise as_store_error(self._error)
@@ -97,7 +97,7 @@ class Job(Generic[T]):
 
 
 def nothing(*_: object) -> None:
-    """The job of opening the file: the engine does that before its first job."""
+    """The job that only opens the file: the engine does that before its first job."""
 
 
 async def run_in_thread(function: Callable[[], T]) -> T:
@@ -109,7 +109,7 @@ async def run_in_thread(function: Callable[[], T]) -> T:
 
 
 def as_store_error(error: Exception) -> Exception:
-    """The error that a caller gets, a new one each time; errors that lie in what the caller gave stay what they are."""
+    """The error for a caller, a new one each time. Errors about the caller's own arguments stay as they are."""
     if isinstance(error, StoreError):
         fresh = type(error)(*error.args)
         fresh.__cause__ = error.__cause__
@@ -149,11 +149,11 @@ class Engine:
     def fetch(self, statement: str, arguments: tuple[object, ...]) -> list[Any]:
         """Read on this thread, without waiting.
 
-        Connections go from hand to hand rather than belonging to a thread each: as many are open as threads were ever
-        reading at once, and none is left behind by a thread that ended.
+        Connections are shared by all threads: as many are open as threads were ever reading at once, and a thread
+        that ends leaves none behind.
 
         Raises:
-            Stopped: ask the next engine.
+            Stopped: use the next engine.
             sqlite3.Error: also when the file is busy.
         """
         try:
@@ -188,7 +188,7 @@ class Engine:
         with self._gate:
             if self.stopped:
                 raise Stopped
-            self._readers += 1  # before it is opened, and less one only when it is closed: a fork waits for both
+            self._readers += 1  # from before it is opened until it is closed, as a fork waits for both
         try:
             return connect_reader(self._settings.path)
         except BaseException:
@@ -206,7 +206,7 @@ class Engine:
             self._readers -= 1
 
     def _close_readers(self) -> None:
-        # Those in use are closed by their users, who look at `stopped` after giving them back.
+        # Those in use are closed by `fetch`, which looks at `stopped` after giving them back.
         while True:
             try:
                 self._discard(self._idle.pop())
@@ -222,7 +222,7 @@ class Engine:
         try:
             connection = connect_writer(settings.path, settings.synchronous, settings.timeout)
             self._serve(connection, identity(settings.path))
-        except Exception as error:  # noqa: BLE001 - whoever waits is told, and the next engine starts afresh
+        except Exception as error:  # noqa: BLE001 - the waiting callers get it, and the next engine starts afresh
             failure = error
         with self._gate:
             self.ready, self.stopped = False, True
@@ -233,7 +233,7 @@ class Engine:
                 connection.close()
         for job in left:
             job.fail(failure)
-        _notify([*self._batch, *left])  # only now: who asks again comes to the next engine
+        _notify([*self._batch, *left])  # only now: a caller that tries again comes to the next engine
 
     def _serve(self, connection: sqlite3.Connection, file: tuple[int, int]) -> None:
         self.ready = True
@@ -276,7 +276,7 @@ class Engine:
         """Carry out all jobs in one transaction, or none.
 
         Raises:
-            sqlite3.Error: the connection is of no more use. The jobs have failed with this error.
+            sqlite3.Error: the connection cannot be used any more. The jobs have failed with this error.
             OSError: likewise, because the file has gone.
         """
         try:
@@ -321,10 +321,10 @@ def _notify(jobs: list[Job[Any]]) -> None:
             job.notify()
         else:
             homes.setdefault(job.home, []).append(job)
-    for home, inhabitants in homes.items():
+    for home, there in homes.items():
         try:
-            home(_notify_here, inhabitants)
-        except RuntimeError:  # the event loop was closed: nobody waits any more
+            home(_notify_here, there)
+        except RuntimeError:  # the event loop was closed: no caller waits any more
             continue
 
 
@@ -334,5 +334,5 @@ def _notify_here(jobs: list[Job[Any]]) -> None:
 
 
 def _settle(future: asyncio.Future[None]) -> None:
-    if not future.done():  # it is when its waiter was cancelled
+    if not future.done():  # it is when its caller was cancelled
         future.set_result(None)

@@ -1,7 +1,7 @@
 """The SQLite file: its layout, how connections to it are made, and each operation of the store as statements.
 
 Operations take a connection and the time now. Writing ones expect to run inside a transaction that holds the write lock,
-so that what they read stays true until they write. Nothing here knows of threads.
+so that what they read stays true until they write. There are no threads here.
 
 The layout was measured with records of 400 bytes and of 10 KB: ``WITHOUT ROWID`` makes a read of the larger three times
 and a write twice as expensive, because a B-tree of keys keeps little of a row in place.
@@ -55,10 +55,11 @@ _CHECKPOINT_PAGES: Final = 4000  # 16 MB of WAL: a quarter cheaper than SQLite's
 _APPLICATION_ID: Final = 0x536A726E  # "Sjrn", in the header of the file: see `file(1)`
 _LAYOUT: Final = 1
 
-# Data is NULL in a tombstone. Tombstones have an index of their own, so that live records can be counted without looking
-# at each: all that have not expired, less the few tombstones. A file of an older version has no column for the successor of
-# a tombstone. It is added where it is missing, and the number of the layout stays, as older processes that share the file name
-# the columns they use.
+# Data is NULL in a tombstone. Tombstones have an index of their own, so that live records can be counted without
+# looking at each: all that have not expired, less the few tombstones.
+#
+# A file of an older version has no column for the successor of a tombstone. The column is added, and the number of
+# the layout stays the same: older processes can share the file, as their statements name the columns.
 _ADD_SUCCESSOR: Final = "ALTER TABLE sessions ADD COLUMN successor TEXT"
 _SCHEMA: Final = (
     """CREATE TABLE sessions (
@@ -74,7 +75,8 @@ _SCHEMA: Final = (
     f"PRAGMA user_version = {_LAYOUT}",
 )
 
-# A tombstone has its successor, which is text, in the place of the data, which is bytes: a column more would be felt by each read.
+# Data is bytes, and a tombstone returns its successor instead, which is text: one more column would make every read
+# slower.
 LOAD: Final = "SELECT ifnull(data, successor), version, expires FROM sessions WHERE key = ?"
 COUNT: Final = """SELECT (SELECT count(*) FROM sessions WHERE expires > ?)
     - (SELECT count(*) FROM sessions WHERE data IS NULL AND expires > ?)"""
@@ -119,7 +121,7 @@ _UNLOCK: Final = "DELETE FROM locks WHERE key = ? AND token = ? AND expires > ?"
 def create(
     connection: sqlite3.Connection, now: int, key: str, data: bytes, ttl: int, owner: str | None
 ) -> int | Exists:
-    # A random start: a record deleted and created again never gets a version that somebody still holds.
+    # A random start: a record deleted and created again never gets a version that a caller still holds.
     version = secrets.randbits(62) + 1
     taken = connection.execute(_CREATE, (key, data, version, now + ttl, owner, now)).rowcount == 0
     return EXISTS if taken else version
@@ -207,7 +209,7 @@ def error_code(error: BaseException) -> int:
 
 
 def is_busy(error: BaseException) -> bool:
-    """Whether another connection is in the way, so that the same may work in a moment."""
+    """Whether another connection is in the way, so that a retry may work in a moment."""
     return error_code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL}
 
 
@@ -229,7 +231,7 @@ def retry_while_busy(step: Callable[[], T], timeout: float) -> T:
 
 
 def identity(path: str) -> tuple[int, int]:
-    """Which file is behind the path. A file that was deleted keeps serving whoever has it open, but nobody else."""
+    """Which file is behind the path. A deleted file goes on serving only those that have it open."""
     status = os.stat(path)  # noqa: PTH116 - once per transaction: half the price of pathlib's
     return status.st_dev, status.st_ino
 
@@ -246,7 +248,7 @@ def connect_reader(path: str) -> sqlite3.Connection:
 
 
 def connect_writer(path: str, synchronous: str, timeout: float) -> sqlite3.Connection:
-    """The connection that writes, to a file made ready: created where there is none, or refused if it is another's.
+    """The connection that writes. The file is created if there is none, and refused if it belongs to something else.
 
     Raises:
         StoreError: the file is of a newer layout, or belongs to something else, or the file system cannot do WAL.
@@ -277,8 +279,8 @@ _creation = threading.Lock()
 def _create_private(path: str) -> None:
     """Create the file, if there is none, for its owner alone; its WAL inherits that. An existing file keeps its mode.
 
-    Closing a file releases all locks that this process has on it (POSIX), also those of SQLite. Hence the lock: nobody
-    in this process opens the new file before it is closed here.
+    Closing a file releases all locks that this process has on it (POSIX), also those of SQLite. Hence the lock: the
+    new file is not opened elsewhere in this process before it is closed here.
     """
     with _creation:
         try:
@@ -292,7 +294,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
         connection.execute("ROLLBACK")
     connection.execute("BEGIN")
-    statements = _missing(connection)  # before anything is changed: another's file stays as it is
+    statements = _missing(connection)  # before anything is changed: the file of another program stays as it is
     connection.execute("COMMIT")
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
@@ -307,7 +309,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def _missing(connection: sqlite3.Connection) -> tuple[str, ...]:
-    """The statements that make what is missing in the file: all of it in a new file, and the column that an older lacks."""
+    """The statements that add what the file lacks: everything in a new file, a column in a file of an older version."""
     ((application,), (layout,), (objects,)) = (
         connection.execute(question).fetchone()
         for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")

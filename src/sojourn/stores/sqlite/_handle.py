@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Handle:
-    """Has at most one engine at a time, and starts the next when that has ended."""
+    """Has at most one engine at a time, and starts the next one when that has ended."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -33,7 +33,7 @@ class Handle:
             self._engine.request_stop()
 
     def close(self) -> None:
-        """Finish what is queued and release the file. Whatever comes next opens it again."""
+        """Finish what is queued and release the file. The next operation opens it again."""
         with self._mutex:
             engine, self._engine = self._engine, None
         if engine is not None:
@@ -70,7 +70,7 @@ class Handle:
                 raise as_store_error(error) from error
 
     def try_read(self, statement: str, *arguments: object) -> list[Any] | None:
-        """The rows; or None if that would take waiting, or failed, and ``read`` is to be asked where it may block."""
+        """The rows without waiting. None if that is not possible: then call ``read`` where it may block."""
         engine = self._engine
         if engine is None or not engine.ready:
             return None
@@ -110,7 +110,7 @@ class Handle:
         """Forget everything, in a child process."""
         self._mutex = threading.Lock()
         if self._engine is not None:
-            _abandoned.append(self._engine)  # to close here what might still be open would be as bad as to use it
+            _abandoned.append(self._engine)  # its connections must neither be used nor closed here
         self._engine = None
 
 

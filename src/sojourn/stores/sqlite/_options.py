@@ -1,4 +1,4 @@
-"""What the SQLite stores can be told, by argument or in a URL, and what they make of it."""
+"""The options of the SQLite stores, as arguments or in a URL."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Settings(NamedTuple):
         """Accept the arguments of a store.
 
         Raises:
-            ConfigurationError: naming the one that is not what it should be.
+            ConfigurationError: one is not valid; the error names it.
         """
         if synchronous not in _SYNCHRONOUS:
             raise ConfigurationError("synchronous", repr(synchronous), f"give one of {', '.join(_SYNCHRONOUS)}")

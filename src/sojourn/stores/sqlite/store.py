@@ -28,12 +28,12 @@ class SQLiteStore:
 
     The file is opened at first use, and created, readable by its owner alone, if there is none. It is in WAL mode, which
     needs a local disk. Reads run on the calling thread and wait for no writer. Writes go through one thread of the
-    store, which commits all that wait in one transaction. A write that has been queued is carried out, even when who
-    waits for it is interrupted. Expired records are removed in the background. Their space is used again, but the file
+    store, which commits all that wait in one transaction. A write that has been queued is carried out, even when its
+    caller is interrupted. Expired records are removed in the background. Their space is used again, but the file
     does not shrink.
 
-    When the process forks, each store finishes its writes and closes the file, to be opened again by whoever needs it:
-    SQLite's connections do not survive a fork.
+    When the process forks, each store finishes its writes and closes the file. The next operation opens it again, in
+    either process: SQLite's connections do not survive a fork.
 
     Args:
         path: the file. Its folder must exist.
@@ -47,7 +47,7 @@ class SQLiteStore:
         clock: milliseconds since the epoch.
 
     Raises:
-        ConfigurationError: an argument is not what it should be.
+        ConfigurationError: an argument is not valid.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class SQLiteStore:
         Options follow as a query: ``?synchronous=FULL&timeout=5&prune_interval=300&max_size=65536``.
 
         Raises:
-            ConfigurationError: another form of URL, or an option that there is not.
+            ConfigurationError: another form of URL, or an unknown option.
         """
         path, options = parse_url(url, OPTIONS)
         return cls(path, **options, clock=clock)
@@ -162,9 +162,9 @@ class SQLiteStore:
 class AsyncSQLiteStore:
     """`SQLiteStore` in the async colour, for asyncio and trio.
 
-    A load reads on the event loop's own thread: it costs a tenth of a change of threads, and waits for no writer. Where the
-    file is busy for once, the loop does not wait but leaves the read to a worker thread. Writes are awaited without
-    blocking the loop; cancelling one leaves open whether it is carried out.
+    A load reads on the event loop's own thread: it costs a tenth of a change of threads, and waits for no writer. If
+    the file is busy, which is rare, a worker thread reads instead. Writes are awaited without blocking the loop. A
+    write that is cancelled may be carried out or not.
 
     Takes the same arguments, and raises the same errors; also:
 
@@ -289,7 +289,7 @@ def _page(handle: Handle, now: int, after: str) -> list[tuple[str, bytes, int, i
 
 
 def _unexpired(page: list[tuple[str, bytes, int, int]], clock: Clock) -> Iterator[tuple[str, Stored]]:
-    """The records of a page, as whoever asks for them one by one finds them."""
+    """The records of a page that are live when the caller asks for them, one by one."""
     for key, data, version, expires in page:
         left = expires - clock()
         if left > 0:

@@ -198,10 +198,10 @@ class OwnerCases(Harness):
         for owner, after in (("ann", "ann"), (None, "bob"), ("cid", "dan"), ("eve", None)):
             old, version = await self.create(store, owner=owner)
             new = new_key()
-            answer = await store.regenerate(
+            result = await store.regenerate(
                 old, new, record(1), LONG, version=version, tombstone=self.tombstone, owner=after
             )
-            wrote(answer)
+            wrote(result)
             if owner is not None:
                 assert await store.by_owner(owner) == ([new] if after == owner else [])
             if after is not None:
@@ -215,9 +215,9 @@ class OwnerCases(Harness):
         assert await store.touch(key, LONG) is True
         assert await store.create(key, record(2), LONG, owner="bob") is EXISTS
         assert await store.replace(key, record(2), LONG, version=former, owner="bob") is CONFLICT
-        for new, known, answer in ((new_key(), former, CONFLICT), (taken, version, EXISTS)):
+        for new, known, result in ((new_key(), former, CONFLICT), (taken, version, EXISTS)):
             refused = store.regenerate(key, new, record(2), LONG, version=known, tombstone=self.tombstone, owner="bob")
-            assert await refused is answer
+            assert await refused is result
         assert await store.by_owner("ann") == [key]
         assert await store.by_owner("bob") == []
 

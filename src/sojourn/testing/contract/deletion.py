@@ -163,8 +163,8 @@ class DeletionCases(Harness):
                 partial(end, keys=(old,)),
                 partial(end, keys=(old,)),
             ]
-            answers = await self.race(store, *runners[:: 1 if turn % 2 else -1])
-            regenerated, *ended = answers[:: 1 if turn % 2 else -1]
+            results = await self.race(store, *runners[:: 1 if turn % 2 else -1])
+            regenerated, *ended = results[:: 1 if turn % 2 else -1]
             assert await store.load(new) is None, f"{regenerated!r}, and {ended} were deleted"
             assert await store.load(old) == (None if regenerated is MISSING else Replaced(new))
             assert sum(ended) == 1, f"{ended} records were deleted, and there was one session"
@@ -190,7 +190,7 @@ class DeletionCases(Harness):
             assert [await store.load(key) for key in chain] == wanted
 
     async def moved(self, store: FullStore, ttl: int | None = None) -> tuple[str, str]:
-        """A session that moved: its former key, with `tombstone` unless told otherwise, and the key it has now."""
+        """A session that moved: its former key, with `tombstone` if no ttl is given, and the key it has now."""
         old, version = await self.create(store)
         new, tombstone = new_key(), self.tombstone if ttl is None else ttl
         wrote(await store.regenerate(old, new, record(1), LONG, version=version, tombstone=tombstone))
@@ -198,7 +198,7 @@ class DeletionCases(Harness):
 
 
 async def end(store: FullStore, *, keys: tuple[str, ...]) -> int:
-    """Delete as a logout does, until no successor is returned; how many records that were."""
+    """Delete as a logout does, until no successor is returned. Returns how many records were deleted."""
     count = 0
     while keys:
         deleted = await store.delete(*keys)

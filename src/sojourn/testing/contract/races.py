@@ -22,7 +22,7 @@ Act: TypeAlias = Callable[[FullStore, str, Version, int], Awaitable[object]]
 
 
 class RaceCases(Harness):
-    """Callers that get into each other's way."""
+    """Several callers at once."""
 
     @case()
     async def test_of_two_callers_who_read_the_same_the_second_to_write_is_told(self, store: FullStore) -> None:
@@ -40,15 +40,15 @@ class RaceCases(Harness):
             "touch": {"replace": "a version", "regenerate": "a version", "touch": True, "delete": True},
             "delete": {"replace": MISSING, "regenerate": MISSING, "touch": False, "delete": False},
         }
-        for first, answers in wanted.items():
-            for second, answer in answers.items():
+        for first, results in wanted.items():
+            for second, result in results.items():
                 key, _ = await self.create(store)
                 mine, theirs = live(await store.load(key)), live(await store.load(key))
                 done = await acts[first](store, key, mine.version, 1)
                 assert done is True or wrote(done), first
                 between = await store.load(key)
                 got: object = await acts[second](store, key, theirs.version, 2)
-                assert got == answer or (answer == "a version" and wrote(got)), f"{first}, then {second}: {got!r}"
+                assert got == result or (result == "a version" and wrote(got)), f"{first}, then {second}: {got!r}"
                 if isinstance(got, Outcome) or got is False:
                     after = await store.load(key)
                     same = (
@@ -78,18 +78,18 @@ class RaceCases(Harness):
     async def test_of_many_that_create_one_key_one_succeeds(self, store: FullStore) -> None:
         for _ in range(self.rounds):
             key = new_key()
-            answers = await self.race(store, *(partial(_create, key=key, number=number) for number in range(WORKERS)))
-            winner = the_one(answers, EXISTS)
+            results = await self.race(store, *(partial(_create, key=key, number=number) for number in range(WORKERS)))
+            winner = the_one(results, EXISTS)
             assert number_of(live(await store.load(key))) == winner
 
     @case()
     async def test_of_many_that_replace_the_same_version_one_succeeds(self, store: FullStore) -> None:
         for _ in range(self.rounds):
             key, version = await self.create(store, 99)
-            answers = await self.race(
+            results = await self.race(
                 store, *(partial(_replace, key=key, version=version, number=number) for number in range(WORKERS))
             )
-            winner = the_one(answers, CONFLICT)
+            winner = the_one(results, CONFLICT)
             assert number_of(live(await store.load(key))) == winner
 
     @case()
@@ -97,10 +97,10 @@ class RaceCases(Harness):
         for _ in range(self.rounds):
             old, version = await self.create(store, 99)
             news = [new_key() for _ in range(WORKERS)]
-            answers = await self.race(
+            results = await self.race(
                 store, *(partial(self._regenerate, old=old, new=new, version=version) for new in news)
             )
-            winner = the_one(answers, MISSING)
+            winner = the_one(results, MISSING)
             found = [await store.load(new) is not None for new in news]
             assert found == [number == winner for number in range(WORKERS)]
             assert await store.load(old) == self.left(news[winner])
@@ -110,10 +110,10 @@ class RaceCases(Harness):
         for _ in range(self.rounds):
             olds = [await self.create(store, number) for number in range(WORKERS)]
             new = new_key()
-            answers = await self.race(
+            results = await self.race(
                 store, *(partial(self._regenerate, old=old, new=new, version=version) for old, version in olds)
             )
-            winner = the_one(answers, EXISTS)
+            winner = the_one(results, EXISTS)
             live(await store.load(new))
             states = [await store.load(old) for old, _ in olds]
             assert [isinstance(state, Stored) for state in states] == [number != winner for number in range(WORKERS)]
@@ -127,8 +127,8 @@ class RaceCases(Harness):
                 partial(_replace, key=old, version=version, number=1),
                 partial(self._regenerate, old=old, new=new, version=version),
             ]
-            answers = await self.race(store, *runners[:: 1 if turn % 2 else -1])
-            replaced, regenerated = answers[:: 1 if turn % 2 else -1]
+            results = await self.race(store, *runners[:: 1 if turn % 2 else -1])
+            replaced, regenerated = results[:: 1 if turn % 2 else -1]
             if replaced is MISSING:
                 wrote(regenerated)
                 live(await store.load(new))
@@ -149,9 +149,9 @@ class RaceCases(Harness):
             while done < each:
                 stored = live(await client.load(key))
                 await anyio.lowlevel.checkpoint()
-                answer = await client.replace(key, record(number_of(stored) + 1), LONG, version=stored.version)
+                result = await client.replace(key, record(number_of(stored) + 1), LONG, version=stored.version)
                 done, conflicts = (
-                    (done, conflicts + 1) if answer is CONFLICT else (done + bool(wrote(answer)), conflicts)
+                    (done, conflicts + 1) if result is CONFLICT else (done + bool(wrote(result)), conflicts)
                 )
             return conflicts
 
@@ -170,8 +170,8 @@ class RaceCases(Harness):
                         return await client.touch(key, LONG)
                     await anyio.lowlevel.checkpoint()
                     stored = live(found)
-                    answer = await client.replace(key, record(number_of(stored) + 1), LONG, version=stored.version)
-                    assert answer is not EXISTS
+                    result = await client.replace(key, record(number_of(stored) + 1), LONG, version=stored.version)
+                    assert result is not EXISTS
                     await client.touch(key, LONG)
 
             async def delete(client: FullStore, key: str = key) -> bool:
@@ -187,8 +187,8 @@ class RaceCases(Harness):
     async def test_of_many_that_delete_a_record_one_is_told_that_it_was_there(self, store: FullStore) -> None:
         for _ in range(self.rounds):
             key, _ = await self.create(store)
-            answers = await self.race(store, *[partial(_delete, key=key)] * WORKERS)
-            assert sorted(answers) == [False] * (WORKERS - 1) + [True]
+            results = await self.race(store, *[partial(_delete, key=key)] * WORKERS)
+            assert sorted(results) == [False] * (WORKERS - 1) + [True]
 
     @case()
     async def test_touches_among_writes_cause_no_conflict(self, store: FullStore) -> None:
@@ -199,12 +199,12 @@ class RaceCases(Harness):
 
         async def write(client: FullStore) -> list[object]:
             version = live(await client.load(key)).version
-            answers: list[object] = []
+            results: list[object] = []
             for number in range(1, 11):
                 await anyio.lowlevel.checkpoint()
                 version = await client.replace(key, record(number), LONG, version=version)
-                answers.append(isinstance(version, Outcome))
-            return answers
+                results.append(isinstance(version, Outcome))
+            return results
 
         assert await self.race(store, touch, write, touch) == [[True] * 20, [False] * 10, [True] * 20]
         assert number_of(live(await store.load(key))) == 10
@@ -224,7 +224,7 @@ class RaceCases(Harness):
         async def work(client: FullStore, number: int) -> int:
             most = 0
             for _ in range(3):
-                while (token := await client.lock(key, LONG)) is None:  # noqa: ASYNC110 - nobody signals
+                while (token := await client.lock(key, LONG)) is None:  # noqa: ASYNC110 - there is no signal
                     await anyio.sleep(0.001)
                 inside.append(number)
                 most = max(most, len(inside))
@@ -255,10 +255,10 @@ async def _lock(store: FullStore, *, key: str) -> str | None:
     return await store.lock(key, LONG)
 
 
-def the_one(answers: list[Any], refusal: Outcome) -> int:
-    """Assert that one answer is a version and all others are this refusal; tell which one."""
-    winners = [index for index, answer in enumerate(answers) if not isinstance(answer, Outcome)]
-    assert len(winners) == 1, f"{len(winners)} of {len(answers)} succeeded: {answers!r}"
-    refusals = [answer for answer in answers if isinstance(answer, Outcome)]
-    assert refusals == [refusal] * (len(answers) - 1), f"expected {refusal} for all but one, got {answers!r}"
+def the_one(results: list[Any], refusal: Outcome) -> int:
+    """Assert that one result is a version and all others are this refusal, and return its index."""
+    winners = [index for index, result in enumerate(results) if not isinstance(result, Outcome)]
+    assert len(winners) == 1, f"{len(winners)} of {len(results)} succeeded: {results!r}"
+    refusals = [result for result in results if isinstance(result, Outcome)]
+    assert refusals == [refusal] * (len(results) - 1), f"expected {refusal} for all but one, got {results!r}"
     return winners[0]

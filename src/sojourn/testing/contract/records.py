@@ -65,7 +65,7 @@ class RecordCases(Harness):
             self.assert_expires_in(stored, ttl)
 
     @case()
-    async def test_the_version_that_load_gives_and_the_one_a_write_answers_serve_alike(self, store: FullStore) -> None:
+    async def test_the_versions_that_load_and_a_write_return_serve_alike(self, store: FullStore) -> None:
         key, version = await self.create(store)
         for number in range(1, 4):
             version = wrote(await store.replace(key, record(number), LONG, version=version))

@@ -82,15 +82,15 @@ class RegenerationCases(Harness):
         await self.assert_unchanged(store, key, before)
 
     @case()
-    async def test_the_old_key_is_answered_for_before_the_new_one(self, store: FullStore) -> None:
+    async def test_the_outcome_of_the_old_key_comes_before_that_of_the_new_one(self, store: FullStore) -> None:
         taken, _ = await self.create(store, 1)
         before = live(await store.load(taken))
         old, former = await self.create(store, 2)
         wrote(await store.replace(old, record(3), LONG, version=former))
         assert await store.regenerate(old, taken, record(4), LONG, version=former, tombstone=self.tombstone) is CONFLICT
         for state, (missing, version) in (await self.missing_keys(store)).items():
-            answer = await store.regenerate(missing, taken, record(4), LONG, version=version, tombstone=self.tombstone)
-            assert answer is MISSING, state
+            result = await store.regenerate(missing, taken, record(4), LONG, version=version, tombstone=self.tombstone)
+            assert result is MISSING, state
         stored = live(await store.load(taken))
         assert stored[:2] == before[:2]
         assert live(await store.load(old)).data == record(3)

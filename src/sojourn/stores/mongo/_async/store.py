@@ -81,7 +81,7 @@ class AsyncMongoStore:
         clock: milliseconds since the epoch.
 
     Raises:
-        ConfigurationError: an argument is not what it should be.
+        ConfigurationError: an argument is not valid.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class AsyncMongoStore:
         operation, may take 5 s unless PyMongo's options say otherwise, and ``retryWrites`` is always off.
 
         Raises:
-            ConfigurationError: another scheme, or an option that there is not.
+            ConfigurationError: another scheme, or an unknown option.
         """
         rest, options = parse_url(url)
         return cls(partial(connect, AsyncMongoClient, rest), **options, clock=clock)
@@ -182,8 +182,9 @@ class AsyncMongoStore:
     ) -> Version | Conflict | Missing | Exists:
         """Move a session to a new key, in three steps, each of them atomic: reserve the new, end the old, release the new.
 
-        The second one decides. The new key is live only when the old one is not any more, so that whoever finds it live
-        after a lost reply knows that all was done. Whoever is stopped in between leaves a reservation, which expires.
+        The second one decides. The new key is live only when the old one is not any more: a caller that finds it live
+        after a lost reply knows that all was done. A caller that is stopped in between leaves a reservation, which
+        expires.
         """
         check_size(data, self.max_size)
         session, token = self._layout.encode(data, version), secrets.token_hex(8)
@@ -215,15 +216,15 @@ class AsyncMongoStore:
         return bool(result.matched_count)
 
     async def delete(self, *keys: str) -> Deleted:
-        """Remove the live records under these keys, and then look for the tombstones, in a second command where it is needed.
+        """Remove the live records under these keys, then look for tombstones by a second command, if there may be any.
 
-        In this order none is overlooked: whatever was not there to be deleted has been moved already.
+        In this order no successor is overlooked: a record that was not there to be deleted has been moved already.
         """
         wanted = list(dict.fromkeys(keys))
         if not wanted:
             return Deleted(0, ())
         handles, now = await self._open(), self._clock()
-        with handles.write():
+        with handles.write(several=len(wanted) > 1):
             result = await handles.sessions.delete_many(
                 {self._layout.id_field: {"$in": wanted}, **self._layout.standing(now)}
             )
@@ -235,7 +236,9 @@ class AsyncMongoStore:
         except StoreUnavailable as error:
             if not count:
                 raise
-            raise StoreTimeout(f"not all that is to be deleted could be found: {error}") from error.__cause__
+            raise StoreTimeout(
+                f"records were deleted, but the tombstones could not be read: {error}"
+            ) from error.__cause__
 
     async def _successors(self, handles: _Handles, keys: list[str]) -> tuple[str, ...]:
         """The successors of those keys that are tombstones, in the order of the keys."""
@@ -249,7 +252,7 @@ class AsyncMongoStore:
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         handles, now = await self._open(), self._clock()
         # In the order of an index that no write moves a document in, each document is met once. A batch of MongoDB's own,
-        # up to 16 MiB, would be old by the time that a slow reader comes to its end, and the cursor closed.
+        # up to 16 MiB, would be old before a slow reader comes to its end, and the cursor closed.
         found = handles.sessions.find(self._layout.live(now), self._layout.projection)
         cursor = found.hint([("_id", 1)]).batch_size(_PAGE)
         with reading():
@@ -387,7 +390,7 @@ class AsyncMongoStore:
                 ids = [document["_id"] async for document in found]
             if not ids:
                 return removed
-            with handles.write():
+            with handles.write(several=True):
                 result = await collection.delete_many({"_id": {"$in": ids}, **condition})
             removed += result.deleted_count
 

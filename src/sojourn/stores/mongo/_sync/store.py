@@ -82,7 +82,7 @@ class MongoStore:
         clock: milliseconds since the epoch.
 
     Raises:
-        ConfigurationError: an argument is not what it should be.
+        ConfigurationError: an argument is not valid.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class MongoStore:
         operation, may take 5 s unless PyMongo's options say otherwise, and ``retryWrites`` is always off.
 
         Raises:
-            ConfigurationError: another scheme, or an option that there is not.
+            ConfigurationError: another scheme, or an unknown option.
         """
         rest, options = parse_url(url)
         return cls(partial(connect, MongoClient, rest), **options, clock=clock)
@@ -183,8 +183,9 @@ class MongoStore:
     ) -> Version | Conflict | Missing | Exists:
         """Move a session to a new key, in three steps, each of them atomic: reserve the new, end the old, release the new.
 
-        The second one decides. The new key is live only when the old one is not any more, so that whoever finds it live
-        after a lost reply knows that all was done. Whoever is stopped in between leaves a reservation, which expires.
+        The second one decides. The new key is live only when the old one is not any more: a caller that finds it live
+        after a lost reply knows that all was done. A caller that is stopped in between leaves a reservation, which
+        expires.
         """
         check_size(data, self.max_size)
         session, token = self._layout.encode(data, version), secrets.token_hex(8)
@@ -216,15 +217,15 @@ class MongoStore:
         return bool(result.matched_count)
 
     def delete(self, *keys: str) -> Deleted:
-        """Remove the live records under these keys, and then look for the tombstones, in a second command where it is needed.
+        """Remove the live records under these keys, then look for tombstones by a second command, if there may be any.
 
-        In this order none is overlooked: whatever was not there to be deleted has been moved already.
+        In this order no successor is overlooked: a record that was not there to be deleted has been moved already.
         """
         wanted = list(dict.fromkeys(keys))
         if not wanted:
             return Deleted(0, ())
         handles, now = self._open(), self._clock()
-        with handles.write():
+        with handles.write(several=len(wanted) > 1):
             result = handles.sessions.delete_many(
                 {self._layout.id_field: {"$in": wanted}, **self._layout.standing(now)}
             )
@@ -236,7 +237,9 @@ class MongoStore:
         except StoreUnavailable as error:
             if not count:
                 raise
-            raise StoreTimeout(f"not all that is to be deleted could be found: {error}") from error.__cause__
+            raise StoreTimeout(
+                f"records were deleted, but the tombstones could not be read: {error}"
+            ) from error.__cause__
 
     def _successors(self, handles: _Handles, keys: list[str]) -> tuple[str, ...]:
         """The successors of those keys that are tombstones, in the order of the keys."""
@@ -250,7 +253,7 @@ class MongoStore:
     def scan(self) -> Iterator[tuple[str, Stored]]:
         handles, now = self._open(), self._clock()
         # In the order of an index that no write moves a document in, each document is met once. A batch of MongoDB's own,
-        # up to 16 MiB, would be old by the time that a slow reader comes to its end, and the cursor closed.
+        # up to 16 MiB, would be old before a slow reader comes to its end, and the cursor closed.
         found = handles.sessions.find(self._layout.live(now), self._layout.projection)
         cursor = found.hint([("_id", 1)]).batch_size(_PAGE)
         with reading():
@@ -381,7 +384,7 @@ class MongoStore:
                 ids = [document["_id"] for document in found]
             if not ids:
                 return removed
-            with handles.write():
+            with handles.write(several=True):
                 result = collection.delete_many({"_id": {"$in": ids}, **condition})
             removed += result.deleted_count
 

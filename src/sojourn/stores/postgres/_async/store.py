@@ -48,7 +48,7 @@ _PAGE: Final = 100
 _ATTEMPTS: Final = 5
 """How often the creation of a table is tried at most."""
 _ARRAY: Final = (1).to_bytes(4, "big") + (0).to_bytes(4, "big") + (17).to_bytes(4, "big")
-"""How an array begins in PostgreSQL's binary format: one dimension, no nulls, of ``bytea``. Its length and first index follow."""
+"""How an array of ``bytea`` begins in PostgreSQL's binary format; its length and first index follow."""
 _CREATED_MEANWHILE: Final = (
     errors.UniqueViolation,
     errors.DuplicateTable,
@@ -73,7 +73,7 @@ class AsyncPostgresStore:
         max_size: bytes of one record beyond which it is refused.
 
     Raises:
-        ConfigurationError: an argument is not what it should be.
+        ConfigurationError: an argument is not valid.
     """
 
     default_ttl: ClassVar[int] = DAY_MS
@@ -119,7 +119,7 @@ class AsyncPostgresStore:
         unless given.
 
         Raises:
-            ConfigurationError: another form of URL, or an option that there is not.
+            ConfigurationError: another form of URL, or an unknown option.
         """
         conninfo, options = parse_url(url)
         return cls(conninfo, **options)
@@ -128,7 +128,7 @@ class AsyncPostgresStore:
         return f"{type(self).__name__}({self._settings.table.quoted}, layout={self._settings.layout!r})"
 
     async def open(self) -> None:
-        """Connect, look whether the table is there, and create it if so told.
+        """Connect, look whether the table is there, and create it if ``create_table`` says so.
 
         Raises:
             StoreUnavailable: no connection, no table, or it cannot be created.
@@ -211,7 +211,7 @@ class AsyncPostgresStore:
             read_at = monotonic()
             for key, data, left in rows:
                 expires_in = _integer(left) - int((monotonic() - read_at) * 1000)
-                if expires_in > 0:  # whoever asks for the next one may have taken time
+                if expires_in > 0:  # the caller may have taken its time to ask for the next one
                     yield key.decode(), Stored(data, data, expires_in)
             if len(rows) < _PAGE:
                 return
@@ -262,7 +262,7 @@ class AsyncPostgresStore:
         return await self._connections.run(statement, *parameters)
 
     async def _survey(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        """See what there is of the tables, and create the rest if so told."""
+        """Look which of the tables and columns are there, and create the rest if ``create_table`` says so."""
         table = self._settings.table
         names = table.quoted.encode(), table.locks.encode()
         attempts = _ATTEMPTS if self._settings.create_table else 0

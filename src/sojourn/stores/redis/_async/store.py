@@ -47,7 +47,7 @@ from .driver import AsyncCluster, AsyncDriver, AsyncPool
 __all__ = ["AsyncRedisStore"]
 
 _ENDLESS: Final = -1
-"""What ``PTTL`` answers for a record without an expiry, such as connect-redis writes with ``disableTTL``."""
+"""What ``PTTL`` returns for a record without an expiry, such as connect-redis writes with ``disableTTL``."""
 _TRIO: Final = "redis-py runs on asyncio; use SQLite or memory under trio"  # async only
 
 
@@ -63,7 +63,7 @@ class AsyncRedisStore:
         max_size: bytes of one record beyond which it is refused.
 
     Raises:
-        ConfigurationError: an argument is not what it should be.
+        ConfigurationError: an argument is not valid.
     """
 
     default_ttl: ClassVar[int] = DAY_MS
@@ -98,7 +98,7 @@ class AsyncRedisStore:
         in seconds: ``?prefix=app:&timeout=2``.
 
         Raises:
-            ConfigurationError: another form of URL, or an option that does not exist.
+            ConfigurationError: another form of URL, or an unknown option.
         """
         server, options = parse_url(url)
         return cls(server, **options)
@@ -128,20 +128,20 @@ class AsyncRedisStore:
         return None if data is None else Stored(data, data, None)
 
     async def _tombstone(self, name: bytes) -> Replaced | None:
-        """The tombstone that was there a moment ago. It may have expired since."""
+        """The tombstone that was there a moment ago; None if it has expired since."""
         try:
             items = await self._call(name, "LRANGE", name, 0, 1, writes=False)
         except ErrorReply as error:
             if error.code != "WRONGTYPE":
                 raise
-            return Replaced(None)  # not ours, whatever it is; the key is taken
+            return Replaced(None)  # no tombstone of ours, but the key is taken
         return Replaced(_successor(items)) if items else None
 
     async def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Version | Exists:
         check_size(data, self.max_size)
         name, px = self._names.record(key), self._px(ttl)
         index = await self._enter(name, px, owner)
-        return self._answer(data, await self._run(self._scripts.create, self._with_pointer(name), data, px, index))
+        return self._outcome(data, await self._run(self._scripts.create, self._with_pointer(name), data, px, index))
 
     async def replace(
         self, key: str, data: bytes, ttl: int, *, version: Version, owner: str | None = None
@@ -150,7 +150,7 @@ class AsyncRedisStore:
         name, px = self._names.record(key), self._px(ttl)
         index = await self._enter(name, px, owner)
         keys = self._with_pointer(name)
-        return self._answer(data, await self._run(self._scripts.replace, keys, data, px, index, _digest(version)))
+        return self._outcome(data, await self._run(self._scripts.replace, keys, data, px, index, _digest(version)))
 
     async def regenerate(
         self,
@@ -170,12 +170,12 @@ class AsyncRedisStore:
         check_size(data, self.max_size)
         keys = (*self._with_pointer(self._names.record(new)), *self._with_pointer(self._names.record(old)))
         arguments = (data, self._px(ttl), self._names.index(owner), _digest(version), tombstone, encode(new))
-        return self._answer(data, await self._run(self._scripts.regenerate, keys, *arguments))
+        return self._outcome(data, await self._run(self._scripts.regenerate, keys, *arguments))
 
     async def _regenerate_in_two_slots(
         self, old: str, new: str, data: bytes, ttl: int, version: bytes, tombstone: int, owner: str | None
     ) -> Version | Conflict | Missing | Exists:
-        """Create the new record, then retire the old one; the new one goes again if that cannot be done."""
+        """Create the new record, then retire the old one. If that is not possible, delete the new one again."""
         if await self.create(new, data, ttl, owner=owner) is EXISTS:
             found = await self.load(old)
             if not isinstance(found, Stored):
@@ -183,21 +183,21 @@ class AsyncRedisStore:
             return EXISTS if found.version == version else CONFLICT
         keys = self._with_pointer(self._names.record(old))
         try:
-            answer = await self._run(self._scripts.retire, keys, _digest(version), tombstone, encode(new))
+            result = await self._run(self._scripts.retire, keys, _digest(version), tombstone, encode(new))
         except StoreError:
             with suppress(StoreError):
                 await self.delete(new)
             raise
-        if answer in OUTCOMES:
+        if result in OUTCOMES:
             await self.delete(new)
-        return self._answer(data, answer)
+        return self._outcome(data, result)
 
     async def touch(self, key: str, ttl: int) -> bool:
         name, px = self._names.record(key), self._px(ttl)
-        answer = await self._run(self._scripts.touch, self._with_pointer(name), px)
-        if self._driver.clustered and isinstance(answer, bytes):
-            await self._run(INDEX, (answer,), name, px)
-        return bool(answer)
+        result = await self._run(self._scripts.touch, self._with_pointer(name), px)
+        if self._driver.clustered and isinstance(result, bytes):
+            await self._run(INDEX, (result,), name, px)
+        return bool(result)
 
     async def delete(self, *keys: str) -> Deleted:
         names = [self._names.record(key) for key in keys]
@@ -207,18 +207,18 @@ class AsyncRedisStore:
         return Deleted(_count(found), tuple(known))
 
     async def _delete(self, names: Iterable[bytes]) -> dict[bytes, int | list[bytes]]:
-        """Delete the records, and tell what was there under each name. One script does it, in a cluster one for each slot."""
+        """Delete the records, by one script, in a cluster one for each slot. Returns what was under each name."""
         names = list(dict.fromkeys(names))
         found: dict[bytes, int | list[bytes]] = {}
         for together in slots(names) if self._driver.clustered else filter(None, [names]):
             pairs = tuple(chain.from_iterable(map(self._with_pointer, together)))
             try:
-                answer = await self._run(self._scripts.delete, pairs)
+                result = await self._run(self._scripts.delete, pairs)
             except StoreUnavailable as error:
                 if not _count(found):
                     raise
                 raise StoreTimeout(f"not all of the records were deleted: {error}") from error.__cause__
-            found.update(zip(together, answer, strict=True))
+            found.update(zip(together, result, strict=True))
         return found
 
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
@@ -274,7 +274,7 @@ class AsyncRedisStore:
         return bool(await self._run(UNLOCK, (self._names.lock(self._names.record(key)),), token))
 
     async def _run(self, script: Script, keys: tuple[bytes, ...], *arguments: Any, writes: bool = True) -> Any:
-        """A script's answer. Where the server does not know it, nothing ran, and its text is sent."""
+        """Run a script and return its result. If the server does not know it, nothing ran, and its text is sent."""
         rest = (len(keys), *keys, *arguments)
         try:
             return await self._call(keys[0], "EVALSHA", script.sha, *rest, writes=writes)
@@ -300,8 +300,8 @@ class AsyncRedisStore:
         return -(-ttl // self._tick) * self._tick
 
     @staticmethod
-    def _answer(data: bytes, answer: int) -> Any:
-        return OUTCOMES.get(answer, data)
+    def _outcome(data: bytes, result: int) -> Any:
+        return OUTCOMES.get(result, data)
 
     async def _first_call(self, name: bytes, *command: Any, writes: bool) -> Any:
         if in_trio():  # async only
@@ -322,12 +322,12 @@ def _driver(client: object) -> AsyncDriver:
 
 
 def _count(found: dict[bytes, int | list[bytes]]) -> int:
-    """How many of what was there are records."""
+    """How many records were there."""
     return sum(what == 1 for what in found.values())
 
 
 def _successor(tombstone: list[bytes]) -> str | None:
-    """The key that a tombstone keeps; older versions left it out."""
+    """The key that a tombstone keeps. None if it was left by an older version."""
     return decode(tombstone[1]) if tombstone[0] == REPLACED and len(tombstone) > 1 else None
 
 

@@ -46,7 +46,7 @@ from .driver import Cluster, Driver, Pool
 __all__ = ["RedisStore"]
 
 _ENDLESS: Final = -1
-"""What ``PTTL`` answers for a record without an expiry, such as connect-redis writes with ``disableTTL``."""
+"""What ``PTTL`` returns for a record without an expiry, such as connect-redis writes with ``disableTTL``."""
 
 
 class RedisStore:
@@ -61,7 +61,7 @@ class RedisStore:
         max_size: bytes of one record beyond which it is refused.
 
     Raises:
-        ConfigurationError: an argument is not what it should be.
+        ConfigurationError: an argument is not valid.
     """
 
     default_ttl: ClassVar[int] = DAY_MS
@@ -96,7 +96,7 @@ class RedisStore:
         in seconds: ``?prefix=app:&timeout=2``.
 
         Raises:
-            ConfigurationError: another form of URL, or an option that does not exist.
+            ConfigurationError: another form of URL, or an unknown option.
         """
         server, options = parse_url(url)
         return cls(server, **options)
@@ -126,20 +126,20 @@ class RedisStore:
         return None if data is None else Stored(data, data, None)
 
     def _tombstone(self, name: bytes) -> Replaced | None:
-        """The tombstone that was there a moment ago. It may have expired since."""
+        """The tombstone that was there a moment ago; None if it has expired since."""
         try:
             items = self._call(name, "LRANGE", name, 0, 1, writes=False)
         except ErrorReply as error:
             if error.code != "WRONGTYPE":
                 raise
-            return Replaced(None)  # not ours, whatever it is; the key is taken
+            return Replaced(None)  # no tombstone of ours, but the key is taken
         return Replaced(_successor(items)) if items else None
 
     def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Version | Exists:
         check_size(data, self.max_size)
         name, px = self._names.record(key), self._px(ttl)
         index = self._enter(name, px, owner)
-        return self._answer(data, self._run(self._scripts.create, self._with_pointer(name), data, px, index))
+        return self._outcome(data, self._run(self._scripts.create, self._with_pointer(name), data, px, index))
 
     def replace(
         self, key: str, data: bytes, ttl: int, *, version: Version, owner: str | None = None
@@ -148,7 +148,7 @@ class RedisStore:
         name, px = self._names.record(key), self._px(ttl)
         index = self._enter(name, px, owner)
         keys = self._with_pointer(name)
-        return self._answer(data, self._run(self._scripts.replace, keys, data, px, index, _digest(version)))
+        return self._outcome(data, self._run(self._scripts.replace, keys, data, px, index, _digest(version)))
 
     def regenerate(
         self,
@@ -168,12 +168,12 @@ class RedisStore:
         check_size(data, self.max_size)
         keys = (*self._with_pointer(self._names.record(new)), *self._with_pointer(self._names.record(old)))
         arguments = (data, self._px(ttl), self._names.index(owner), _digest(version), tombstone, encode(new))
-        return self._answer(data, self._run(self._scripts.regenerate, keys, *arguments))
+        return self._outcome(data, self._run(self._scripts.regenerate, keys, *arguments))
 
     def _regenerate_in_two_slots(
         self, old: str, new: str, data: bytes, ttl: int, version: bytes, tombstone: int, owner: str | None
     ) -> Version | Conflict | Missing | Exists:
-        """Create the new record, then retire the old one; the new one goes again if that cannot be done."""
+        """Create the new record, then retire the old one. If that is not possible, delete the new one again."""
         if self.create(new, data, ttl, owner=owner) is EXISTS:
             found = self.load(old)
             if not isinstance(found, Stored):
@@ -181,21 +181,21 @@ class RedisStore:
             return EXISTS if found.version == version else CONFLICT
         keys = self._with_pointer(self._names.record(old))
         try:
-            answer = self._run(self._scripts.retire, keys, _digest(version), tombstone, encode(new))
+            result = self._run(self._scripts.retire, keys, _digest(version), tombstone, encode(new))
         except StoreError:
             with suppress(StoreError):
                 self.delete(new)
             raise
-        if answer in OUTCOMES:
+        if result in OUTCOMES:
             self.delete(new)
-        return self._answer(data, answer)
+        return self._outcome(data, result)
 
     def touch(self, key: str, ttl: int) -> bool:
         name, px = self._names.record(key), self._px(ttl)
-        answer = self._run(self._scripts.touch, self._with_pointer(name), px)
-        if self._driver.clustered and isinstance(answer, bytes):
-            self._run(INDEX, (answer,), name, px)
-        return bool(answer)
+        result = self._run(self._scripts.touch, self._with_pointer(name), px)
+        if self._driver.clustered and isinstance(result, bytes):
+            self._run(INDEX, (result,), name, px)
+        return bool(result)
 
     def delete(self, *keys: str) -> Deleted:
         names = [self._names.record(key) for key in keys]
@@ -205,18 +205,18 @@ class RedisStore:
         return Deleted(_count(found), tuple(known))
 
     def _delete(self, names: Iterable[bytes]) -> dict[bytes, int | list[bytes]]:
-        """Delete the records, and tell what was there under each name. One script does it, in a cluster one for each slot."""
+        """Delete the records, by one script, in a cluster one for each slot. Returns what was under each name."""
         names = list(dict.fromkeys(names))
         found: dict[bytes, int | list[bytes]] = {}
         for together in slots(names) if self._driver.clustered else filter(None, [names]):
             pairs = tuple(chain.from_iterable(map(self._with_pointer, together)))
             try:
-                answer = self._run(self._scripts.delete, pairs)
+                result = self._run(self._scripts.delete, pairs)
             except StoreUnavailable as error:
                 if not _count(found):
                     raise
                 raise StoreTimeout(f"not all of the records were deleted: {error}") from error.__cause__
-            found.update(zip(together, answer, strict=True))
+            found.update(zip(together, result, strict=True))
         return found
 
     def scan(self) -> Iterator[tuple[str, Stored]]:
@@ -270,7 +270,7 @@ class RedisStore:
         return bool(self._run(UNLOCK, (self._names.lock(self._names.record(key)),), token))
 
     def _run(self, script: Script, keys: tuple[bytes, ...], *arguments: Any, writes: bool = True) -> Any:
-        """A script's answer. Where the server does not know it, nothing ran, and its text is sent."""
+        """Run a script and return its result. If the server does not know it, nothing ran, and its text is sent."""
         rest = (len(keys), *keys, *arguments)
         try:
             return self._call(keys[0], "EVALSHA", script.sha, *rest, writes=writes)
@@ -296,8 +296,8 @@ class RedisStore:
         return -(-ttl // self._tick) * self._tick
 
     @staticmethod
-    def _answer(data: bytes, answer: int) -> Any:
-        return OUTCOMES.get(answer, data)
+    def _outcome(data: bytes, result: int) -> Any:
+        return OUTCOMES.get(result, data)
 
     def _first_call(self, name: bytes, *command: Any, writes: bool) -> Any:
         self._call = self._driver.call
@@ -316,12 +316,12 @@ def _driver(client: object) -> Driver:
 
 
 def _count(found: dict[bytes, int | list[bytes]]) -> int:
-    """How many of what was there are records."""
+    """How many records were there."""
     return sum(what == 1 for what in found.values())
 
 
 def _successor(tombstone: list[bytes]) -> str | None:
-    """The key that a tombstone keeps; older versions left it out."""
+    """The key that a tombstone keeps. None if it was left by an older version."""
     return decode(tombstone[1]) if tombstone[0] == REPLACED and len(tombstone) > 1 else None
 
 
