@@ -65,9 +65,10 @@ lint: $(VENV)/.stamp ## ruff, nearly all rules
 	@$(BIN)/ruff check .
 
 .PHONY: types
-types: $(VENV)/.stamp ## mypy --strict
+types: $(VENV)/.stamp ## mypy --strict, and a type for every public name
 	@echo "== types"
 	@$(BIN)/mypy $(CODE)
+	@$(BIN)/python -m scripts.public_types
 
 .PHONY: check-tests
 check-tests: $(VENV)/.stamp browser node-peers
@@ -110,14 +111,12 @@ browser: $(VENV)/.stamp ## find a Chromium for the browser test, or install one
 node-peers: tests/node/node_modules/.stamp ## the Express peers, by Node.js from PATH or from a wheel
 
 tests/node/node_modules/.stamp: tests/node/package.json tests/node/package-lock.json | $(VENV)/.stamp
-	@$(BIN)/python -c 'import sys; from scripts.node_peers import find_node; sys.exit(find_node() is None)' \
-		|| $(BIN)/uv $(UV_INSTALL) --python $(BIN)/python --group node
 	@$(BIN)/python -m scripts.node_peers
 	@touch $@
 
 .PHONY: lock
 lock: $(VENV)/.stamp ## pin everything anew: constraints.txt and tests/node/package-lock.json
-	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev --group node \
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev \
 		--strip-extras --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-index-annotation \
 		--custom-compile-command "make lock" -o constraints.txt pyproject.toml
 	@cd tests/node && rm -f package-lock.json \

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 __all__ = ["Outage", "log", "warn_once"]
 
-log = logging.getLogger("sojourn")
+log: Final = logging.getLogger("sojourn")
 
 _said: set[str] = set()
 

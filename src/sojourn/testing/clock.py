@@ -9,7 +9,7 @@ class ManualClock:
     """Milliseconds since the epoch, for the ``clock`` of a store: ``clock()`` tells them, ``clock.advance(ms)`` moves on."""
 
     def __init__(self, now: int = 1_750_000_000_000) -> None:
-        self.now = now
+        self.now: int = now
 
     def __call__(self) -> int:
         """Tell the time."""

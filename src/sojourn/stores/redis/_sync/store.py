@@ -79,7 +79,7 @@ class RedisStore:
         if not _is_positive(max_size):
             raise ConfigurationError("max_size", repr(max_size), "give a whole number, at least 1")
         self.layout = layout
-        self.prefix = LAYOUTS[layout].prefix if prefix is None else prefix
+        self.prefix: str = LAYOUTS[layout].prefix if prefix is None else prefix
         self.max_size = max_size
         self._tick = LAYOUTS[layout].tick
         self._tombstones = LAYOUTS[layout].tombstones
