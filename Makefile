@@ -9,10 +9,12 @@ PORT ?= 8000
 VENV ?= .venv
 DEMO_VENV ?= .venv-demo
 BIN := $(VENV)/bin
-PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
 CODE := $(wildcard src tests examples benchmarks scripts)
+# The tests that need no server, browser or Node.js, on all cores.
+QUICK := -q -n auto --dist worksteal -m "not server and not browser and not express and not package and not torture"
 PINS := pyproject.toml constraints.txt
 # Build backends come from the same pins as everything else.
 UV_INSTALL = pip install --quiet --constraints constraints.txt --build-constraints constraints.txt
@@ -53,6 +55,23 @@ test: ## everything that is checked before a commit lands
 	@$(MAKE) --no-print-directory check-coverage
 	@$(MAKE) --no-print-directory docs
 	@echo "== make test: format, lint, types, tests, coverage gate and docs all passed on $$($(BIN)/python --version)"
+
+.PHONY: quick
+quick: ## format, lint, types, and the tests that need no server, browser or Node.js
+	@$(MAKE) --no-print-directory check-format
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory types
+	@$(MAKE) --no-print-directory quick-tests
+	@echo "== make quick: format, lint, types and quick tests passed on $$($(BIN)/python --version)"
+
+.PHONY: quick-tests
+quick-tests: $(VENV)/.stamp
+	@echo "== quick tests"
+	@$(BIN)/python -m pytest $(QUICK) $(ARGS)
+
+.PHONY: interpreters
+interpreters: $(VENV)/.stamp ## the quick tests on every CPython >= 3.11 that is here
+	@$(BIN)/python -m scripts.interpreters $(QUICK) $(ARGS)
 
 .PHONY: check-format
 check-format: $(VENV)/.stamp
