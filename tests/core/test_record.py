@@ -133,7 +133,7 @@ def test_no_mutilated_record_raises_anything_but_a_decode_error(record, data):
         unpack(mutilated)
 
 
-def nested(depth):
+def nested(depth: int) -> list[bytes]:
     """Records that are well-formed but for their depth: in the cookie part and in the data, written by others and by us."""
     own = b',"__sojourn__":{"v":1,"created":1,"sum":1}'
     deep = b"[" * depth + b"]" * depth
