@@ -143,6 +143,6 @@ lock: $(VENV)/.stamp ## pin everything anew: constraints.txt and tests/node/pack
 
 .PHONY: clean
 clean: ## remove everything that was made
-	rm -rf $(VENV) $(DEMO_VENV) build dist docs/_build htmlcov coverage.json .coverage .coverage.* \
+	rm -rf $(VENV) $(DEMO_VENV) $(wildcard .venv-*) build dist docs/_build htmlcov coverage.json .coverage .coverage.* \
 		.hypothesis .mypy_cache .pytest_cache .ruff_cache tests/node/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
