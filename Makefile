@@ -13,8 +13,9 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
 CODE := $(wildcard src tests examples benchmarks scripts)
-# The tests that need no server, browser or Node.js, on all cores.
-QUICK := -q -n auto --dist worksteal -m "not server and not browser and not express and not package and not torture"
+# The tests that need no server, browser or Node.js and take no minutes, on all cores.
+QUICK := -q -n auto --dist worksteal \
+	-m "not server and not browser and not express and not package and not search and not torture"
 PINS := pyproject.toml constraints.txt
 # Build backends come from the same pins as everything else.
 UV_INSTALL = pip install --quiet --constraints constraints.txt --build-constraints constraints.txt

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from sojourn.clock import Clock, system_clock
-from sojourn.core.store import CONFLICT, DEFAULT_MAX_SIZE, EXISTS, MISSING, REPLACED, Stored, check_size
+from sojourn.core.store import CONFLICT, DEFAULT_MAX_SIZE, EXISTS, MISSING, Deleted, Replaced, Stored, check_size
 from sojourn.errors import StoreTimeout
+
+TOMBSTONE = bytes(16)  # in the place of the version; the successor's key follows
 
 
 class FolderStore:
@@ -44,15 +46,20 @@ class FolderStore:
             if found.version != version or self._read(new, now) is not None:
                 return CONFLICT if found.version != version else EXISTS
             written = self._write(new, data, now + ttl)
-            self._write(old, b"", now + tombstone, version=b"")  # an empty file is a tombstone
+            self._write(old, new.encode(), now + tombstone, TOMBSTONE)
             return written
 
     def touch(self, key: str, ttl: int) -> bool:
         with self._locked() as now:
             return bool((found := self._read(key, now)) and self._write(key, found.data, now + ttl, found.version))
 
-    def delete(self, key: str) -> bool:
-        return self.touch(key, 0)  # expired at once, which nobody can tell from deleted
+    def delete(self, *keys: str) -> Deleted:
+        with self._locked() as now:
+            found = {key: self._read(key, now) for key in keys}
+            for key in (records := [key for key in found if found[key]]):
+                self._path(key).unlink()
+        successors = (one.successor for one in found.values() if isinstance(one, Replaced) and one.successor)
+        return Deleted(len(records), tuple(dict.fromkeys(successors)))
 
     @contextmanager
     def _locked(self, how: int = fcntl.LOCK_EX) -> Iterator[int]:
@@ -65,18 +72,19 @@ class FolderStore:
             raise StoreTimeout("the folder of sessions cannot be used") from error  # a write may have happened
 
     def _read(self, key: str, now: int) -> Any:
-        path = self.folder / sha256(key.encode()).hexdigest()
+        path = self._path(key)
         left = path.stat().st_mtime_ns // 1_000_000 - now if path.exists() else 0
-        raw = path.read_bytes() if left > 0 else None
-        return Stored(raw[16:], raw[:16], left) if raw else None if raw is None else REPLACED
+        version, data = (raw := path.read_bytes() if left > 0 else b"")[:16], raw[16:]
+        found = Replaced(data.decode()) if version == TOMBSTONE else Stored(data, version, left)
+        return found if raw else None
 
     def _write(self, key: str, data: bytes, expires: int, version: bytes | None = None) -> bytes:
         check_size(data, DEFAULT_MAX_SIZE)
-        path, version = (
-            self.folder / sha256(key.encode()).hexdigest(),
-            secrets.token_bytes(16) if version is None else version,
-        )
+        path, version = self._path(key), version or secrets.token_bytes(16)
         path.with_suffix(".new").write_bytes(version + data)
         os.utime(path.with_suffix(".new"), ns=(expires * 1_000_000,) * 2)  # the time of change is the expiry
         path.with_suffix(".new").replace(path)
         return version
+
+    def _path(self, key: str) -> Path:
+        return self.folder / sha256(key.encode()).hexdigest()

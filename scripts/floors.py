@@ -34,6 +34,7 @@ FLOORS: Final[dict[str, int]] = {
     "middleware": 3,
     # 4 doors: a protocol or a framework each
     "asgi": 4,
+    "driver": 4,
     "wsgi": 4,
     # 5 tools: they know everything
     "__main__": 5,

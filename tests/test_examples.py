@@ -21,6 +21,7 @@ WSGI = (
 COMMANDS = {
     "fastapi": ("-m", "uvicorn", "fastapi_app:app", "--port", "0"),
     "starlette": ("-m", "uvicorn", "starlette_app:app", "--port", "0"),
+    "tornado": ("tornado_app.py",),
     "wsgi": ("-c", WSGI),
 }
 
@@ -31,6 +32,7 @@ def test_an_example_sets_gets_counts_logs_in_and_out_and_survives_a_restart(
 ) -> None:
     env = {
         "SESSION_STORE": f"sqlite:///{tmp_path}/sessions.db",
+        "PORT": "0",  # of Tornado's example; the others are told on their command line
         "SESSION_SECRET": "a secret for tests of more than 32 bytes",
     }
     with serving(*command, cwd=EXAMPLES, env=env) as running, httpx.Client(base_url=running.address) as visitor:

@@ -31,7 +31,7 @@ class TestFolderStore(StoreContract):
     make_peer = make_store
 
 
-def test_it_answers_as_a_dictionary_would() -> None:
+def test_it_does_what_a_dictionary_would() -> None:
     with tempfile.TemporaryDirectory() as folder:
         machine = store_state_machine(lambda clock: FolderStore(tempfile.mkdtemp(dir=folder) + "/s", clock=clock))
         run_state_machine_as_test(machine, settings=settings(max_examples=25, deadline=None))

@@ -1,15 +1,15 @@
 """Sojourn: server-side HTTP sessions. The browser holds a signed, random id; the data stays on the server, in a store.
 
-``sojourn.asgi`` and ``sojourn.wsgi`` have the middleware, ``sojourn.stores`` the stores. The names here are imported on first
-use, so that who wants one of them does not pay for all.
+``sojourn.asgi`` and ``sojourn.wsgi`` have the middleware, ``sojourn.driver`` the same for other frameworks, ``sojourn.stores`` the stores.
+The names here are imported on first use, so that whoever wants one of them does not pay for all.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # for type checkers, which do not read the table below
     from .codecs import EncryptedCodec as EncryptedCodec
     from .codecs import JSONCodec as JSONCodec
     from .codecs import PlainCodec as PlainCodec
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from .core.session import AsyncSession as AsyncSession
     from .core.session import Flash as Flash
     from .core.session import Session as Session
+    from .core.views import SessionView as SessionView
     from .errors import ConfigurationError as ConfigurationError
+    from .errors import HeadersAlreadySent as HeadersAlreadySent
     from .errors import SessionConflict as SessionConflict
     from .errors import SessionDecodeError as SessionDecodeError
     from .errors import SessionDestroyed as SessionDestroyed
@@ -33,58 +35,20 @@ if TYPE_CHECKING:
     from .errors import StoreUnavailable as StoreUnavailable
     from .profiles import express as express
 
-__all__ = [
-    "AsyncSession",
-    "ConfigurationError",
-    "Cookie",
-    "EncryptedCodec",
-    "Flash",
-    "JSONCodec",
-    "PlainCodec",
-    "Session",
-    "SessionConflict",
-    "SessionDecodeError",
-    "SessionDestroyed",
-    "SessionEncodeError",
-    "SessionLate",
-    "SessionNotFound",
-    "SessionNotLoaded",
-    "SessionTooLarge",
-    "SojournError",
-    "SojournWarning",
-    "StoreError",
-    "StoreTimeout",
-    "StoreUnavailable",
-    "__version__",
-    "express",
-]
-
 __version__ = "0.1.0"
 
-_HOMES = {
-    "AsyncSession": ".core.session",
-    "ConfigurationError": ".errors",
-    "Cookie": ".cookie",
-    "EncryptedCodec": ".codecs",
-    "Flash": ".core.session",
-    "JSONCodec": ".codecs",
-    "PlainCodec": ".codecs",
-    "Session": ".core.session",
-    "SessionConflict": ".errors",
-    "SessionDecodeError": ".errors",
-    "SessionDestroyed": ".errors",
-    "SessionEncodeError": ".errors",
-    "SessionLate": ".errors",
-    "SessionNotFound": ".errors",
-    "SessionNotLoaded": ".errors",
-    "SessionTooLarge": ".errors",
-    "SojournError": ".errors",
-    "SojournWarning": ".errors",
-    "StoreError": ".errors",
-    "StoreTimeout": ".errors",
-    "StoreUnavailable": ".errors",
-    "express": ".profiles",
+_NAMES: Final = {
+    ".codecs": "EncryptedCodec JSONCodec PlainCodec",
+    ".cookie": "Cookie",
+    ".core.session": "AsyncSession Flash Session",
+    ".core.views": "SessionView",
+    ".errors": "ConfigurationError HeadersAlreadySent SessionConflict SessionDecodeError SessionDestroyed SessionEncodeError SessionLate"
+    " SessionNotFound SessionNotLoaded SessionTooLarge SojournError SojournWarning StoreError StoreTimeout StoreUnavailable",
+    ".profiles": "express",
 }
+_HOMES: Final = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604 - names, by construction
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 __all__ = [
     "ConfigurationError",
+    "HeadersAlreadySent",
     "SessionConflict",
     "SessionDecodeError",
     "SessionDestroyed",
@@ -59,11 +60,18 @@ class SessionNotLoaded(SojournError):
 
 
 class SessionNotFound(SojournError):
-    """``reload()`` found no live record (contract 150). The session in memory stays as it was."""
+    """``reload()`` found no live record (contract 150), or ``save()`` that the session has ended elsewhere.
+
+    The session in memory stays as it was.
+    """
 
 
-class SessionLate(SojournError):
-    """A new or regenerated session was saved after the response headers had left, when no cookie can be set."""
+class HeadersAlreadySent(SojournError):
+    """The session needs a cookie that can no longer be set: the response headers have left."""
+
+
+SessionLate = HeadersAlreadySent
+"""The old name of `HeadersAlreadySent`."""
 
 
 class SessionEncodeError(SojournError, TypeError):

@@ -1,11 +1,11 @@
-"""The logger ``sojourn``, warnings that are said once, and one line per outage instead of one per request."""
+"""The logger ``sojourn``, warnings that are logged once, and one line per outage instead of one per request."""
 
 from __future__ import annotations
 
 import logging
 from typing import Final
 
-__all__ = ["Outage", "log", "warn_once"]
+__all__ = ["OutageLog", "log", "warn_once"]
 
 log: Final = logging.getLogger("sojourn")
 
@@ -19,22 +19,23 @@ def warn_once(topic: str, message: str, *args: object) -> None:
         log.warning(message, *args)
 
 
-class Outage:
+class OutageLog:
     """Remembers whether the store is failing, so that the log says when that begins and when it ends."""
 
-    __slots__ = ("_failures",)
+    __slots__ = ("failures",)
 
     def __init__(self) -> None:
-        self._failures = 0
+        self.failures: int = 0
+        """Failed operations since the last that worked."""
 
-    def failed(self, error: BaseException, answer: str) -> None:
+    def failure(self, error: BaseException, answer: str) -> None:
         """Count a failure; the first of an outage is logged with its cause and what requests get meanwhile."""
-        self._failures += 1
-        if self._failures == 1:
+        self.failures += 1
+        if self.failures == 1:
             log.error("session store fails: %s: %s; %s", type(error).__name__, error, answer, exc_info=error)
 
-    def worked(self) -> None:
+    def success(self) -> None:
         """Note a success; the first after an outage is logged."""
-        if self._failures:
-            log.warning("session store is back after %d failed operation(s)", self._failures)
-            self._failures = 0
+        if self.failures:
+            log.warning("session store is back after %d failed operation(s)", self.failures)
+            self.failures = 0

@@ -36,10 +36,16 @@ class Profile:
     """Whether Set-Cookie has Max-Age beside Expires (contract 102)."""
     tombstone_ms: int
     """How long a regenerated id is remembered as replaced."""
+    clear_ends: bool
+    """Whether ``clear()`` ends the session, as ``invalidate()`` does, rather than only removing its keys."""
 
 
-NATIVE: Final = Profile("native", "native", host_prefix=True, max_age_attribute=True, tombstone_ms=30_000)
-EXPRESS: Final = Profile("express", "express", host_prefix=False, max_age_attribute=False, tombstone_ms=0)
+NATIVE: Final = Profile(
+    "native", "native", host_prefix=True, max_age_attribute=True, tombstone_ms=30_000, clear_ends=True
+)
+EXPRESS: Final = Profile(
+    "express", "express", host_prefix=False, max_age_attribute=False, tombstone_ms=0, clear_ends=False
+)
 
 
 class OptionsDict(TypedDict, total=False):
@@ -84,7 +90,7 @@ class Options:
         store: a store, or its URL: ``memory://``, ``sqlite:///path`` and others.
         name: the cookie's name. Where the cookie is Secure, has path ``/`` and no domain, it is sent and read as
             ``__Host-`` + name, and under no other.
-        cookie: its attributes, or a function of the request that answers them.
+        cookie: its attributes, or a function of the request that returns them.
         transports: the ways a session id travels, in the order they are looked at; see `sojourn.transports`. By cookie alone
             unless given.
         idle_timeout: a session ends after this long without a request. Default: ``cookie.max_age``, else one day.
@@ -95,7 +101,7 @@ class Options:
         save_uninitialized: store and send new sessions that nothing was put into (contract 73).
         unset: what setting the request's session to None means: ``"destroy"`` it, or ``"keep"`` the record and drop the
             request's changes (contract 161, 162).
-        generate_id: a function of the request that draws a session id.
+        generate_id: a function of the request that generates a session id.
         trust_proxy: whether the connection is https: None asks the server's scheme; True believes the first
             X-Forwarded-Proto; False believes only direct TLS (contract 105 to 108).
         hash_ids: name records by the id's SHA-256, so that a leaked store opens nobody's session.
@@ -104,7 +110,7 @@ class Options:
             Default: a twentieth of it. 0 for every request.
         lazy: load on first use (WSGI), or when ``await session.load()`` asks for it (ASGI).
         exclude: paths at and below which there is no session at all.
-        on_store_error: ``"fail"`` answers 503; ``"anonymous"`` goes on with a session that is not saved.
+        on_store_error: ``"fail"`` sends a 503; ``"anonymous"`` goes on with a session that is not saved.
         store_error_page: the HTML of that 503.
         exclusive: a predicate of the request; where it is true, requests of one session run one at a time.
         profile: the world the cookie and the record live in; set by `sojourn.express`.
@@ -245,7 +251,7 @@ def _secrets(given: object) -> tuple[bytes, ...]:
             "secret: one is shorter than 32 bytes and may be guessed; "
             'python -c "import secrets; print(secrets.token_hex())" prints a good one',
             SojournWarning,
-            stacklevel=7,  # the line that made the middleware
+            stacklevel=8,  # the line that made the middleware
         )
     return tuple(result)
 

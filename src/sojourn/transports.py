@@ -17,7 +17,6 @@ __all__ = [
     "HeaderTransport",
     "QueryTransport",
     "Transport",
-    "Way",
     "check_transports",
 ]
 
@@ -62,7 +61,7 @@ class HeaderTransport:
 class QueryTransport:
     """A parameter in the URL's query, for what can send nothing else. Read-only, and off unless given.
 
-    **Warning.** URLs end up in logs, histories, bookmarks and ``Referer`` headers, and whoever has one has the session (OWASP
+    **Warning.** URLs end up in logs, histories, bookmarks and ``Referer`` headers, and anybody who has one has the session (OWASP
     Session Management, "Session ID Exchange Mechanisms"). The parameter is taken out of the query before the app sees it.
     """
 
@@ -78,7 +77,7 @@ class FormTransport:
 
     Only the body's first ``max_bytes`` are looked at, so the field should be the form's first; the app still gets the whole body.
 
-    **Warning.** Whoever gets hold of such a page has the session.
+    **Warning.** Anybody who gets hold of such a page has the session.
     """
 
     name: str = "sid"
@@ -120,25 +119,3 @@ def check_transports(given: object) -> tuple[Transport, ...]:
     if sum(isinstance(transport, FormTransport) for transport in listed) > 1:
         raise ConfigurationError("transports", "two forms", "give one FormTransport")
     return listed
-
-
-@dataclass(slots=True)
-class Way:
-    """How the ids of one request came, and so how it is answered. Only kept where they may come otherwise than by cookie."""
-
-    usual: Transport | None
-    """What tells the client a new id: the first that this request made use of, else the first configured; None: the app does."""
-    brought: dict[str, Transport]
-    """By id, the transport that it came by."""
-    current: Transport | None
-    """The one that brought the session's own id; None for a new session."""
-
-    @property
-    def carrier(self) -> Transport | None:
-        """The transport that answers: the one the session's id came by, as the client understands that."""
-        return self.usual if self.is_borrowed or self.current is None else self.current
-
-    @property
-    def is_borrowed(self) -> bool:
-        """Whether the id came read-only. Then it is never written into a cookie or header: it may be a link that somebody sent."""
-        return isinstance(self.current, QueryTransport | FormTransport)

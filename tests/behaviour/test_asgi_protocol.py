@@ -448,7 +448,7 @@ class SlowStore(ASYNC_COUNTING):  # type: ignore[misc, valid-type]
 def slow_server(app: App, **options: Any) -> Server:
     server = Server(app, **options)
     server.store = server.app.store = SlowStore(ManualClock(), server.events)
-    server.app._finish = shielded
+    server.app.guard = shielded
     return server
 
 

@@ -20,12 +20,13 @@ def has_session(ctx: Ctx) -> bool:
 
 
 # contract 16
-def test_a_session_already_on_the_request_is_left_alone(make: Make) -> None:
-    world = make(save_uninitialized=True)
+def test_another_layers_session_stays_where_it_is_and_ours_goes_into_a_copied_request(make: Make) -> None:
+    world = make()
     slot = "session" if world.adapter == "asgi" else "sojourn.session"
-    answer = world.get(lambda ctx: ctx.session, extra={slot: {"another": "session"}})
-    assert answer.seen == {"another": "session"}
-    assert answer.ops == [] and answer.cookie is None
+    extra = {slot: {"another": "session"}}
+    answer = world.get(lambda ctx: (dict(ctx.session), ctx.session.update(n=1)), extra=extra)
+    assert answer.seen[0] == {} and answer.writes == ["create"] and answer.cookie is not None
+    assert extra == {slot: {"another": "session"}}
 
 
 # contract 16

@@ -75,8 +75,8 @@ def test_no_error_holds_an_id(make: Make, act: str) -> None:
 
 def test_the_middleware_shows_no_secret(make: Make) -> None:
     world = make(store_error_page="<p>sorry")
-    options = world.middleware.policy.options
-    shown = [repr(world.middleware), repr(options), repr(world.middleware.policy), repr(world.middleware.policy.rules)]
+    middleware = world.middleware
+    shown = [repr(middleware), repr(middleware.options), repr(middleware.settings), repr(middleware.reader)]
     assert SECRET not in "".join(shown)
 
 

@@ -26,8 +26,6 @@ def login(ctx: Ctx) -> None:
         read,
         put(n=2),
         lambda ctx: ctx.session.touch(),
-        lambda ctx: ctx.session.destroy(),
-        lambda ctx: ctx.session.clear(),
         lambda ctx: ctx.session.flash("x"),
         lambda ctx: setattr(ctx.session.cookie, "max_age", 60),
     ],

@@ -55,18 +55,20 @@ def test_destroy_deletes_the_record_of_a_loaded_session(make: Make, way: str, *,
 @WAYS
 @pytest.mark.parametrize("mode", ["keep", "destroy"])
 @pytest.mark.parametrize("brought", [None, "dead"])
-def test_unsetting_a_new_session_stores_nothing_and_deletes_nothing(
+def test_unsetting_a_new_session_stores_nothing_and_ends_what_the_request_brought(
     make: Make, way: str, mode: Literal["keep", "destroy"], brought: str | None
 ) -> None:
     world = make(unset=mode, save_uninitialized=True, rolling=True)
     client = Client(world) if brought is None else Client(world).holding(brought)
+    ends = mode == "destroy" and brought is not None
 
     def handle(ctx: Ctx) -> None:
         ctx.session["n"] = 1
         unset(ctx, way)
 
     answer = client.get(handle)
-    assert answer.writes == [] and answer.cookie is None and world.stored() == {}
+    assert answer.writes == (["delete"] if ends else []) and world.stored() == {}
+    assert (answer.cookie is not None) is ends
 
 
 # contract 165

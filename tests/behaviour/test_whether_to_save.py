@@ -161,7 +161,7 @@ def test_a_request_that_does_not_look_at_its_session_decodes_nothing(
     def no_decoding(*_args: Any, **_kwargs: Any) -> Any:
         raise AssertionError("decoded")
 
-    codec = world.middleware.policy.rules.codec
+    codec = world.middleware.settings.codec
     monkeypatch.setattr(type(codec), "unseal", no_decoding)
     assert client.get(nothing).ops == ["load"]
 

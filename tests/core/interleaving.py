@@ -1,6 +1,6 @@
 """Runs requests of one session against a store in every order that their single store operations can take.
 
-A request is a generator that yields store operations, as the tasks of ``stores.apply`` do. Whoever steps next is chosen anew
+A request is a generator that yields store operations, as the tasks of ``core.commit`` do. Whoever steps next is chosen anew
 at every operation; `explore` goes through all the choices there are, and with ``faults`` also through all the ways in which
 so many writes can lose their reply, before or after they happened.
 """
@@ -13,16 +13,18 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sojourn.codecs import loads
-from sojourn.core.commit import _CALLS, Load, Lock, Operation, Pause, Unlock, acquire, commit
-from sojourn.core.plan import Create, Delete, Plan, Regenerate, Replace, Touch
-from sojourn.core.policy import Policy
-from sojourn.core.session import Origin, Session
-from sojourn.core.store import CONFLICT, EXISTS, MISSING, Stored
-from sojourn.core.transitions import arrived
+from sojourn.core.commit import Delete, Load, Lock, Operation, Pause, Unlock, acquire, commit
+from sojourn.core.plan import Create, Plan, Regenerate, Replace, Touch
+from sojourn.core.policy import decide
+from sojourn.core.session import Session
+from sojourn.core.settings import SessionSettings
+from sojourn.core.state import Found, State
+from sojourn.core.store import Deleted, Outcome, Stored
+from sojourn.core.transitions import note_loaded
 from sojourn.errors import SojournError, StoreTimeout
+from sojourn.middleware.drive import _CALLS
 from sojourn.stores import MemoryStore
-from sojourn.wire.signing import Verified
-from tests.core.making import DAY, ID, begin, clock_of, make_policy, record_bytes
+from tests.core.making import DAY, ID, begin, clock_of, make_settings, record_bytes
 
 __all__ = ["Do", "Request", "World", "data_of", "explore"]
 
@@ -41,7 +43,7 @@ class Request:
 
     do: Do
     exclusive: bool = False
-    session: Session | None = None
+    state: State | None = None
     plan: Plan | None = None
     """None while it runs, and where it failed."""
     error: SojournError | None = None
@@ -54,12 +56,17 @@ class Request:
     def saved(self) -> bool:
         return self.plan is not None and self.plan.write is not None
 
+    @property
+    def session(self) -> Session:
+        assert self.state is not None
+        return Session(self.state)
+
 
 @dataclass
 class World:
     """The requests and their store."""
 
-    policy: Policy
+    settings: SessionSettings
     requests: list[Request]
     faults: int = 0
     key: str = ""
@@ -68,8 +75,8 @@ class World:
     dead: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.key = self.policy.rules.key_of(ID)
-        self.store = MemoryStore(clock=clock_of(self.policy))
+        self.key = self.settings.key_of(ID)
+        self.store = MemoryStore(clock=clock_of(self.settings))
 
     def begin(self) -> None:
         for request in self.requests:
@@ -77,17 +84,17 @@ class World:
             self._advance(request, functools.partial(next, request.steps))
 
     def _serve(self, request: Request) -> Generator[Operation, Any, Plan]:
-        """As the adapters do it."""
-        session = request.session = begin(self.policy, Origin.UNLOADED)
+        """As the middleware does it."""
+        state = request.state = begin(self.settings, Found.PENDING)
         if request.exclusive:
-            session._lock = self.key, (yield from acquire(self.key))
-        arrived(session, Verified(ID, stale=False), self.key, (yield Load(self.key)))
-        request.do(session)
+            state.lock = self.key, (yield from acquire(self.key))
+        note_loaded(state, state.arrival.ids[0], self.key, (yield Load(self.key)))
+        request.do(Session(state))
         try:
-            return (yield from commit(self.policy, session, self.policy.close(session)))
+            return (yield from commit(state, decide(state)))
         finally:
-            if session._lock is not None:
-                yield Unlock(*session._lock)
+            if state.lock is not None:
+                yield Unlock(*state.lock)
 
     def _advance(self, request: Request, step: Callable[[], Operation]) -> None:
         try:
@@ -114,31 +121,34 @@ class World:
     def step(self, index: int, how: str) -> None:
         request = self.requests[index]
         op = request.op
-        answer: Any = None
+        returned: Any = None
         if how != "not done":
-            answer = _CALLS[type(op)](self.store, op)
-            self._note(op, answer)
+            returned = _CALLS[type(op)](self.store, op)
+            self._note(op, returned)
         self.trail.append(
-            f"{index}: {type(op).__name__} {how} -> {answer if isinstance(answer, type(MISSING)) else ''}"
+            f"{index}: {type(op).__name__} {how} -> {returned if isinstance(returned, Outcome | Deleted) else ''}"
         )
-        if isinstance(op, Lock) and answer is None:
+        if isinstance(op, Lock) and returned is None:
             request.waits = True
         elif isinstance(op, Unlock):
             for other in self.requests:
                 other.waits = False
         if how == "done":
-            self._advance(request, lambda: request.steps.send(answer))
+            self._advance(request, lambda: request.steps.send(returned))
         else:
             self.faults -= 1
             self._advance(request, lambda: request.steps.throw(StoreTimeout("no reply")))
         alive = self.dead & self.live.keys()
         assert not alive, f"a key that had ended is live again: {self.trail}"
 
-    def _note(self, op: Operation | None, answer: Any) -> None:
-        if isinstance(op, Delete) and answer:
-            self.dead.add(op.key)
-        elif isinstance(op, Regenerate) and answer not in (MISSING, CONFLICT, EXISTS):
+    def _note(self, op: Operation | None, returned: Any) -> None:
+        if isinstance(op, Delete):
+            self.dead.update(op.keys)
+        elif isinstance(op, Regenerate) and not isinstance(returned, Outcome):
             self.dead.add(op.old)
+        elif isinstance(op, Create) and op.key != self.key:
+            # Its request generated the id, and nobody was told of it: after a lost reply it may begin anew under it.
+            self.dead.discard(op.key)
 
     @property
     def live(self) -> dict[str, bytes]:
@@ -152,7 +162,6 @@ class World:
 
     def data_at(self, request: Request) -> dict[str, Any] | None:
         """What the session holds that this request's browser has now."""
-        assert request.session is not None
         found = self.store.load(request.session.key)
         return data_of(found.data) if isinstance(found, Stored) else None
 
@@ -161,15 +170,15 @@ def explore(
     *handlers: Do, data: dict[str, Any] | None = None, exclusive: tuple[int, ...] = (), faults: int = 0, **options: Any
 ) -> Iterator[World]:
     """Every way in which such requests can meet, each played to its end."""
-    policy = make_policy(**options)
-    record = record_bytes(policy, data or {"n": 0})
+    settings = make_settings(**options)
+    record = record_bytes(settings, data or {"n": 0})
     paths: list[list[int]] = [[]]
     runs = 0
     while paths:
         path = paths.pop()
         runs += 1
         assert runs <= _MOST_RUNS, "too many ways to go through"
-        world = World(policy, [Request(do, index in exclusive) for index, do in enumerate(handlers)], faults)
+        world = World(settings, [Request(do, index in exclusive) for index, do in enumerate(handlers)], faults)
         world.store.create(world.key, record, DAY)
         world.begin()
         depth = 0

@@ -1,20 +1,25 @@
-"""Makes policies and sessions for the tests of the core, with no middleware and no store around them."""
+"""Makes settings, states and sessions for the tests of the core, with no middleware and no store around them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
 from sojourn.cookie import Cookie
-from sojourn.core.plan import Create, Plan
-from sojourn.core.policy import Policy
-from sojourn.core.session import Origin, Session
+from sojourn.core.plan import Create
+from sojourn.core.policy import decide
+from sojourn.core.session import Session
+from sojourn.core.settings import SessionSettings
+from sojourn.core.state import Arrival, Found, State
 from sojourn.core.store import Stored
+from sojourn.core.transitions import note_loaded
 from sojourn.options import Options
 from sojourn.profiles import express
 from sojourn.testing import ManualClock
-from sojourn.wire.request import Incoming
+from sojourn.wire.id_source import IdSource
+from sojourn.wire.request import RequestReader
+from sojourn.wire.signing import Verified
 
 __all__ = [
     "DAY",
@@ -22,13 +27,16 @@ __all__ = [
     "ID",
     "NOW",
     "OLD_SECRET",
+    "OTHER",
     "SECRET",
     "begin",
     "clock_of",
-    "make_incoming",
-    "make_policy",
+    "make_reader",
+    "make_settings",
+    "new",
     "record_bytes",
     "stored",
+    "stored_state",
 ]
 
 SECRET: Final = b"a secret that is long enough for everybody"
@@ -37,65 +45,87 @@ NOW: Final = 1_750_000_000_000
 HOUR: Final = 3_600_000
 DAY: Final = 24 * HOUR
 ID: Final = "the-id-that-the-request-brought"
+OTHER: Final = "another-id-that-the-request-brought"
 _SOME: Final[Mapping[str, Any]] = MappingProxyType({"n": 1})
+_LOOKED_FOR: Final = (Found.TOMBSTONE, Found.PENDING, Found.UNAVAILABLE)
 
 
-def make_policy(*, express_profile: bool = False, **options: Any) -> Policy:
+def make_settings(*, express_profile: bool = False, **options: Any) -> SessionSettings:
     given: Any = {"secret": SECRET, "clock": ManualClock(NOW), **options}
-    return Policy(Options.of(express(**given) if express_profile else given))
+    return SessionSettings(Options.of(express(**given) if express_profile else given))
 
 
-def make_incoming(**options: Any) -> Incoming:
-    policy = make_policy(**options)
-    return Incoming(policy.options, policy.rules)
+def make_reader(**options: Any) -> RequestReader:
+    settings = make_settings(**options)
+    return RequestReader(settings.options, settings.naming, settings.signer)
 
 
-def clock_of(policy: Policy) -> ManualClock:
-    clock = policy.options.clock
+def clock_of(settings: SessionSettings) -> ManualClock:
+    clock = settings.options.clock
     assert isinstance(clock, ManualClock)
     return clock
 
 
-def begin(policy: Policy, origin: Origin = Origin.NEW, *, secure: bool = False, **more: Any) -> Session:
-    """A session as a middleware makes it when a request comes in."""
-    given = policy.options.cookie
+def begin(
+    settings: SessionSettings,
+    found: Found = Found.NOTHING,
+    *,
+    ids: Iterable[str] | None = None,
+    secure: bool = False,
+    source: IdSource | None = None,
+    io: Any = None,
+) -> State:
+    """What a request knows of its session when nothing, or not yet anything, was found. ``ids`` are those it brought."""
+    given = settings.options.cookie
     config = given if isinstance(given, Cookie) else given({})
-    if origin in (Origin.UNLOADED, Origin.UNSAVED):
-        more.setdefault("session_id", ID)
-    return Session(policy.rules, {}, config, secure, None, origin, **more)
+    if ids is None:
+        ids = [ID] if found in _LOOKED_FOR else []
+    verified = tuple(Verified(session_id, needs_resigning=False) for session_id in ids)
+    return State(settings, Arrival(config, secure, verified, source, {}), io, found)
+
+
+def new(settings: SessionSettings, *, secure: bool = False) -> Session:
+    """A session of a request that brought none."""
+    return Session(begin(settings, secure=secure))
 
 
 def record_bytes(
-    policy: Policy,
+    settings: SessionSettings,
     data: Mapping[str, Any] = _SOME,
     *,
     before: Callable[[Session], object] = lambda session: None,
     secure: bool = False,
 ) -> bytes:
     """What a new session of these data is stored as."""
-    session = begin(policy, session_id=ID, secure=secure)
+    state = begin(settings, secure=secure)
+    state.id = ID
+    session = Session(state)
     session.update(data)
     before(session)
-    plan: Plan = policy.close(session)
-    assert isinstance(plan.write, Create)
-    return plan.write.data
+    write = decide(state).write
+    assert isinstance(write, Create)
+    return write.data
 
 
-def stored(
-    policy: Policy,
+def stored_state(
+    settings: SessionSettings,
     data: Mapping[str, Any] | bytes = _SOME,
     *,
     expires_in: int | None = DAY,
     before: Callable[[Session], object] = lambda session: None,
     secure: bool = False,
-) -> Session:
-    """A session that was loaded: of these data, or of this record."""
-    raw = data if isinstance(data, bytes) else record_bytes(policy, data, before=before, secure=secure)
-    return begin(
-        policy,
-        Origin.STORED,
-        secure=secure,
-        session_id=ID,
-        stored_key=policy.rules.key_of(ID),
-        stored=Stored(raw, raw, expires_in),
-    )
+    others: Iterable[str] = (),
+    needs_resigning: bool = False,
+    source: IdSource | None = None,
+) -> State:
+    """What a request knows of a session that was loaded: of these data, or of this record. ``others`` came beside its id."""
+    raw = data if isinstance(data, bytes) else record_bytes(settings, data, before=before, secure=secure)
+    state = begin(settings, Found.PENDING, ids=[ID, *others], secure=secure, source=source)
+    verified = Verified(ID, needs_resigning)
+    assert note_loaded(state, verified, settings.key_of(ID), Stored(raw, raw, expires_in))
+    return state
+
+
+def stored(settings: SessionSettings, data: Mapping[str, Any] | bytes = _SOME, **more: Any) -> Session:
+    """A session that was loaded; see `stored_state`."""
+    return Session(stored_state(settings, data, **more))

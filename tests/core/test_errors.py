@@ -27,13 +27,19 @@ MADE: dict[Any, Any] = {
     SessionEncodeError: SessionEncodeError("cart.items[2]", "a set has no form in JSON"),
     SessionTooLarge: SessionTooLarge(2000, 1000),
 }
-CLASSES = [value for _, value in inspect.getmembers(errors, inspect.isclass)]
+NAMED = dict(inspect.getmembers(errors, inspect.isclass))
+CLASSES = [value for name, value in NAMED.items() if name == value.__name__]
+ALIASES = {name: value for name, value in NAMED.items() if name != value.__name__}
 ERRORS = [one for one in CLASSES if issubclass(one, Exception) and one is not SojournWarning]
 
 
 def test_the_module_names_all_its_errors_and_the_package_names_them_too():
-    assert sorted(one.__name__ for one in CLASSES) == sorted(errors.__all__)
+    assert sorted(NAMED) == sorted(errors.__all__)
     assert set(errors.__all__) <= set(sojourn.__all__)
+
+
+def test_a_name_that_was_given_up_still_stands_for_the_new_one():
+    assert {"SessionLate": errors.HeadersAlreadySent} == ALIASES
 
 
 @pytest.mark.parametrize("kind", ERRORS)

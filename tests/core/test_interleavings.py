@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sojourn.core.plan import Create, Ending
+from sojourn.core.plan import Create
 from sojourn.core.session import Session
 from sojourn.errors import SessionConflict, StoreTimeout
 from tests.core.interleaving import Do, World, data_of, explore
@@ -40,6 +40,20 @@ def touch(session: Session) -> None:
 
 def look(session: Session) -> None:
     session.get("n")
+
+
+def clear(session: Session) -> None:
+    session.clear()
+
+
+def clear_and_put(**values: Any) -> Do:
+    """How users of Flask log in."""
+
+    def do(session: Session) -> None:
+        session.clear()
+        session.update(values)
+
+    return do
 
 
 def login(owner: str, *, keep_data: bool = False, **values: Any) -> Do:
@@ -184,7 +198,7 @@ def test_a_destroyed_session_stays_destroyed(other, options):
     for world in explore(destroy, other, data=OLD, **options):
         assert_ended(world)
         ended, request = world.requests
-        assert ended.plan is not None and ended.plan.ending is Ending.DESTROYED
+        assert ended.plan is not None and world.key in ended.plan.ends
         assert request.error is None
 
 
@@ -197,7 +211,7 @@ def test_a_request_whose_session_ended_meanwhile_sends_no_cookie_for_it(caplog):
     told = 0
     for world in explore(destroy, put(a=1), rolling=True):
         request = world.requests[1]
-        assert request.plan is not None and request.plan.ending is Ending.CHANGED
+        assert request.plan is not None and request.plan.changed
         assert (request.plan.header is not None) == request.saved
         told += not request.saved
     assert told and [record.levelname for record in caplog.records] == ["WARNING"] * told
@@ -223,7 +237,6 @@ def test_two_logins_are_two_sessions_and_the_old_one_has_ended(keep_data):
     for world in explore(login("ann", keep_data=keep_data, a=1), login("ann", keep_data=keep_data, b=2)):
         one, two = world.requests
         assert world.key not in world.live and len(world.live) == 2
-        assert one.session is not None and two.session is not None
         assert one.session.id != two.session.id and one.session.owner == two.session.owner == "ann"
         for request in (one, two):
             assert request.plan is not None and request.plan.header is not None
@@ -232,12 +245,44 @@ def test_two_logins_are_two_sessions_and_the_old_one_has_ended(keep_data):
         assert ends in ([kept | {"a": 1}, {"b": 2}], [{"a": 1}, kept | {"b": 2}])  # data move along once
 
 
-def test_a_login_meets_a_logout():
-    for world in explore(login("ann", keep_data=True, a=1), destroy):
-        ann, out = world.requests
+# design, "How a session ends"
+@pytest.mark.parametrize("end", [destroy, clear])
+@pytest.mark.parametrize("begin", [login("ann", keep_data=True, a=1), login("ann", a=1), clear_and_put(a=1)])
+def test_a_logout_ends_a_parallel_login_unless_that_came_later(end, begin):
+    lives = set()
+    for world in explore(begin, end, data=OLD):
+        request, out = world.requests
         assert world.key not in world.live
-        assert out.plan is not None
-        assert world.data_at(ann) in ({"n": 0, "a": 1}, {"a": 1})  # what it put in itself, if the logout was first
+        assert request.error is None and out.error is None
+        came_later = isinstance(request.plan and request.plan.write, Create)
+        assert world.data_at(request) == ({"a": 1} if came_later else None), world.trail
+        assert len(world.live) == came_later
+        lives.add(came_later)
+    assert lives == {False, True}
+
+
+def test_a_logout_follows_a_session_that_moves_twice():
+    def end_twice_regenerated(worlds: Any) -> None:
+        for world in worlds:
+            assert world.key not in world.live
+            for request in world.requests[:2]:
+                if not isinstance(request.plan and request.plan.write, Create):
+                    assert world.data_at(request) is None, world.trail
+
+    end_twice_regenerated(explore(login("ann", keep_data=True), login("bob", keep_data=True), destroy, data=OLD))
+
+
+def test_of_two_logins_by_clear_the_later_ends_the_earlier():
+    for world in explore(clear_and_put(a=1), clear_and_put(b=2), data=OLD):
+        assert world.key not in world.live
+        assert world.data in ({"a": 1}, {"b": 2}), world.trail  # of the one session that there is
+        assert [request.error for request in world.requests] == [None, None]
+        assert sum(world.data_at(request) is not None for request in world.requests) == 1
+
+
+def test_a_change_beside_a_login_by_clear_is_saved_before_or_not_at_all():
+    for world in explore(clear_and_put(a=1), put(b=2), data=OLD):
+        assert world.key not in world.live and world.data_at(world.requests[0]) == {"a": 1}
         assert len(world.live) == 1
 
 
@@ -362,6 +407,17 @@ def test_a_login_whose_reply_is_lost_is_one_session_and_keeps_its_data():
         assert world.data_at(ann) == {"n": 0, "a": 1}, world.trail
         assert len(world.live) == 1 and world.key not in world.live
         assert ann.plan is not None and ann.plan.header is not None
+
+
+@pytest.mark.parametrize("end", [destroy, clear])
+@pytest.mark.parametrize("begin", [login("ann", keep_data=True, a=1), clear_and_put(a=1)])
+def test_a_logout_ends_a_parallel_login_also_where_a_reply_is_lost(end, begin):
+    for world in explore(begin, end, data=OLD, faults=1):
+        settled(world)
+        request, _ = world.requests
+        assert world.key not in world.live
+        came_later = isinstance(request.plan and request.plan.write, Create)
+        assert world.data_at(request) == ({"a": 1} if came_later else None), world.trail
 
 
 def test_logins_whose_replies_are_lost_leave_the_old_session_dead():

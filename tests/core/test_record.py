@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sojourn.codecs import dumps, loads
-from sojourn.core.record import Record, _unpack_slowly, lifetime_prefix, pack, unpack
+from sojourn.core.record import Record, _Own, _unpack_slowly, lifetime_prefix, pack, unpack
 from sojourn.errors import SessionDecodeError
 
 names = st.text(max_size=8).filter(lambda name: name not in ("cookie", "__sojourn__")) | st.sampled_from(
@@ -33,6 +33,14 @@ cookies = st.fixed_dictionaries(
 ).map(lambda cookie: {"originalMaxAge": cookie.pop("originalMaxAge"), **cookie})
 
 
+# Members of the reserved part that a newer version adds.
+unknown: Any = st.dictionaries(
+    names.filter(lambda name: name not in _Own.__struct_fields__ and name != "\ud800") | st.just("device"),
+    values,
+    max_size=2,
+)
+
+
 @st.composite
 def records(draw: st.DrawFn) -> Record:
     cookie: dict[str, Any] = draw(cookies)
@@ -45,6 +53,7 @@ def records(draw: st.DrawFn) -> Record:
         auth=draw(st.none() | st.integers(0, 2**53)),
         overrides={name: cookie[name] for name in changed},
         write=draw(st.integers(0, 2**48)),
+        extra=draw(st.just({}) | unknown),
     )
 
 
@@ -52,7 +61,7 @@ def records(draw: st.DrawFn) -> Record:
 def test_a_record_comes_back_as_it_was_packed(record):
     again, tree = unpack(pack(record))
     assert again == record
-    assert again.ours
+    assert again.written_by_us
     assert dumps(tree) == record.body
 
 
@@ -71,6 +80,7 @@ def test_a_record_is_expresss_layout_with_our_key_second(record):
     )
     assert own.get("overrides", []) == list(record.overrides)
     assert ("owner" in own, "auth" in own) == (record.owner is not None, record.auth is not None)
+    assert {name: value for name, value in own.items() if name not in _Own.__struct_fields__} == record.extra
 
 
 @given(records())
@@ -78,8 +88,8 @@ def test_the_quick_way_and_the_slow_way_read_the_same(record):
     text = pack(record)
     quick, quick_tree = unpack(text)
     slow, slow_tree = _unpack_slowly(text)
-    assert quick.ours and not slow.ours
-    slow.ours = True
+    assert quick.written_by_us and not slow.written_by_us
+    slow.written_by_us = True
     assert quick == slow
     assert dumps(quick_tree) == dumps(slow_tree)
 
@@ -93,21 +103,21 @@ def test_a_record_that_another_program_wrote_anew_says_the_same(record, spaced, 
     ).encode(errors="backslashreplace")
     again, data = unpack(text)
     assert loads(dumps(data)) == loads(record.body)
-    for field in ("created", "owner", "auth", "write", "overrides", "cookie"):
+    for field in ("created", "owner", "auth", "write", "overrides", "cookie", "extra"):
         assert getattr(again, field) == getattr(record, field)
 
 
 @given(records(), st.data())
 def test_a_byte_changed_by_another_program_is_never_taken_for_ours(record, data):
     text = pack(record)
-    start = text.index(b'"sum":')
+    start = text.index(b'"sum":', text.index(b',"write":'))
     at = data.draw(st.integers(start, len(text) - 1))
     changed = text[:at] + bytes([text[at] ^ 1 << data.draw(st.integers(0, 7))]) + text[at + 1 :]
     try:
         again, _ = unpack(changed)
     except SessionDecodeError:
         return
-    assert not again.ours
+    assert not again.written_by_us
 
 
 junk = st.binary(max_size=80) | values.map(dumps) | datas.map(lambda data: dumps({"cookie": {}} | data))
@@ -171,7 +181,7 @@ def nested(depth: int) -> list[bytes]:
         b'{"cookie":{},"__sojourn__":{"v":1,"created":1,"overrides":{}}}',
         b'{"cookie":{},"__sojourn__":{"v":"1","created":1}}',
         b'{"cookie":{"originalMaxAge":"\xff","sum":1}}',
-        b'{"cookie":{},"__sojourn__":{"v":1,"created":1,"\\ud800":1}}',
+        b'{"cookie":{},"__sojourn__":{"v":1,"created":"\\ud800"}}',
         *nested(100_000),
     ],
 )
@@ -222,13 +232,57 @@ def test_a_record_that_express_wrote_is_complete(text, data):
     record, tree = unpack(text)
     assert tree == data
     assert record.body == dumps(data)
-    assert record.created is None and record.owner is None and record.overrides == {} and not record.ours
+    assert record.created is None and record.owner is None and record.overrides == {} and not record.written_by_us
 
 
-def test_what_a_newer_version_of_the_same_layout_adds_is_no_error():
-    text = b'{"cookie":{"originalMaxAge":null,"path":"/"},"__sojourn__":{"v":1,"created":7,"new":[1]},"n":1}'
+# design, "The record"
+@pytest.mark.parametrize("at", ["first", "after v", "last"])
+def test_what_a_newer_version_of_the_same_layout_adds_is_carried_over(at):
+    own: dict[str, Any] = {"v": 1, "created": 7, "write": 8, "sum": 9}
+    new = {"new": [1, {"v": 2}]}
+    names = list(own)
+    cut = {"first": 0, "after v": 1, "last": len(names)}[at]
+    own = {name: own[name] for name in names[:cut]} | new | {name: own[name] for name in names[cut:]}
+    text = dumps({"cookie": {"originalMaxAge": None, "path": "/"}, "__sojourn__": own, "n": 1})
     record, tree = unpack(text)
     assert record.created == 7 and tree == {"n": 1}
+    assert record.extra == new
+    again, _ = unpack(pack(record))
+    assert again.extra == new and again.created == 7
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"new": 1},
+        {"new": {"sum": 1}},
+        {"new": {"sum": 1, "v": 2}, "more": [{"sum": 1}]},
+        {"new": '"sum":1}'},
+        {"new": ',"write":1,"sum":1}'},
+        {'"sum":': {}},
+    ],
+)
+@pytest.mark.parametrize("body", [b"{}", b'{"n":1}', b'{"sum":1,"o":{"write":1,"sum":2}}'])
+def test_a_record_with_unknown_members_is_written_by_us_where_its_sum_is_right(extra, body):
+    text = pack(Record(body, {"originalMaxAge": None}, 1, write=1, extra=extra))
+    record, tree = unpack(text)
+    assert record.written_by_us and record.extra == extra
+    assert (record.body, dumps(tree)) == (body, body)
+    changed, _ = unpack(
+        text.replace(b'"created":1,', b'"created":1 ,').replace(b'"originalMaxAge":null', b'"originalMaxAge":7')
+    )
+    assert not changed.written_by_us and changed.extra == extra
+
+
+@pytest.mark.parametrize("extra", [{"\ud800": 1}, {"new": "\ud800"}, {"new": {"\ud800": None}}])
+def test_unknown_members_that_no_utf_8_can_hold_are_carried_over_too(extra):
+    record, _ = unpack(pack(Record(b'{"n":1}', {"originalMaxAge": None}, 1, write=1, extra=extra)))
+    assert record.extra == extra
+
+
+def test_a_record_without_unknown_members_has_none():
+    record, _ = unpack(pack(Record(b"{}", {"originalMaxAge": None}, 1, write=1)))
+    assert record.extra == {}
 
 
 def test_an_override_that_the_cookie_does_not_have_is_none():

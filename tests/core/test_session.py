@@ -10,10 +10,13 @@ import pytest
 from sojourn.clock import from_ms
 from sojourn.codecs import JSONCodec, PlainCodec, dumps
 from sojourn.cookie import Cookie
-from sojourn.core.session import AsyncSession, BaseSession, Flash, Origin, Session
+from sojourn.core.policy import decide
+from sojourn.core.session import AsyncSession, BaseSession, Flash, Session
+from sojourn.core.state import Found, State
 from sojourn.core.store import Stored
+from sojourn.core.transitions import note_loaded
 from sojourn.errors import SessionDestroyed, SessionEncodeError, SessionNotLoaded
-from tests.core.making import DAY, HOUR, ID, NOW, begin, clock_of, make_policy, record_bytes, stored
+from tests.core.making import DAY, HOUR, ID, NOW, begin, clock_of, make_settings, new, record_bytes, stored
 
 EXPRESS_RECORD = b'{"cookie":{"originalMaxAge":3600000,"expires":null,"httpOnly":true,"path":"/"},"n":1}'
 
@@ -23,7 +26,7 @@ EXPRESS_RECORD = b'{"cookie":{"originalMaxAge":3600000,"expires":null,"httpOnly"
 
 # contract 54, 60
 def test_it_is_a_mapping_of_the_data_alone():
-    session = stored(make_policy(), {"a": 1, "b": [2]})
+    session = stored(make_settings(), {"a": 1, "b": [2]})
     assert isinstance(session, MutableMapping)
     assert dict(session) == {"a": 1, "b": [2]}
     assert list(session) == ["a", "b"] and list(session.keys()) == ["a", "b"]
@@ -36,7 +39,7 @@ def test_it_is_a_mapping_of_the_data_alone():
 
 
 def test_it_can_be_changed_as_any_mapping():
-    session = stored(make_policy(), {"a": 1, "b": 2, "c": 3})
+    session = stored(make_settings(), {"a": 1, "b": 2, "c": 3})
     session["d"] = 4
     del session["a"]
     assert session.pop("b") == 2 and session.pop("b", None) is None
@@ -50,38 +53,74 @@ def test_it_can_be_changed_as_any_mapping():
 
 
 # contract 55
-def test_what_is_not_data_cannot_be_assigned():
-    session = begin(make_policy())
-    for name in ("id", "key", "owner", "is_new", "cookie", "created_at", "expires_at", "authenticated_at"):
-        with pytest.raises(AttributeError):
-            setattr(session, name, "x")
-    assert "id" not in session
+@pytest.mark.parametrize(
+    "name", ["id", "key", "signed_id", "owner", "is_new", "cookie", "created_at", "expires_at", "authenticated_at"]
+)
+@pytest.mark.parametrize("face", [Session, AsyncSession])
+def test_what_is_not_data_cannot_be_assigned(face, name):
+    session = face(begin(make_settings()))
+    with pytest.raises(AttributeError, match=f"{face.__name__}.{name} cannot be set"):
+        setattr(session, name, "x")
+    assert name not in session
 
 
-def test_it_shows_neither_id_nor_data():
-    policy = make_policy()
-    session = stored(policy, {"password": "hunter2"})
-    assert repr(session) == "<Session stored>"
-    assert repr(begin(policy)) == "<Session new>"
-    session.regenerate()
-    assert repr(session) == "<Session regenerated>"
-    session.destroy()
-    assert repr(session) == "<Session destroyed>"
+# What Express, Flask and Django users are used to.
+@pytest.mark.parametrize("name", ["user", "permanent", "modified", "cart"])
+@pytest.mark.parametrize("face", [Session, AsyncSession])
+def test_an_attribute_that_there_is_not_names_the_item_to_use(face, name):
+    session = face(begin(make_settings()))
+    remedy = rf"{face.__name__} has no attribute '{name}'; data is kept in items: session\[\"{name}\"\]"
+    with pytest.raises(AttributeError, match=remedy):
+        setattr(session, name, "x")
+    with pytest.raises(AttributeError, match=remedy) as caught:
+        getattr(session, name)
+    assert (caught.value.name, caught.value.obj) == (name, session)
+    assert not hasattr(session, name) and not hasattr(session, "__dict__")
+
+
+REPRS: list[tuple[Callable[[], BaseSession], str]] = [
+    (lambda: new(make_settings()), "<Session new>"),
+    (lambda: stored(make_settings(), {"password": "hunter2"}), "<Session stored>"),
+    (lambda: Session(begin(make_settings(), Found.TOMBSTONE)), "<Session replaced>"),
+    (lambda: Session(begin(make_settings(), Found.UNAVAILABLE)), "<Session unsaved>"),
+    (lambda: AsyncSession(begin(make_settings(), Found.PENDING)), "<AsyncSession not loaded>"),
+]
+
+
+@pytest.mark.parametrize(("make", "shown"), REPRS)
+def test_it_shows_neither_id_nor_data(make, shown):
+    assert repr(make()) == shown
+
+
+@pytest.mark.parametrize(
+    ("act", "shown"),
+    [
+        (lambda s: s.touch(), "stored"),
+        (lambda s: s.regenerate(), "regenerated"),
+        (lambda s: s.login("hunter2"), "regenerated"),
+        (lambda s: s.clear(), "invalidated"),
+        (lambda s: s.destroy(), "destroyed"),
+    ],
+)
+def test_it_shows_what_is_to_become_of_it(act, shown):
+    session = stored(make_settings())
+    act(session)
+    assert repr(session) == f"<Session {shown}>"
 
 
 def test_a_record_is_decoded_when_first_looked_at_and_once(monkeypatch):
     decoded = []
-    policy = make_policy()
+    settings = make_settings()
 
     def unseal(_codec: object, data: bytes, key: str) -> bytes:
         decoded.append(key)
         return data
 
-    monkeypatch.setattr(type(policy.rules.codec), "unseal", unseal)
-    session = stored(policy, {"n": 1})
+    monkeypatch.setattr(type(settings.codec), "unseal", unseal)
+    session = stored(settings, {"n": 1})
     assert not decoded
     assert session["n"] == 1 and len(session) == 1 and session.owner is None
-    assert decoded == [policy.rules.key_of(ID)]
+    assert decoded == [settings.key_of(ID)]
 
 
 # -- what it is -------------------------------------------------------------------------------------------------------
@@ -89,24 +128,32 @@ def test_a_record_is_decoded_when_first_looked_at_and_once(monkeypatch):
 
 # contract 56, 61
 def test_a_new_session_has_an_id_as_soon_as_one_asks():
-    policy = make_policy()
-    session = begin(policy)
+    settings = make_settings()
+    session = new(settings)
     assert len(session.id) == 43
     assert session.id == session.id
-    assert session.key == policy.rules.key_of(session.id)
+    assert session.key == settings.key_of(session.id)
     assert session.is_new
-    assert session.id != begin(policy).id
+    assert session.id != new(settings).id
 
 
 # contract 59
-def test_a_generator_that_answers_no_id_leaves_the_session_without(caplog):
-    session = begin(make_policy(generate_id=lambda request: 5))
-    assert session.id == ""
+def test_a_generator_that_returns_no_id_leaves_the_session_without(caplog):
+    session = new(make_settings(generate_id=lambda request: 5))
+    assert session.id == "" and session.signed_id == ""
     assert caplog.records
 
 
+# contract 30, 62
+@pytest.mark.parametrize("express_profile", [False, True])
+def test_the_signed_id_is_what_the_cookie_holds(express_profile):
+    session = stored(make_settings(express_profile=express_profile, rolling=True))
+    header = decide(session._state).header
+    assert header is not None and f"sid={session.signed_id};" in header[1]
+
+
 def test_a_stored_session_is_known_by_the_id_that_the_request_brought():
-    session = stored(make_policy())
+    session = stored(make_settings())
     assert session.id == ID
     assert not session.is_new
     session.regenerate()
@@ -115,43 +162,43 @@ def test_a_stored_session_is_known_by_the_id_that_the_request_brought():
 
 
 def test_times_are_dates_in_utc():
-    policy = make_policy()
-    session = stored(policy)
-    clock_of(policy).advance(HOUR)
+    settings = make_settings()
+    session = stored(settings)
+    clock_of(settings).advance(HOUR)
     assert session.created_at == from_ms(NOW)
     assert session.created_at.tzinfo is UTC
     assert session.expires_at == from_ms(NOW + HOUR + DAY)
-    assert begin(policy).created_at == from_ms(NOW + HOUR)
+    assert new(settings).created_at == from_ms(NOW + HOUR)
 
 
 def test_a_sessions_own_lifetime_is_its_idle_timeout():
-    policy = make_policy()
-    session = begin(policy)
+    settings = make_settings()
+    session = new(settings)
     session.cookie.max_age = 60
     assert session.expires_at == from_ms(NOW + 60_000)
 
 
 def test_the_absolute_timeout_counts_from_the_creation():
-    policy = make_policy(absolute_timeout=DAY / 1000 + 60)
-    session = stored(policy)
-    clock_of(policy).advance(HOUR)
+    settings = make_settings(absolute_timeout=DAY / 1000 + 60)
+    session = stored(settings)
+    clock_of(settings).advance(HOUR)
     assert session.expires_at == from_ms(NOW + DAY + 60_000)
 
 
 # contract 120, 123
 def test_a_fixed_date_in_the_configuration_is_each_new_sessions_lifetime():
-    policy = make_policy(cookie=Cookie(expires=datetime.fromtimestamp(NOW / 1000 + 90, UTC)))
-    session = begin(policy)
+    settings = make_settings(cookie=Cookie(expires=datetime.fromtimestamp(NOW / 1000 + 90, UTC)))
+    session = new(settings)
     assert session.cookie.max_age == 90
     assert session.expires_at == from_ms(NOW + 90_000)
-    clock_of(policy).advance(100_000)
-    assert begin(policy).cookie.max_age == 0
+    clock_of(settings).advance(100_000)
+    assert new(settings).cookie.max_age == 0
 
 
 # contract 136, 139; design, "The record"
 def test_a_record_of_express_is_new_when_first_seen_and_keeps_its_lifetime():
-    policy = make_policy()
-    session = stored(policy, EXPRESS_RECORD)
+    settings = make_settings()
+    session = stored(settings, EXPRESS_RECORD)
     assert dict(session) == {"n": 1}
     assert session.created_at == from_ms(NOW)
     assert session.cookie.original_max_age == 3600
@@ -163,9 +210,9 @@ def test_a_record_of_express_is_new_when_first_seen_and_keeps_its_lifetime():
     "lifetime", ["null", '"soon"', "true", "-1", "1e30", "1e400", "99999999999999999999", "[]", "86400000"]
 )
 def test_a_lifetime_that_makes_no_sense_or_no_difference_is_not_taken_over(lifetime):
-    policy = make_policy(cookie=Cookie(max_age=DAY / 1000))
+    settings = make_settings(cookie=Cookie(max_age=DAY / 1000))
     record = b'{"cookie":{"originalMaxAge":%b,"path":"/"},"n":1}' % lifetime.encode()
-    session = stored(policy, record)
+    session = stored(settings, record)
     if lifetime == "null":
         assert session.cookie.original_max_age is None or session.cookie.overrides == {}
     elif lifetime not in ("true", "1e400"):
@@ -176,7 +223,7 @@ def test_a_lifetime_that_makes_no_sense_or_no_difference_is_not_taken_over(lifet
 # contract 50
 @pytest.mark.parametrize("record", [b"", b"hunter2", b'{"n":1}', b'{"cookie":{},"__sojourn__":{"v":9,"created":1}}'])
 def test_an_unreadable_record_is_a_fresh_session_with_another_id_and_a_line_in_the_log(record, caplog):
-    session = stored(make_policy(), record)
+    session = stored(make_settings(), record)
     assert dict(session) == {}
     assert session.is_new and session.id != ID and session.owner is None
     (line,) = caplog.records
@@ -189,9 +236,9 @@ def test_an_unreadable_record_is_a_fresh_session_with_another_id_and_a_line_in_t
 
 # contract 145
 def test_regenerate_starts_anew_under_another_id():
-    policy = make_policy()
-    session = stored(policy, before=lambda session: session.login("ann"))
-    clock_of(policy).advance(HOUR)
+    settings = make_settings()
+    session = stored(settings, before=lambda session: session.login("ann"))
+    clock_of(settings).advance(HOUR)
     assert session.owner == "ann"
     session.regenerate()
     assert dict(session) == {} and session.id != ID
@@ -206,9 +253,9 @@ def test_regenerate_can_keep_data_and_lifetime():
         session["n"] = 1
         session.cookie.max_age = 60
 
-    policy = make_policy()
-    session = stored(policy, before=before)
-    clock_of(policy).advance(1000)
+    settings = make_settings()
+    session = stored(settings, before=before)
+    clock_of(settings).advance(1000)
     session.regenerate(keep_data=True)
     assert dict(session) == {"n": 1} and session.id != ID
     assert session.owner == "ann"
@@ -218,9 +265,9 @@ def test_regenerate_can_keep_data_and_lifetime():
 
 @pytest.mark.parametrize("keep_data", [False, True])
 def test_login_notes_who_and_when(keep_data):
-    policy = make_policy()
-    session = stored(policy, {"cart": [1]})
-    clock_of(policy).advance(1000)
+    settings = make_settings()
+    session = stored(settings, {"cart": [1]})
+    clock_of(settings).advance(1000)
     session.login("ann", keep_data=keep_data)
     assert session.owner == "ann"
     assert session.authenticated_at == from_ms(NOW + 1000)
@@ -230,7 +277,7 @@ def test_login_notes_who_and_when(keep_data):
 
 @pytest.mark.parametrize("owner", [None, "", 7, b"ann"])
 def test_an_owner_is_a_name(owner):
-    session = stored(make_policy())
+    session = stored(make_settings())
     with pytest.raises(TypeError):
         session.login(owner)
     assert session.id == ID
@@ -245,9 +292,9 @@ USES: list[Callable[[Any], object]] = [
     list,
     dict,
     lambda session: "n" in session,
-    lambda session: session.clear(),
     lambda session: session.increment("n"),
     lambda session: session.id,
+    lambda session: session.signed_id,
     lambda session: session.key,
     lambda session: session.is_new,
     lambda session: session.cookie,
@@ -265,10 +312,10 @@ USES: list[Callable[[Any], object]] = [
 
 # contract 142, 144
 @pytest.mark.parametrize("end", ["destroy", "logout"])
-@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("use", [*USES, lambda session: session.clear(), lambda session: session.invalidate()])
 @pytest.mark.parametrize("looked", [False, True])
 def test_a_destroyed_session_is_of_no_use_any_more(end, use, looked):
-    session = stored(make_policy())
+    session = stored(make_settings())
     if looked:
         assert session["n"] == 1
     getattr(session, end)()
@@ -279,91 +326,114 @@ def test_a_destroyed_session_is_of_no_use_any_more(end, use, looked):
 
 @pytest.mark.parametrize("use", USES)
 def test_a_session_that_is_not_loaded_says_how_to_load_it(use):
-    policy = make_policy(lazy=True)
-    config = Cookie()
-    session = AsyncSession(policy.rules, {}, config, False, None, Origin.UNLOADED, ID)
+    session = AsyncSession(begin(make_settings(lazy=True), Found.PENDING))
     with pytest.raises(SessionNotLoaded, match=r"await session\.load"):
         use(session)
 
 
+@pytest.mark.parametrize("face", [Session, AsyncSession])
+@pytest.mark.parametrize("end", [lambda s: s.destroy(), lambda s: s.invalidate(), lambda s: s.clear()])
+def test_a_session_can_be_ended_without_having_been_loaded(face, end):
+    state = begin(make_settings(lazy=True), Found.PENDING)
+    end(face(state))
+    assert decide(state).ends == (state.settings.key_of(ID),)
+
+
 class LoadingIO:
-    """Loads a record when asked, and counts."""
+    """Loads a record when asked, and notes what it was asked for."""
 
     def __init__(self, record: bytes) -> None:
         self.record = record
-        self.loads = 0
+        self.calls: list[str] = []
 
-    def load(self, session: BaseSession) -> None:
-        self.loads += 1
-        session._origin, session._stored = Origin.STORED, Stored(self.record, 1, DAY)
-        session._stored_key = "key"
+    def load(self, state: State) -> None:
+        self.calls.append("load")
+        (verified,) = state.arrival.ids
+        note_loaded(state, verified, state.settings.key_of(verified.id), Stored(self.record, 1, DAY))
 
-    save = reload = load
-    sessions = "all of them"
+    def save(self, state: State) -> None:
+        self.calls.append("save")
+
+    def reload(self, state: State) -> None:
+        self.calls.append("reload")
+
+    sessions: Any = "all of them"
 
 
 def test_in_the_sync_colour_a_lazy_session_is_loaded_on_first_use():
-    policy = make_policy(lazy=True)
-    io = LoadingIO(record_bytes(policy))
-    session = begin(policy, Origin.UNLOADED)
-    session._io = io
-    assert io.loads == 0
+    settings = make_settings(lazy=True)
+    io = LoadingIO(record_bytes(settings))
+    session = Session(begin(settings, Found.PENDING, io=io))
+    assert not io.calls
     assert session["n"] == 1 and session.get("n") == 1
-    assert io.loads == 1
+    assert io.calls == ["load"]
 
 
-def test_the_sync_colour_asks_its_adapter():
-    policy = make_policy()
-    io = LoadingIO(record_bytes(policy))
-    session = begin(policy)
-    session._io = io
+def test_the_sync_colour_asks_its_middleware():
+    settings = make_settings()
+    io = LoadingIO(record_bytes(settings))
+    session = Session(begin(settings, io=io))
     session.save()
     session.reload()
-    assert io.loads == 2
-    assert session.sessions == "all of them"
+    assert io.calls == ["save", "reload"]
+    assert session.sessions is io.sessions
 
 
 class AsyncLoadingIO(LoadingIO):
-    async def load(self, session: BaseSession) -> None:  # type: ignore[override]
-        LoadingIO.load(self, session)
+    async def load(self, state: State) -> None:  # type: ignore[override]
+        LoadingIO.load(self, state)
 
-    save = reload = load  # type: ignore[assignment]
+    async def save(self, state: State) -> None:  # type: ignore[override]
+        LoadingIO.save(self, state)
+
+    async def reload(self, state: State) -> None:  # type: ignore[override]
+        LoadingIO.reload(self, state)
 
 
 @pytest.mark.anyio
-async def test_the_async_colour_asks_its_adapter_and_loads_once():
-    policy = make_policy(lazy=True)
-    config = Cookie()
-    io = AsyncLoadingIO(record_bytes(policy))
-    session = AsyncSession(policy.rules, {}, config, False, io, Origin.UNLOADED, ID)
+async def test_the_async_colour_asks_its_middleware_and_loads_once():
+    settings = make_settings(lazy=True)
+    io = AsyncLoadingIO(record_bytes(settings))
+    session = AsyncSession(begin(settings, Found.PENDING, io=io))
     await session.load()
     await session.load()
-    assert session["n"] == 1 and io.loads == 1
+    assert session["n"] == 1
     await session.save()
     await session.reload()
-    assert io.loads == 3
-    assert session.sessions == "all of them"
+    assert io.calls == ["load", "save", "reload"]
+    assert session.sessions is io.sessions
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("act", [lambda s: s.destroy(), lambda s: s.clear()])
+async def test_what_was_ended_is_not_loaded_any_more(act):
+    settings = make_settings(lazy=True)
+    io = AsyncLoadingIO(record_bytes(settings))
+    session = AsyncSession(begin(settings, Found.PENDING, io=io))
+    act(session)
+    await session.load()
+    assert not io.calls
 
 
 # -- increments -------------------------------------------------------------------------------------------------------
 
 
-def test_an_increment_answers_the_sum_and_a_missing_number_is_zero():
-    session = stored(make_policy(), {"n": 1, "x": 0.5})
+def test_an_increment_returns_the_sum_and_a_missing_number_is_zero():
+    session = stored(make_settings(), {"n": 1, "x": 0.5})
     assert session.increment("n") == 2
     assert session.increment("n", 3) == 5
     assert session.increment("x", 0.25) == 0.75
     assert session.increment("new") == 1
     assert session.increment("new", -2) == -1
-    assert session._increments == {"n": 4, "x": 0.25, "new": -1}
+    assert session._state.increments == {"n": 4, "x": 0.25, "new": -1}
 
 
 @pytest.mark.parametrize("value", [None, "1", True, [1], {}])
 def test_only_numbers_are_incremented(value):
-    session = stored(make_policy(), {"n": value})
+    session = stored(make_settings(), {"n": value})
     with pytest.raises(TypeError, match="'n'"):
         session.increment("n")
-    assert session["n"] == value and not session._increments
+    assert session["n"] == value and not session._state.increments
 
 
 @pytest.mark.parametrize(
@@ -371,20 +441,20 @@ def test_only_numbers_are_incremented(value):
     [lambda s: s.__setitem__("n", 10), lambda s: s.__delitem__("n"), lambda s: s.clear(), lambda s: s.pop("n")],
 )
 def test_a_value_that_is_set_is_no_increment_any_more(change):
-    session = stored(make_policy(), {"n": 1, "m": 1})
+    session = stored(make_settings(), {"n": 1, "m": 1})
     session.increment("n")
     change(session)
-    assert not session._increments
+    assert not session._state.increments
     session["m"] = 2
     session.increment("m")
-    assert session._increments == {"m": 1}
+    assert session._state.increments == {"m": 1}
 
 
 # -- flashes ----------------------------------------------------------------------------------------------------------
 
 
 def test_flashes_are_taken_once_in_order():
-    session = begin(make_policy())
+    session = new(make_settings())
     assert session.flashes() == []
     session.flash("one")
     session.flash("two", "error")
@@ -395,7 +465,7 @@ def test_flashes_are_taken_once_in_order():
 
 
 def test_flashes_of_one_category_leave_the_others():
-    session = begin(make_policy())
+    session = new(make_settings())
     session.flash("one")
     session.flash("two", "error")
     assert session.flashes("error") == [("error", "two")]
@@ -410,14 +480,14 @@ def test_a_session_is_made_by_the_middleware_in_one_of_two_colours():
 
 # contract 71: what another program stored may be read, and is refused only when this one is to write it
 def test_a_value_of_another_program_that_we_would_refuse_can_be_read_and_is_no_change():
-    policy = make_policy(express_profile=True, touch_after=None)
+    settings = make_settings(express_profile=True, touch_after=None)
     record = b'{"cookie":{"originalMaxAge":null},"n":1' + b"0" * 22 + b"}"
-    session = stored(policy, record)
+    session = stored(settings, record)
     assert session["n"] == 10**22
-    assert policy.close(session).write is None
+    assert decide(session._state).write is None
     session["m"] = 1
     with pytest.raises(SessionEncodeError) as caught:
-        policy.close(session)
+        decide(session._state)
     assert caught.value.path == "n"
 
 
@@ -430,15 +500,15 @@ class Opaque(JSONCodec):
 
 @pytest.mark.parametrize("codec", [PlainCodec(max_int=100), Opaque()])
 def test_what_another_wrote_and_we_would_refuse_is_no_change_unless_it_is_changed(codec):
-    policy = make_policy(codec=codec)
+    settings = make_settings(codec=codec)
     deep: Any = 1e16
     for _ in range(300):
         deep = [deep]
     text = dumps({"cookie": {"originalMaxAge": None, "expires": None}, "n": 1, "deep": deep})
-    session = stored(policy, text)
+    session = stored(settings, text)
     assert list(session) == ["n", "deep"]
     if isinstance(codec, PlainCodec):
-        assert policy.close(session).write is None
+        assert decide(session._state).write is None
     session["n"] = 2
     with pytest.raises(SessionEncodeError):
-        policy.close(session)
+        decide(session._state)

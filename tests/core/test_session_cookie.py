@@ -174,6 +174,14 @@ def test_auto_is_resolved_by_the_connection(secure, samesite, over_http, over_ht
     assert (cookie.sent_secure(secure=True), cookie.sent_samesite(secure=True)) == over_https
 
 
+# contract 116: the configuration was changed since the session got its own
+@pytest.mark.parametrize("secure", [False, True])
+def test_samesite_none_that_has_lost_its_secure_is_sent_as_lax(secure):
+    cookie, _ = make(Cookie(secure=False), sameSite="none")
+    assert cookie.samesite == "none"
+    assert (cookie.sent_secure(secure), cookie.sent_samesite(secure)) == (False, "lax")
+
+
 EXPRESS = Cookie(secure=False, samesite=None)
 FULL = Cookie(
     max_age=3600, partitioned=True, priority="high", secure=True, httponly=False, domain="example.test", path="/app",

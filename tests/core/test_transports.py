@@ -8,7 +8,7 @@ import pytest
 
 from sojourn.errors import ConfigurationError
 from sojourn.transports import CookieTransport, FormTransport, HeaderTransport, QueryTransport
-from tests.core.making import make_incoming, make_policy
+from tests.core.making import make_reader, make_settings
 
 
 @pytest.mark.parametrize(
@@ -24,13 +24,13 @@ from tests.core.making import make_incoming, make_policy
     ],
 )
 def test_one_transport_or_several_in_their_order(given, ways):
-    assert make_policy(transports=given).options.ways == ways
+    assert make_settings(transports=given).options.ways == ways
 
 
 def test_by_cookie_alone_unless_told_otherwise():
-    assert make_policy().options.ways == (CookieTransport(),)
-    assert make_incoming().by_cookie
-    assert not make_incoming(transports=[CookieTransport(), QueryTransport()]).by_cookie
+    assert make_settings().options.ways == (CookieTransport(),)
+    assert make_reader().by_cookie
+    assert not make_reader(transports=[CookieTransport(), QueryTransport()]).by_cookie
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_by_cookie_alone_unless_told_otherwise():
 )
 def test_what_is_no_list_of_transports_is_refused(given):
     with pytest.raises(ConfigurationError) as caught:
-        make_policy(transports=given)
+        make_settings(transports=given)
     assert caught.value.option == "transports"
 
 

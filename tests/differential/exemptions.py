@@ -45,7 +45,7 @@ EXEMPTIONS: Final = (
     Exemption("36", "several cookies have the name, and the first does not bring a live session", "the others are tried, in order"),
     Exemption("43, 48", "a new session that nothing was put into is saved, or is what a regenerate left", "nothing is stored or sent"),
     Exemption("50, 53", "the stored record cannot be read", "a fresh session with another id"),
-    Exemption("58", "the request's session is replaced by a plain mapping", "the mapping's content becomes the session's"),
+    Exemption("58", "the request's session is replaced by a plain mapping", "it is another layer's: ours stays as it was, and is committed"),
     Exemption("63", "the id that was drawn is taken", "another is drawn, and nobody's record overwritten", modelled=False),
     Exemption("70", "only the session's cookie was changed", "that is a change: saved, and the cookie sent"),
     Exemption("71, 72", "a value has no form in JSON", "the commit is refused before anything leaves", modelled=False),
@@ -56,7 +56,7 @@ EXEMPTIONS: Final = (
     Exemption("116", "SameSite=None without Secure", "refused, when configured and when assigned"),
     Exemption("118, 139", "a record's cookie differs from the configuration, but for what the session itself changed", "the configuration holds"),
     Exemption("141", "a function answers 'auto'", "it is resolved"),
-    Exemption("142, 166", "a stored session is destroyed, or unset with unset='destroy', before the headers leave", "its cookie is expired on the client"),
+    Exemption("142, 166", "a session is destroyed, or unset with unset='destroy', before the headers leave, and it is stored or the request brought an id", "every id that the request brought is ended, and the cookie expired on the client"),
     Exemption("143-147, 160", "a session was destroyed or regenerated: in this request, or by another while this one ran", "it is done when this request commits, once; nothing brings the old one back"),
     Exemption("152", "another's write is brought in by reload", "it is the base that later changes are told by"),
     Exemption("155, 148", "save() is called", "it is a whole commit: what it decided is not decided again"),
@@ -70,6 +70,7 @@ EXEMPTIONS: Final = (
 )  # fmt: skip
 
 UNLISTED: Final = (
+    Exemption("16", "another layer's session is on the request", "it stays there; ours goes into a copied request, and is committed"),
     Exemption("51", "a loaded record has names that sessions do not take", "that alone is no change"),
     Exemption("87", "save() stored what was then taken back or unset", "the browser learns of it: the cookie that the save decided on is sent"),
     Exemption("165", "the store fails to delete what is unset", "a 503, as of every write that fails", modelled=False),

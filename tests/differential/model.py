@@ -163,7 +163,9 @@ class Model(World):
         path = (request.get("mount", "") + request.get("path", "/")).partition("?")[0] or "/"
         inside = path.startswith(at)
         matches = inside and (at.endswith("/") or path[len(at) : len(at) + 1] in ("", "/"))
-        if request.get("session") is not None or not inside or (not matches and self.differs("24")):
+        if not inside or (not matches and self.differs("24")):
+            return
+        if request.get("session") is not None and not self.differs("16"):
             return
         given, eager = app.get("resave"), app.get("saveUninitialized")
         visit.resave = not self.differs("9, 12, 13") if given is None else given
@@ -174,6 +176,9 @@ class Model(World):
         if rest != ids and not (ids and self.live(ids[0][0])) and self.differs("36"):
             ids = rest
         visit.cookie_id = ids[0][0] if ids else None
+        visit.brought = [one[0] for one in rest]
+        if visit.brought:
+            visit.has = self.configured(app, visit.secure)[0]
         for session_id, stale in ids:
             record = self.live(session_id)
             if record is None:
@@ -251,13 +256,9 @@ class Model(World):
                 self.settle(visit)
 
     def _take_mapping(self, visit: Visit) -> bool:
-        data, visit.mapping = visit.mapping, None
-        if not self.differs("58"):
-            visit.failed = True
-            return False
-        assert visit.session is not None and data is not None
-        visit.session.data, visit.looked, visit.increments = data, True, {}
-        return True
+        visit.mapping = None
+        visit.failed = not self.differs("58")
+        return not visit.failed
 
     def settle(self, visit: Visit) -> None:
         """What Express does at the end of the response."""

@@ -71,6 +71,7 @@ class Visit:
     increments: dict[str, float] = field(default_factory=dict)
     ends: list[str] = field(default_factory=list)  # ids to delete at the commit
     has: Json = field(default_factory=dict)  # the cookie as the browser has it
+    brought: list[str] = field(default_factory=list)  # every rightly signed id
     stale: bool = False
     regenerated: bool = False
     asked_touch: bool = False

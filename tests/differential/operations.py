@@ -159,8 +159,8 @@ def destroy(model: Model, visit: Visit, session: Session) -> None:
     visit.session, visit.ended, visit.looked = None, True, True
     if not model.differs("143-147, 160"):
         model.records.pop(session.id, None)
-    elif visit.stored is not None:
-        visit.ends.append(visit.stored)
+    else:
+        visit.ends += visit.brought if visit.stored is None else [*visit.brought, visit.stored]
 
 
 def unset(model: Model, visit: Visit, how: str = "null") -> None:
@@ -170,8 +170,15 @@ def unset(model: Model, visit: Visit, how: str = "null") -> None:
         visit.ended = visit.unset = True
         if visit.stored is not None:
             visit.ends.append(visit.stored)
+        if visit.brought and model.differs("142, 166"):
+            visit.ends += visit.brought
+    elif visit.regenerated and visit.stored is not None and model.differs("143-147, 160"):
+        visit.ended, visit.ends = (
+            True,
+            [*visit.brought, visit.stored],
+        )  # who regenerates wants the old id ended in any case
     elif not visit.ended:
-        visit.ends = []  # what a regenerate was to end
+        visit.ends = []
     visit.session = visit.mapping = None
 
 

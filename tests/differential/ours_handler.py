@@ -79,8 +79,8 @@ class Handler:
         cookie = session.cookie
         look = {name: getattr(cookie, ours) for name, ours in ATTRIBUTES.items() if name not in ("maxAge", "expires")}
         # Here "auto" stays what it is, and each response resolves it; Express's cookie has what it became at its creation.
-        look["secure"] = cookie.sent_secure(session._secure)
-        look["sameSite"] = cookie.sent_samesite(session._secure)
+        look["secure"] = cookie.sent_secure(session._state.arrival.secure)
+        look["sameSite"] = cookie.sent_samesite(session._state.arrival.secure)
         look["originalMaxAge"] = cookie.original_max_age_ms
         return look_of(session.id, list(session), clone(dict(session)), look)
 

@@ -72,7 +72,7 @@ WRITTEN: Final = (
         ("15",),
     ),
     # 2. Entering a request
-    Written("16", "a session on the request already is left alone", play({"resave": False, "saveUninitialized": True}, ask(session={"other": 1})), lambda it: it.sent == [False] and it.stored == []),
+    Written("16", "a session on the request already is left alone", play({"resave": False, "saveUninitialized": True}, ask(session={"other": 1})), lambda it: it.sent == [False] and it.stored == [], ("16",)),
     Written("16, 86", "two middlewares on a request are one session", play(LAZY, ask(put(), READ, also=[0])), lambda it: it.sent == [True], both=lambda it: it.calls == [["set"]]),
     Written(
         "17",

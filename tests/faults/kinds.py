@@ -43,7 +43,7 @@ class Kind(NamedTuple):
 
 _STATEMENTS: Final = [
     value
-    for value in vars(Statements(Table.checked(None, "session"), "native", has_owner=True)).values()
+    for value in vars(Statements(Table.checked(None, "session"), "native", has_owner=True, has_successor=True)).values()
     if isinstance(value, Statement)
 ]
 

@@ -26,7 +26,9 @@ def _to_redis(port: int, message: bytes) -> bytes:
 
 def _to_postgres(port: int, message: bytes) -> bytes:
     with psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres", connect_timeout=5) as connection:
-        for statement in vars(Statements(Table.checked(None, "session"), "native", has_owner=True)).values():
+        for statement in vars(
+            Statements(Table.checked(None, "session"), "native", has_owner=True, has_successor=True)
+        ).values():
             if isinstance(statement, Statement) and statement.name in message:
                 connection.pgconn.prepare(statement.name, statement.text)
         with socket.socket(fileno=os.dup(connection.fileno())) as raw:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
-from sojourn.core.store import CONFLICT, EXISTS, MISSING, REPLACED, Stored
+from sojourn.core.store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Stored
 from sojourn.stores.memory.store import MemoryStore
 
 
@@ -33,8 +33,8 @@ BETWEEN_CHECK_AND_WRITE, AFTER_THE_WRITE = Meeting(), Meeting()
 
 class ReplaceInserts(MemoryStore):
     def replace(self, key: str, data: bytes, ttl: int, *, version: Any, owner: str | None = None) -> Any:
-        answer = super().replace(key, data, ttl, version=version, owner=owner)
-        return self.create(key, data, ttl, owner=owner) if answer is MISSING else answer
+        result = super().replace(key, data, ttl, version=version, owner=owner)
+        return self.create(key, data, ttl, owner=owner) if result is MISSING else result
 
 
 class ReplaceIgnoresTheVersion(MemoryStore):
@@ -59,10 +59,10 @@ class ReplaceIsNotAtomic(MemoryStore):
 
 class ReplaceTouchesOnConflict(MemoryStore):
     def replace(self, key: str, data: bytes, ttl: int, *, version: Any, owner: str | None = None) -> Any:
-        answer = super().replace(key, data, ttl, version=version, owner=owner)
-        if answer is CONFLICT:
+        result = super().replace(key, data, ttl, version=version, owner=owner)
+        if result is CONFLICT:
             self.touch(key, ttl)
-        return answer
+        return result
 
 
 class ReplaceKeepsTheExpiry(MemoryStore):
@@ -91,10 +91,10 @@ class CreateOverwrites(MemoryStore):
 
 class CreateTouchesWhatExists(MemoryStore):
     def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Any:
-        answer = super().create(key, data, ttl, owner=owner)
-        if answer is EXISTS:
+        result = super().create(key, data, ttl, owner=owner)
+        if result is EXISTS:
             self.touch(key, ttl)
-        return answer
+        return result
 
 
 class CreateIsNotAtomic(MemoryStore):
@@ -129,7 +129,7 @@ class CreateSucceedsOnceForEachKey(MemoryStore):
 
 class CreateTakesTombstones(MemoryStore):
     def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Any:
-        if self.load(key) is REPLACED:
+        if isinstance(self.load(key), Replaced):
             self._tombstones.remove(key)
         return super().create(key, data, ttl, owner=owner)
 
@@ -183,8 +183,8 @@ class TouchAdds(MemoryStore):
 
 class TouchProlongsTombstones(MemoryStore):
     def touch(self, key: str, ttl: int) -> bool:
-        if self.load(key) is REPLACED:
-            self._tombstones.put(key, b"", None, self._clock() + ttl, self._clock())
+        if isinstance(self.load(key), Replaced):
+            self._tombstones.put(key, b"another", None, self._clock() + ttl, self._clock())
         return super().touch(key, ttl)
 
 
@@ -227,65 +227,159 @@ class LoadRemembers(MemoryStore):
         return self.cache[key]
 
 
-class WritesAnswerTrue(MemoryStore):
+class WritesReturnTrue(MemoryStore):
     """Success, and no version to go on with."""
 
     def replace(self, key: str, data: bytes, ttl: int, *, version: Any, owner: str | None = None) -> Any:
-        answer = super().replace(key, data, ttl, version=version, owner=owner)
-        return answer if answer in {MISSING, CONFLICT} else True
+        result = super().replace(key, data, ttl, version=version, owner=owner)
+        return result if result in {MISSING, CONFLICT} else True
 
 
 class LoadForgetsTombstones(MemoryStore):
     def load(self, key: str) -> Any:
         found = super().load(key)
-        return None if found is REPLACED else found
+        return None if isinstance(found, Replaced) else found
+
+
+class LoadForgetsSuccessors(MemoryStore):
+    def load(self, key: str) -> Any:
+        found = super().load(key)
+        return Replaced(None) if isinstance(found, Replaced) else found
 
 
 class DeleteRemovesTombstones(MemoryStore):
-    def delete(self, key: str) -> bool:
-        if self.load(key) is REPLACED:
-            self._tombstones.remove(key)
-        return super().delete(key)
+    def delete(self, *keys: str) -> Deleted:
+        deleted = super().delete(*keys)
+        for key in keys:
+            if isinstance(self.load(key), Replaced):
+                self._tombstones.remove(key)
+        return deleted
+
+
+class DeleteProlongsTombstones(MemoryStore):
+    def delete(self, *keys: str) -> Deleted:
+        for key in keys:
+            if isinstance(found := self.load(key), Replaced):
+                self._tombstones.put(key, str(found.successor).encode(), None, self._clock() + 600_000, self._clock())
+        return super().delete(*keys)
+
+
+class DeleteForgetsSuccessors(MemoryStore):
+    def delete(self, *keys: str) -> Deleted:
+        return super().delete(*keys)._replace(successors=())
+
+
+class DeleteSortsSuccessors(MemoryStore):
+    """As a server may, which looks for them in the order of an index."""
+
+    def delete(self, *keys: str) -> Deleted:
+        return super().delete(*sorted(set(keys)))
+
+
+class DeleteRepeatsSuccessors(MemoryStore):
+    def delete(self, *keys: str) -> Deleted:
+        each = [super(DeleteRepeatsSuccessors, self).delete(key) for key in keys]
+        return Deleted(sum(one.count for one in each), tuple(key for one in each for key in one.successors))
+
+
+class DeleteSeesExpiredTombstones(MemoryStore):
+    def delete(self, *keys: str) -> Deleted:
+        left = [entry[0].decode() for key in keys if (entry := self._tombstones.entries.get(key)) is not None]
+        return super().delete(*keys)._replace(successors=tuple(dict.fromkeys(left)))
+
+
+class DeleteFollowsSuccessors(MemoryStore):
+    """It does the caller's work, and ends what the caller has not asked for."""
+
+    def delete(self, *keys: str) -> Deleted:
+        deleted = super().delete(*keys)
+        super().delete(*deleted.successors)
+        return deleted
+
+
+class DeleteInTwoStepsIsNotAtomic(MemoryStore):
+    """It looks for tombstones first, and so overlooks that of a record which is moved before the second step."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.moved = threading.Condition()
+        self.moves = 0
+
+    def regenerate(self, old: str, new: str, data: bytes, ttl: int, **rest: Any) -> Any:
+        done = super().regenerate(old, new, data, ttl, **rest)
+        with self.moved:
+            self.moves += 1
+            self.moved.notify_all()
+        return done
+
+    def delete(self, *keys: str) -> Deleted:
+        moves = self.moves
+        found = [self.load(key) for key in keys]
+        successors = tuple(one.successor for one in found if isinstance(one, Replaced) and one.successor is not None)
+        with self.moved:
+            self.moved.wait_for(lambda: self.moves != moves, timeout=0.1)
+        return super().delete(*keys)._replace(successors=successors)
+
+
+class DeleteTakesTheFirstKey(MemoryStore):
+    def delete(self, *keys: str) -> Deleted:
+        return super().delete(*keys[:1])
+
+
+class DeleteNeedsAKey(MemoryStore):
+    def delete(self, *keys: str) -> Deleted:
+        assert keys, "without keys, it would be all of them"
+        return super().delete(*keys)
+
+
+class DeleteCountsKeys(MemoryStore):
+    def delete(self, *keys: str) -> Deleted:
+        found = [key for key in keys if isinstance(self.load(key), Stored)]
+        return super().delete(*keys)._replace(count=len(found))
+
+
+class DeleteReturnsABoolean(MemoryStore):
+    def delete(self, *keys: str) -> Any:
+        return super().delete(*keys).count > 0
 
 
 class DeleteAlwaysSucceeds(MemoryStore):
-    def delete(self, key: str) -> bool:
-        super().delete(key)
-        return True
+    def delete(self, *keys: str) -> Deleted:
+        return super().delete(*keys)._replace(count=len(keys))
 
 
 class DeleteDoesNothing(MemoryStore):
-    def delete(self, key: str) -> bool:
-        return isinstance(self.load(key), Stored)
+    def delete(self, *keys: str) -> Deleted:
+        return Deleted(sum(isinstance(self.load(key), Stored) for key in keys), ())
 
 
 class DeleteIsNotAtomic(MemoryStore):
-    def delete(self, key: str) -> bool:
-        found = self.load(key)
+    def delete(self, *keys: str) -> Deleted:
+        found = sum(isinstance(self.load(key), Stored) for key in keys)
         BETWEEN_CHECK_AND_WRITE.wait()
-        super().delete(key)
-        return isinstance(found, Stored)
+        return super().delete(*keys)._replace(count=found)
 
 
 class DeleteReleasesTheLock(MemoryStore):
-    def delete(self, key: str) -> bool:
-        if key in self._locks.entries:
-            self._locks.remove(key)
-        return super().delete(key)
+    def delete(self, *keys: str) -> Deleted:
+        for key in keys:
+            if key in self._locks.entries:
+                self._locks.remove(key)
+        return super().delete(*keys)
 
 
 class RegenerateCopies(MemoryStore):
     def regenerate(self, old: str, new: str, data: bytes, ttl: int, **rest: Any) -> Any:
         before = self.load(old)
-        answer = super().regenerate(old, new, data, ttl, **rest)
-        if self.load(old) is REPLACED:
+        result = super().regenerate(old, new, data, ttl, **rest)
+        if isinstance(self.load(old), Replaced):
             self._tombstones.remove(old)
         if isinstance(before, Stored):
             self.create(old, before.data, before.expires_in or 0)
-        return answer
+        return result
 
 
-class RegenerateAnswersForTheNewKeyFirst(MemoryStore):
+class RegenerateLooksAtTheNewKeyFirst(MemoryStore):
     def regenerate(self, old: str, new: str, data: bytes, ttl: int, **rest: Any) -> Any:
         return EXISTS if self.load(new) is not None else super().regenerate(old, new, data, ttl, **rest)
 
@@ -302,7 +396,7 @@ class RegenerateOverwrites(MemoryStore):
 
 class RegenerateTakesTombstones(MemoryStore):
     def regenerate(self, old: str, new: str, data: bytes, ttl: int, **rest: Any) -> Any:
-        if self.load(new) is REPLACED:
+        if isinstance(self.load(new), Replaced):
             self._tombstones.remove(new)
         return super().regenerate(old, new, data, ttl, **rest)
 
@@ -317,8 +411,8 @@ class RegenerateIgnoresTheVersion(MemoryStore):
 
 class RegenerateInserts(MemoryStore):
     def regenerate(self, old: str, new: str, data: bytes, ttl: int, **rest: Any) -> Any:
-        answer = super().regenerate(old, new, data, ttl, **rest)
-        return self.create(new, data, ttl) if answer is MISSING else answer
+        result = super().regenerate(old, new, data, ttl, **rest)
+        return self.create(new, data, ttl) if result is MISSING else result
 
 
 class RegenerateIsNotAtomic(MemoryStore):
@@ -336,7 +430,7 @@ class RegenerateIsNotAtomic(MemoryStore):
             self._records.put(new, data, rest.get("owner"), now + ttl, now)
             if old in self._records.entries:
                 self._records.remove(old)
-            self._tombstones.put(old, b"", None, now + rest["tombstone"], now)
+            self._tombstones.put(old, new.encode(), None, now + rest["tombstone"], now)
         return data
 
 
@@ -352,6 +446,35 @@ class RegenerateKeepsTheExpiry(MemoryStore):
         found = self.load(old)
         ttl = found.expires_in or ttl if isinstance(found, Stored) else ttl
         return super().regenerate(old, new, data, ttl, **rest)
+
+
+class TombstonesKeepTheWrongKey(MemoryStore):
+    """The name that the server knows the successor by."""
+
+    def load(self, key: str) -> Any:
+        found = super().load(key)
+        return Replaced(f"sess:{found.successor}") if isinstance(found, Replaced) else found
+
+    def delete(self, *keys: str) -> Deleted:
+        count, successors = super().delete(*keys)
+        return Deleted(count, tuple(f"sess:{key}" for key in successors))
+
+
+class TombstonesKeepTheFirstSuccessor(MemoryStore):
+    """A column that is not written again when its row is."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.first: dict[str, str] = {}
+
+    def regenerate(self, old: str, new: str, data: bytes, ttl: int, **rest: Any) -> Any:
+        result = super().regenerate(old, new, data, ttl, **rest)
+        self.first.setdefault(old, new)
+        return result
+
+    def load(self, key: str) -> Any:
+        found = super().load(key)
+        return Replaced(self.first[key]) if isinstance(found, Replaced) else found
 
 
 class TombstonesLastForEver(MemoryStore):
@@ -384,22 +507,22 @@ class VersionsStartAnew(MemoryStore):
         return found._replace(version=self.counters[key]) if isinstance(found, Stored) else found
 
     def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Any:
-        answer = super().create(key, data, ttl, owner=owner)
-        return answer if answer is EXISTS else self.counted(key, 1)
+        result = super().create(key, data, ttl, owner=owner)
+        return result if result is EXISTS else self.counted(key, 1)
 
     def replace(self, key: str, data: bytes, ttl: int, *, version: Any, owner: str | None = None) -> Any:
         known = self.counters.get(key) == version
         found = super().load(key)
         inner = found.version if isinstance(found, Stored) and known else b"none"
-        answer = super().replace(key, data, ttl, version=inner, owner=owner)
-        return answer if answer in {MISSING, CONFLICT} else self.counted(key, version + 1)
+        result = super().replace(key, data, ttl, version=inner, owner=owner)
+        return result if result in {MISSING, CONFLICT} else self.counted(key, version + 1)
 
     def regenerate(self, old: str, new: str, data: bytes, ttl: int, **rest: Any) -> Any:
         found = super().load(old)
         known = self.counters.get(old) == rest["version"]
         rest["version"] = found.version if isinstance(found, Stored) and known else b"none"
-        answer = super().regenerate(old, new, data, ttl, **rest)
-        return answer if answer in {MISSING, CONFLICT, EXISTS} else self.counted(new, 1)
+        result = super().regenerate(old, new, data, ttl, **rest)
+        return result if result in {MISSING, CONFLICT, EXISTS} else self.counted(new, 1)
 
     def counted(self, key: str, version: int) -> int:
         self.counters[key] = version
@@ -450,7 +573,7 @@ class KeysAreMadeSafe(_Keys):
 
 
 class _Data(MemoryStore):
-    """Data that do not come back as they were."""
+    """Data that does not come back as it was."""
 
     def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Any:
         return super().create(key, self.kept(data), ttl, owner=owner)
@@ -581,9 +704,9 @@ class ScanHoldsTheStore(MemoryStore):
 
 
 class ScanKeepsBusyWhenLeft(ScanHoldsTheStore):
-    def delete(self, key: str) -> bool:
+    def delete(self, *keys: str) -> Deleted:
         self.busy = False
-        return super().delete(key)
+        return super().delete(*keys)
 
 
 class CountSeesTheExpired(MemoryStore):
@@ -634,10 +757,10 @@ class DeleteExpiredCountsTombstones(MemoryStore):
         return self._clock()
 
     def regenerate(self, old: str, new: str, data: bytes, ttl: int, **rest: Any) -> Any:
-        answer = super().regenerate(old, new, data, ttl, **rest)
+        result = super().regenerate(old, new, data, ttl, **rest)
         if rest["tombstone"]:
             super().create(old + "tombstone", b"t", rest["tombstone"])
-        return answer
+        return result
 
 
 class DeleteExpiredRemovesTombstones(MemoryStore):

@@ -33,7 +33,7 @@ EXPRESS_TABLE: Final = """
 
 
 class PostgresSchema:
-    """A new schema. The options are settings of the server's for all who connect by its connection strings."""
+    """A new schema. The options are settings of the server's for all connections by its connection strings."""
 
     def __init__(self, url: str, **settings: str) -> None:
         self.name = f"test_{secrets.token_hex(6)}"

@@ -26,7 +26,7 @@ KINDS: Final = ("sync", "sync client", "async", "async client")
 
 @asynccontextmanager
 async def opened(kind: str, url: str, *, timeout: float = 5, **options: Any) -> AsyncIterator[FullStore]:  # noqa: ASYNC109
-    """A store while the block runs, in the async colour, with the given patience in seconds."""
+    """A store while the block runs, in the async colour, with the given timeout in seconds."""
     if "client" not in kind:
         query = "&".join(f"{name}={value}" for name, value in {"timeout": timeout, **options}.items())
         url = f"{url}{'&' if '?' in url else '?'}{query}"

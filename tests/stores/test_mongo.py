@@ -15,14 +15,16 @@ from typing import Any
 import pytest
 from bson import DatetimeMS, Int64, ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
-from pymongo import AsyncMongoClient, MongoClient
+from pymongo import AsyncMongoClient, MongoClient, monitoring
+from pymongo.errors import AutoReconnect
 
 from sojourn import logs
-from sojourn.core.store import CONFLICT, EXISTS, MISSING, REPLACED, Stored
+from sojourn.core.store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Stored
+from sojourn.errors import StoreError, StoreTimeout, StoreUnavailable
 from sojourn.stores.mongo._async.store import AsyncMongoStore
 from sojourn.stores.mongo._layout import MongoLayout
 from sojourn.stores.mongo._sync.store import MongoStore
-from sojourn.testing import ManualClock
+from sojourn.testing import ManualClock, as_async
 from tests.servers import MongoServer
 
 pytestmark = pytest.mark.server
@@ -174,7 +176,7 @@ def test_only_the_native_layout_leaves_tombstones(make: Callable[..., MongoStore
     assert rows.count_documents({}) == 2
 
 
-def test_a_tombstone_holds_nothing_of_the_session(make: Callable[..., MongoStore], rows: Any):
+def test_a_tombstone_holds_nothing_of_the_session_but_its_new_key(make: Callable[..., MongoStore], rows: Any):
     store = make("native")
     version = store.create("old", RECORD, HOUR, owner="ann")
     store.regenerate("old", "new", OTHER, HOUR, version=version, tombstone=1000, owner="ann")
@@ -182,6 +184,7 @@ def test_a_tombstone_holds_nothing_of_the_session(make: Callable[..., MongoStore
         "_id": "old",
         "expires": datetime(2026, 11, 21, 4, 32, 18, 370000, UTC),
         "sojourn": "replaced",
+        "successor": "new",
     }
     assert rows.find_one({"_id": "new"}, {"expires": 0}) == {"_id": "new", "session": OTHER.decode(), "owner": "ann"}
 
@@ -260,13 +263,136 @@ def test_what_cannot_be_read_is_logged_and_no_record_and_can_be_deleted(
     assert loaded(store, "the raw id")[::2] == (b"", HOUR)
     assert [key for key, _ in store.scan()] == ["the raw id"]
     assert "cannot be read" in caplog.text and "the raw id" not in caplog.text
-    assert store.delete("the raw id") is True
+    assert store.delete("the raw id").count == 1
     assert rows.find_one() is None
 
 
 def test_documents_of_others_in_the_collection_are_passed_over(make: Callable[..., MongoStore], rows: Any):
     rows.insert_many([{"_id": 5, "session": "{}"}, {"_id": ObjectId(), "expires": DatetimeMS(NOW + HOUR)}])
     assert list(make().scan()) == []
+
+
+# tombstones
+
+
+def test_a_tombstone_keeps_its_successor_until_the_document_is_used_again(
+    make: Callable[..., MongoStore], rows: Any, clock: ManualClock
+):
+    store = make()
+    version = store.create("old", RECORD, HOUR, owner="ann")
+    store.regenerate("old", "new", OTHER, 2 * HOUR, version=version, tombstone=HOUR, owner="ann")
+    assert rows.count_documents({"successor": "new"}) == 1
+    clock.advance(HOUR)
+    store.create("old", RECORD, HOUR)
+    version = store.create("other", RECORD, HOUR)
+    assert store.regenerate("other", "third", RECORD, HOUR, version=version, tombstone=1)
+    clock.advance(1)
+    version = loaded(store, "third").version
+    assert store.regenerate("third", "other", RECORD, HOUR, version=version, tombstone=0)
+    assert rows.count_documents({"successor": {"$exists": True}}) == 0
+
+
+def test_a_tombstone_of_an_older_version_has_no_successor(make: Callable[..., MongoStore], rows: Any):
+    rows.insert_one({"_id": "old", "expires": DatetimeMS(NOW + HOUR), "sojourn": "replaced"})
+    assert make().load("old") == Replaced(None)
+    assert make().delete("old") == Deleted(0, ())
+
+
+def test_a_field_of_that_name_in_the_documents_of_express_is_left_alone(
+    make: Callable[..., MongoStore], rows: Any, clock: ManualClock
+):
+    store = make("connect-mongo")
+    rows.insert_one({"_id": "sid", "expires": DatetimeMS(NOW + 1), "session": "{}", "successor": "theirs"})
+    clock.advance(1)
+    store.create("sid", RECORD, HOUR)
+    assert rows.find_one({"_id": "sid"})["successor"] == "theirs"
+    assert store.delete("sid", "none") == Deleted(1, ())
+
+
+class Counting(monitoring.CommandListener):
+    """Notes the commands that are sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        self.sent.append(event.command_name)
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None: ...
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None: ...
+
+
+@pytest.mark.parametrize("layout", ["native", "connect-mongo"])
+def test_a_delete_takes_a_second_command_only_where_there_may_be_tombstones(
+    layout: str, url: str, clock: ManualClock, rows: Any
+):
+    counting = Counting()
+    with MongoClient[Any](url, event_listeners=[counting]) as counted:
+        store = MongoStore(counted, layout=layout, create_index=False, clock=clock)
+        for key in ("a", "b", "c"):
+            store.create(key, RECORD, HOUR)
+        counting.sent.clear()
+        assert store.delete("a", "b", "a") == Deleted(2, ())
+        assert counting.sent == ["delete"]
+        assert store.delete("c", "none") == Deleted(1, ())
+        assert counting.sent[1:] == (["delete", "find"] if layout == "native" else ["delete"])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize(("live", "error"), [("a", StoreTimeout), ("none", StoreUnavailable)])
+@pytest.mark.parametrize("kind", [MongoStore, AsyncMongoStore])
+async def test_a_delete_that_cannot_look_for_tombstones_says_whether_anything_was_deleted(
+    kind: Any, live: str, error: type[Exception], url: str, rows: Any
+):
+    made = kind.from_url(f"{url}&create_index=false")
+    store = as_async(made) if kind is MongoStore else made
+    await store.create("a", RECORD, HOUR)
+    handles: Any = made._handles
+
+    class Sessions:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(handles.sessions, name)
+
+        def find(self, *_args: Any, **_options: Any) -> Any:
+            raise AutoReconnect("gone")
+
+    made._handles = handles._replace(sessions=Sessions())
+    with pytest.raises(StoreError) as failed:
+        await store.delete(live, "other")
+    assert type(failed.value) is error and isinstance(failed.value.__cause__, AutoReconnect)
+    await store.close()
+
+
+def test_a_session_that_is_moved_while_it_is_deleted_is_found_under_its_new_key(
+    make: Callable[..., MongoStore], monkeypatch: pytest.MonkeyPatch
+):
+    store, other = make(), make()
+    version = store.create("old", RECORD, HOUR)
+
+    def move() -> None:
+        assert other.regenerate("old", "new", OTHER, HOUR, version=version, tombstone=HOUR)
+
+    stop_before_write(monkeypatch, store, 1, move)
+    assert store.delete("old") == Deleted(0, ("new",))
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_a_session_that_is_deleted_while_it_is_moved_is_live_under_no_key(
+    step: int, make: Callable[..., MongoStore], monkeypatch: pytest.MonkeyPatch
+):
+    store, other = make(), make()
+    version = store.create("old", RECORD, HOUR)
+
+    def log_out() -> None:
+        successors = () if step == 2 else ("new",)
+        assert other.delete("old") == Deleted(int(step == 2), successors)
+        assert other.delete(*successors) == Deleted(len(successors), ())
+
+    stop_before_write(monkeypatch, store, step, log_out)
+    assert store.regenerate("old", "new", OTHER, HOUR, version=version, tombstone=HOUR) is MISSING
+    assert (other.load("new"), other.count()) == (None, 0)
 
 
 # indexes
@@ -339,8 +465,8 @@ def test_an_index_with_other_options_is_left_with_one_warning(
         store = make("connect-mongo", create_index=True)
         store.create("sid", RECORD, HOUR)
     assert indexes(rows) == {"theirs": {**TTL, "expireAfterSeconds": 3600}}
-    (told,) = caplog.records
-    assert told.levelno == logging.WARNING and "'theirs'" in told.message and "expireAfterSeconds" in told.message
+    (logged,) = caplog.records
+    assert logged.levelno == logging.WARNING and "'theirs'" in logged.message and "expireAfterSeconds" in logged.message
 
 
 def test_a_server_that_refuses_an_index_is_a_warning(
@@ -353,8 +479,8 @@ def test_a_server_that_refuses_an_index_is_a_warning(
     rows.insert_many([{"sid": "twice"}, {"sid": "twice"}])
     store = make(MongoLayout.connect_mongodb_session(id_field="sid"), create_index=True)
     assert store.load("sid") is None
-    (told,) = caplog.records
-    assert "code 11000" in told.message
+    (logged,) = caplog.records
+    assert "code 11000" in logged.message
 
 
 def test_the_server_removes_what_has_expired(client: MongoClient[Any], rows: Any):
@@ -426,12 +552,14 @@ def test_a_regenerate_that_is_stopped_leaves_old_or_nothing_but_never_both(
     assert other.load("new") is None
     assert other.touch("new", HOUR) is False
     assert other.replace("new", RECORD, HOUR, version=OTHER.decode()) is MISSING
-    assert other.load("old") == ((REPLACED if tombstone else None) if ended else Stored(RECORD, version, 2 * HOUR))
+    assert other.load("old") == (
+        (Replaced("new") if tombstone else None) if ended else Stored(RECORD, version, 2 * HOUR)
+    )
     assert [key for key, _ in other.scan()] == ([] if ended else ["old"])
     assert other.count() == (0 if ended else 1)
-    # again, as whoever finds out that it was not done
-    answer = other.regenerate("old", "newer", OTHER, HOUR, version=version, tombstone=tombstone, owner="ann")
-    assert answer is MISSING if ended else answer
+    # again, as by a caller that finds out that it was not done
+    result = other.regenerate("old", "newer", OTHER, HOUR, version=version, tombstone=tombstone, owner="ann")
+    assert result is MISSING if ended else result
     # and the reservation does not last
     clock.advance(60_000)
     assert other.create("new", RECORD, HOUR)
@@ -446,7 +574,7 @@ def test_a_session_under_way_to_its_new_key_can_be_ended_by_its_owner(
 
     def log_out_everywhere() -> None:
         assert other.by_owner("ann") == ["new"]
-        assert other.delete("new") is True
+        assert other.delete("new").count == 1
 
     stop_before_write(monkeypatch, store, 3, log_out_everywhere)
     assert store.regenerate("old", "new", OTHER, HOUR, version=version, tombstone=HOUR, owner="ann") is MISSING
@@ -561,13 +689,13 @@ def test_of_many_regenerates_one_moves_the_session(make: Callable[..., MongoStor
     store = make()
     version = store.create("old", RECORD, HOUR)
     with ThreadPoolExecutor(8) as pool:
-        answers = list(
+        results = list(
             pool.map(
                 lambda i: store.regenerate("old", f"new{i}", OTHER, HOUR, version=version, tombstone=HOUR), range(8)
             )
         )
-    assert sum(map(bool, answers)) == 1
-    assert {answer for answer in answers if not answer} <= {MISSING, CONFLICT}
+    assert sum(map(bool, results)) == 1
+    assert {result for result in results if not result} <= {MISSING, CONFLICT}
     assert store.count() == 1
     assert rows.count_documents({}) == 2  # the session, and the tombstone
 
@@ -608,7 +736,7 @@ def test_the_same_in_the_other_colour(url: str):
         await store.close()
         async with AsyncMongoClient[Any](url) as client:
             store = AsyncMongoStore(client)
-            assert await store.delete("sid") is True
+            assert await store.delete("sid") == Deleted(1, ())
             await store.close()
             assert (await client.admin.command("ping"))["ok"] == 1
 

@@ -89,7 +89,7 @@ class Emptied(MongoStore):
 
 
 @pytest.mark.parametrize("layout", ["native", "connect-mongo-bson"])
-def test_a_store_answers_as_a_dictionary_would(layout: str, mongodb: MongoServer):
+def test_a_store_does_what_a_dictionary_would(layout: str, mongodb: MongoServer):
     with MongoClient[Any](mongodb.url(retryWrites="false")) as client:
         machine = store_state_machine(
             lambda clock: Emptied(client, layout=layout, clock=clock, create_index=False), tombstones=layout == "native"

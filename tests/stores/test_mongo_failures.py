@@ -1,4 +1,4 @@
-"""The MongoDB stores when the network or the server fails: what was written, and what the caller is told."""
+"""The MongoDB stores when the network or the server fails: what was written, and which error the caller gets."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.server, pytest.mark.express]
 
 HOUR = 3_600_000
 
-# Reads lines of JSON, [layout, method, arguments...], and answers each with a line of JSON.
+# Reads lines of JSON, [layout, method, arguments...], and replies to each with a line of JSON.
 _PEER = """
 const session = require('express-session')
 const { MongoStore } = require('connect-mongo')
@@ -38,7 +38,7 @@ const stores = {
 const call = (store, method, ...args) => new Promise((resolve, reject) =>
   store[method](...args, (error, value) => error ? reject(error) : resolve(value)))
 
-async function answer([layout, method, ...args]) {
+async function reply([layout, method, ...args]) {
   const store = stores[layout]
   if (method === 'set') {
     const { cookie, ...data } = args[1]
@@ -51,7 +51,7 @@ async function answer([layout, method, ...args]) {
 
 require('node:readline').createInterface({ input: process.stdin }).on('line', async (line) => {
   try {
-    console.log(JSON.stringify({ value: await answer(JSON.parse(line)) }))
+    console.log(JSON.stringify({ value: await reply(JSON.parse(line)) }))
   } catch (error) {
     console.log(JSON.stringify({ error: String(error) }))
   }
@@ -185,7 +185,7 @@ def test_what_has_expired_here_has_expired_for_node(layout: str, store: MongoSto
     assert peer(layout, "get", "short") is None
 
 
-# The all() of connect-mongodb-session calls back to nobody, with the driver that it brings along.
+# The all() of connect-mongodb-session never calls back, with the driver that it brings along.
 @pytest.mark.parametrize("layout", ["connect-mongo", "connect-mongo-bson"], indirect=True)
 def test_nothing_here_is_in_the_way_of_listing_all_on_node(store: MongoStore, layout: str, peer: Ask):
     store.clear()

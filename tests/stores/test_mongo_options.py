@@ -1,4 +1,4 @@
-"""What the MongoDB stores are told, and what they make of PyMongo's errors; without a server."""
+"""The options of the MongoDB stores, and what they make of PyMongo's errors; without a server."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_an_srv_url_is_not_looked_up_before_it_is_needed():
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "says"),
     [
         ("redis://h/", "scheme 'redis'"),
         ("mongodb://u:secret@h/app?colection=x", "option 'colection'"),
@@ -97,10 +97,10 @@ def test_an_srv_url_is_not_looked_up_before_it_is_needed():
         ("mongodb://", "percent-encoded"),
     ],
 )
-def test_a_wrong_url_is_refused_by_what_is_wrong_and_not_quoted(url: str, told: str):
+def test_a_wrong_url_is_refused_by_what_is_wrong_and_not_quoted(url: str, says: str):
     with pytest.raises(ConfigurationError) as refused:
         MongoStore.from_url(url)
-    assert told in str(refused.value)
+    assert says in str(refused.value)
     assert "secret" not in str(refused.value)
     assert refused.value.__cause__ is None
 
@@ -367,6 +367,14 @@ def test_a_write_that_may_have_been_done_is_a_timeout(error: Exception):
 def test_where_the_client_resends_only_what_it_never_sent_was_certainly_not_done(error: Exception):
     never_sent = isinstance(error, ServerSelectionTimeoutError | InvalidOperation | InvalidDocument)
     with pytest.raises(StoreUnavailable if never_sent else StoreTimeout), writing(resends=True)():
+        raise error
+
+
+@pytest.mark.parametrize("error", [*CERTAIN, *UNCERTAIN], ids=repr)
+def test_of_several_documents_some_may_have_been_written_before_one_was_refused(error: Exception):
+    in_part = isinstance(error, NotPrimaryError | OperationFailure)
+    expected = StoreTimeout if in_part or error in UNCERTAIN else StoreUnavailable
+    with pytest.raises(expected), writing(resends=False)(several=True):
         raise error
 
 

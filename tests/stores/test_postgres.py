@@ -17,7 +17,7 @@ import psycopg
 import psycopg_pool
 import pytest
 
-from sojourn.core.store import CONFLICT, EXISTS, MISSING, REPLACED, Stored
+from sojourn.core.store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Stored
 from sojourn.errors import ConfigurationError, StoreUnavailable
 from sojourn.stores.postgres._async.store import AsyncPostgresStore
 from sojourn.stores.postgres._sync.store import PostgresStore
@@ -84,15 +84,54 @@ def indexes(schema: PostgresSchema) -> set[str]:
     return {name for (name,) in schema.execute("SELECT indexname FROM pg_indexes WHERE schemaname = %s", schema.name)}
 
 
-def test_the_table_is_that_of_express_and_a_column_that_its_insert_does_not_name(
+def test_the_table_is_that_of_express_and_two_columns_that_its_insert_does_not_name(
     schema: PostgresSchema, opened: Opened
 ):
     schema.execute(EXPRESS_TABLE)
     made_by_express = columns(schema), indexes(schema)
     schema.execute("DROP TABLE {schema}.session")
     opened().open()
-    assert columns(schema) == [*made_by_express[0], ("owner", "text", None, "YES")]
+    assert columns(schema) == [*made_by_express[0], ("owner", "text", None, "YES"), ("successor", "text", None, "YES")]
     assert made_by_express[1] <= indexes(schema)
+
+
+def test_a_table_of_an_older_version_gets_the_column_for_successors(schema: PostgresSchema, opened: Opened):
+    older = opened()
+    assert older.create("a", RECORD, LONG, owner="ann")
+    schema.execute("ALTER TABLE {schema}.session DROP COLUMN successor")
+    schema.execute("UPDATE {schema}.session SET sess = 'null'")
+    older.close()
+    store = opened()
+    assert store.load("a") == Replaced(None)
+    assert store.delete("a") == Deleted(0, ())
+    version = store.create("b", RECORD, LONG)
+    assert store.regenerate("b", "c", RECORD, LONG, version=version, tombstone=LONG)
+    assert store.load("b") == Replaced("c")
+    assert [name for name, *_ in columns(schema)].count("successor") == 1
+
+
+def test_without_the_column_a_tombstone_has_no_successor_and_all_else_works(schema: PostgresSchema, opened: Opened):
+    opened().open()
+    schema.execute("ALTER TABLE {schema}.session DROP COLUMN successor")
+    store = opened(create_table=False)
+    version = store.create("a", RECORD, LONG, owner="ann")
+    assert store.regenerate("a", "b", OTHER, LONG, version=version, tombstone=LONG, owner="ann") == OTHER
+    assert store.load("a") == Replaced(None)
+    assert store.create("a", RECORD, LONG) is EXISTS
+    assert store.by_owner("ann") == ["b"]
+    assert store.delete("a", "b", "c") == Deleted(1, ())
+
+
+def test_a_row_that_is_used_again_has_no_successor(schema: PostgresSchema, opened: Opened):
+    store = opened()
+    version = store.create("a", RECORD, LONG)
+    store.regenerate("a", "b", RECORD, LONG, version=version, tombstone=LONG)
+    assert schema.execute("SELECT successor FROM {schema}.session WHERE sid = 'a'") == [("b",)]
+    schema.execute("UPDATE {schema}.session SET expire = to_timestamp(0)")
+    store.create("a", RECORD, LONG)
+    version = store.create("c", RECORD, LONG)
+    store.regenerate("c", "b", RECORD, LONG, version=version, tombstone=0)
+    assert schema.execute("SELECT sid, successor FROM {schema}.session ORDER BY sid") == [("a", None), ("b", None)]
 
 
 def test_a_table_that_express_made_serves_as_it_is_and_refuses_only_by_owner(schema: PostgresSchema, opened: Opened):
@@ -103,7 +142,7 @@ def test_a_table_that_express_made_serves_as_it_is_and_refuses_only_by_owner(sch
     assert store.replace("a", OTHER, LONG, version=version, owner="ann") == OTHER
     assert store.regenerate("a", "b", RECORD, LONG, version=OTHER, tombstone=LONG, owner="ann") == RECORD
     assert store.regenerate("b", "c", RECORD, LONG, version=RECORD, tombstone=0, owner="ann") == RECORD
-    assert store.load("a") is REPLACED
+    assert store.load("a") == Replaced(None)
     with pytest.raises(StoreUnavailable, match="no column owner"):
         store.by_owner("ann")
     with pytest.raises(StoreUnavailable, match="create_table=True"):
@@ -166,7 +205,7 @@ def test_many_that_start_at_once_create_the_table_once(schema: PostgresSchema, o
             futures = [threads.submit(start, store) for store in stores] + [threads.submit(start_express)]
             for future in futures:
                 future.result()
-        assert [name for name, *_ in columns(schema)] == ["sid", "sess", "expire", "owner"]
+        assert [name for name, *_ in columns(schema)] == ["sid", "sess", "expire", "owner", "successor"]
         for store in stores:
             store.close()
         schema.execute("DROP TABLE {schema}.session, {schema}.session_lock")
@@ -394,18 +433,18 @@ def test_the_encoding_of_the_client_does_not_matter(schema: PostgresSchema, open
     assert next(iter(store.scan()))[0] == "\u4f1a"
 
 
-# Answers while another transaction holds the row
+# While another transaction holds the row
 
 
 def while_held(schema: PostgresSchema, held: str, call: Callable[[], object], *, commits: bool = True) -> object:
-    """The answer of a call that waits for a row until this statement is committed, or rolled back."""
+    """The result of a call that waits for a row until this statement is committed, or rolled back."""
     with schema.connect() as other, ThreadPoolExecutor(1) as thread:
         other.execute("BEGIN")
         other.execute(held.replace("{schema}", schema.name))
         future = thread.submit(call)
         pid = other.info.backend_pid
         while not schema.execute("SELECT 1 FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))", pid):
-            assert not future.done(), f"it did not wait, and answered {future.result()!r}"
+            assert not future.done(), f"it did not wait, and returned {future.result()!r}"
             sleep(0.002)
         other.execute("COMMIT" if commits else "ROLLBACK")
         return future.result(10)
@@ -415,11 +454,11 @@ TOUCHED = "UPDATE {schema}.session SET expire = expire + interval '1 s' WHERE si
 SAVED = """UPDATE {schema}.session SET sess = '{"cookie":{}}' WHERE sid = 'a'"""
 EXPIRED = "UPDATE {schema}.session SET expire = to_timestamp(0) WHERE sid = 'a'"
 DELETED = "DELETE FROM {schema}.session WHERE sid = 'a'"
-BURIED = "UPDATE {schema}.session SET sess = 'null' WHERE sid = 'a'"
+REPLACED = "UPDATE {schema}.session SET sess = 'null' WHERE sid = 'a'"
 
 
 @pytest.mark.parametrize(
-    ("held", "commits", "answer"),
+    ("held", "commits", "result"),
     [
         (TOUCHED, True, OTHER),
         (SAVED, True, CONFLICT),
@@ -427,11 +466,11 @@ BURIED = "UPDATE {schema}.session SET sess = 'null' WHERE sid = 'a'"
         (EXPIRED, True, MISSING),
         (DELETED, True, MISSING),
         (DELETED, False, OTHER),
-        (BURIED, True, MISSING),
+        (REPLACED, True, MISSING),
     ],
 )
-def test_a_write_that_had_to_wait_answers_for_the_row_as_it_is_then(
-    schema: PostgresSchema, opened: Opened, held: str, commits: bool, answer: object
+def test_a_write_that_had_to_wait_sees_the_row_as_it_is_then(
+    schema: PostgresSchema, opened: Opened, held: str, commits: bool, result: object
 ):
     store = opened()
     for tombstone in (None, 0, LONG):
@@ -444,9 +483,9 @@ def test_a_write_that_had_to_wait_answers_for_the_row_as_it_is_then(
                 return store.replace("a", OTHER, LONG, version=RECORD)
             return store.regenerate("a", "b", OTHER, LONG, version=RECORD, tombstone=tombstone)
 
-        assert while_held(schema, held, write, commits=commits) == answer
+        assert while_held(schema, held, write, commits=commits) == result
         written = "a" if tombstone is None else "b"
-        if answer == OTHER:
+        if result == OTHER:
             assert live(store.load(written)).data == OTHER
         elif written == "b":
             assert store.load("b") is None
@@ -454,7 +493,7 @@ def test_a_write_that_had_to_wait_answers_for_the_row_as_it_is_then(
 
 @pytest.mark.parametrize(
     ("held", "is_there"),
-    [(TOUCHED, True), (SAVED, True), (EXPIRED, False), (DELETED, False), (BURIED, False)],
+    [(TOUCHED, True), (SAVED, True), (EXPIRED, False), (DELETED, False), (REPLACED, False)],
 )
 def test_a_touch_or_a_delete_that_had_to_wait_does_not_meet_a_row_that_is_gone(
     schema: PostgresSchema, opened: Opened, held: str, is_there: bool
@@ -464,23 +503,65 @@ def test_a_touch_or_a_delete_that_had_to_wait_does_not_meet_a_row_that_is_gone(
     assert while_held(schema, held, lambda: store.touch("a", LONG)) is is_there
     schema.execute("DELETE FROM {schema}.session")
     store.create("a", RECORD, LONG)
-    assert while_held(schema, held, lambda: store.delete("a")) is is_there
+    assert while_held(schema, held, lambda: store.delete("a")) == Deleted(int(is_there), ())
 
 
-@pytest.mark.parametrize(("commits", "answer"), [(True, EXISTS), (False, OTHER)])
+MOVED = "UPDATE {schema}.session SET sess = 'null', successor = 'new' WHERE sid = 'a'"
+
+
+@pytest.mark.parametrize(("commits", "deleted"), [(True, Deleted(2, ("new",))), (False, Deleted(3, ()))])
+def test_a_delete_that_had_to_wait_returns_the_successor_of_what_was_moved_meanwhile(
+    schema: PostgresSchema, opened: Opened, commits: bool, deleted: Deleted
+):
+    store = opened()
+    for key in ("b", "a", "c"):
+        store.create(key, RECORD, LONG)
+    assert while_held(schema, MOVED, lambda: store.delete("c", "a", "b"), commits=commits) == deleted
+    assert store.load("a") == (Replaced("new") if commits else None)
+    assert (store.load("b"), store.load("c")) == (None, None)
+
+
+def test_deletes_of_the_same_keys_in_any_order_do_not_lock_each_other_out(opened: Opened):
+    store = opened()
+    keys = [f"key{number}" for number in range(100)]
+
+    def delete(number: int) -> int:
+        return store.delete(*keys[:: 1 if number % 2 else -1]).count
+
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(5):
+            for key in keys:
+                store.create(key, RECORD, LONG)
+            assert sum(threads.map(delete, range(8))) == 100
+
+
+def test_a_delete_finds_its_rows_by_the_index(schema: PostgresSchema, opened: Opened):
+    store = opened()
+    store.open()
+    schema.execute(
+        "INSERT INTO {schema}.session (sid, sess, expire) SELECT 'key' || n, '{}', now() + interval '1 h'"
+        " FROM generate_series(1, 5000) AS n"
+    )
+    schema.execute("ANALYZE {schema}.session")
+    text = store._sql.delete.text.decode().replace("$1", "ARRAY['\\x6b657931'::bytea, '\\x6b657932']")
+    plan = "\n".join(line for (line,) in schema.execute(f"EXPLAIN {text}"))
+    assert plan.count("session_pkey") == 2 and "Seq Scan on session" not in plan, plan
+
+
+@pytest.mark.parametrize(("commits", "result"), [(True, EXISTS), (False, OTHER)])
 def test_of_two_that_create_one_key_the_second_waits_for_the_first(
-    schema: PostgresSchema, opened: Opened, commits: bool, answer: object
+    schema: PostgresSchema, opened: Opened, commits: bool, result: object
 ):
     store = opened()
     store.create("old", RECORD, LONG)
     inserted = "INSERT INTO {schema}.session VALUES ('a', '{}', current_timestamp + interval '1 hour')"
-    assert while_held(schema, inserted, lambda: store.create("a", OTHER, LONG), commits=commits) == answer
+    assert while_held(schema, inserted, lambda: store.create("a", OTHER, LONG), commits=commits) == result
     schema.execute("DELETE FROM {schema}.session WHERE sid = 'a'")
 
     def move() -> object:
         return store.regenerate("old", "a", OTHER, LONG, version=RECORD, tombstone=LONG)
 
-    assert while_held(schema, inserted, move, commits=commits) == answer
+    assert while_held(schema, inserted, move, commits=commits) == result
     assert isinstance(store.load("old"), Stored) is commits
 
 
@@ -499,8 +580,8 @@ for _ in range(40):
         stored = store.load("counter")
         record = json.loads(stored.data)
         record["n"] += 1
-        answer = store.replace("counter", json.dumps(record).encode(), 60_000, version=stored.version)
-        if answer:
+        result = store.replace("counter", json.dumps(record).encode(), 60_000, version=stored.version)
+        if result:
             break
         conflicts += 1
 print(conflicts)
@@ -526,7 +607,7 @@ def test_no_update_of_several_processes_is_lost(schema: PostgresSchema, opened: 
 # Expired rows
 
 
-def test_expired_rows_are_removed_in_batches_by_whoever_is_asked(schema: PostgresSchema, opened: Opened):
+def test_expired_rows_are_removed_in_batches_by_any_store_that_is_asked(schema: PostgresSchema, opened: Opened):
     store = opened()
     store.open()
     schema.execute(
@@ -566,7 +647,7 @@ def test_clearing_takes_any_number_and_leaves_what_is_not_live(schema: PostgresS
     assert schema.execute("SELECT sid FROM {schema}.session") == [("t",)]
 
 
-def test_expired_rows_go_in_the_background_by_themselves(schema: PostgresSchema, opened: Opened):
+def test_expired_rows_are_removed_in_the_background(schema: PostgresSchema, opened: Opened):
     store = opened(prune_interval=0.05)
     store.create("a", RECORD, 1)
     store.create("b", RECORD, LONG)

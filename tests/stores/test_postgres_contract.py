@@ -72,8 +72,8 @@ class Following:
     def __getattr__(self, name: str) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
             self._schema.set_clock(self._clock())
-            answer = getattr(self._store, name)(*args, **kwargs)
-            return list(answer) if name == "scan" else answer
+            result = getattr(self._store, name)(*args, **kwargs)
+            return list(result) if name == "scan" else result
 
         return call
 
@@ -82,7 +82,7 @@ class Following:
         self._schema.drop()
 
 
-def test_a_store_answers_as_a_dictionary_would(postgres_url: str):
+def test_a_store_does_what_a_dictionary_would(postgres_url: str):
     def make(clock: ManualClock) -> Any:
         return Following(clock, PostgresSchema(postgres_url))
 

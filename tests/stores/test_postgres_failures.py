@@ -98,7 +98,7 @@ def idle_in(store: PostgresStore | AsyncPostgresStore) -> list[Any]:
 
 async def until(holds: Callable[[], object]) -> None:
     with anyio.fail_after(10):
-        while not holds():  # noqa: ASYNC110 - nobody signals
+        while not holds():  # noqa: ASYNC110 - there is no signal
             await anyio.sleep(0.01)
 
 
@@ -188,9 +188,9 @@ def test_a_pooler_that_keeps_no_prepared_statements_is_told_of(schema: PostgresS
         results = _postgres_wire._results
 
         def forgetful(pgconn: Any) -> Any:
-            answer = yield from results(pgconn)
+            rows = yield from results(pgconn)
             pgconn.exec_(b"DEALLOCATE ALL")
-            return answer
+            return rows
 
         monkeypatch.setattr(_postgres_wire, "_results", forgetful)
         with pytest.raises(StoreUnavailable, match="prepare=False"):
@@ -463,7 +463,7 @@ def test_without_the_servers_help_the_client_ends_the_wait_and_the_connection(
             with pytest.raises(StoreTimeout, match=r"0\.3 s"):
                 hasty.replace("a", OTHER, LONG, version=RECORD)
             assert 0.25 < monotonic() - before < 2
-            assert held.waiting(), "the server was told nothing, and may still carry it out"
+            assert held.waiting(), "the server knows nothing of it, and may still carry it out"
         eventually(lambda: is_there(store, "a", OTHER))
         assert is_there(hasty, "a", OTHER)
         assert pool.get_stats()["returns_bad"] == 1
@@ -495,11 +495,11 @@ def test_a_server_that_stands_still_is_a_timeout(own_server: PostgresServer):
             assert monotonic() - before < 4
     finally:
         own_server.signal(signal.SIGCONT)
-    eventually(lambda: _answers(store))
+    eventually(lambda: _is_there(store))
     store.close()
 
 
-def _answers(store: PostgresStore) -> bool:
+def _is_there(store: PostgresStore) -> bool:
     try:
         return is_there(store, "a")
     except StoreError:
@@ -566,7 +566,7 @@ def test_a_killed_server_is_unavailable_and_is_used_again_once_it_is_back(own_se
             with pytest.raises(StoreUnavailable, match="no connection") as failed:
                 store.touch("a", LONG)
             assert isinstance(failed.value.__cause__, psycopg.OperationalError)
-        assert monotonic() - before < 1, "a refused connection is told at once"
+        assert monotonic() - before < 1, "a refused connection is an error at once"
     finally:
         own_server.start(synchronous_commit="on")
     assert is_there(store, "a")
@@ -586,12 +586,12 @@ async def test_many_calls_on_a_dead_server_share_one_attempt_to_connect(monkeypa
 
     monkeypatch.setattr(psycopg.AsyncConnection, "connect", counted)
     async with async_store(f"postgresql://u:secret@127.0.0.1:{free_port()}/db") as store:
-        answers = await asyncio.gather(*(store.load(str(n)) for n in range(50)), return_exceptions=True)
+        results = await asyncio.gather(*(store.load(str(n)) for n in range(50)), return_exceptions=True)
         assert len(attempts) == 1
-        for answer in answers:
-            assert isinstance(answer, StoreUnavailable)
-            assert isinstance(answer.__cause__, psycopg.OperationalError)
-            assert "secret" not in f"{answer} {answer.__cause__} {store!r}"
+        for result in results:
+            assert isinstance(result, StoreUnavailable)
+            assert isinstance(result.__cause__, psycopg.OperationalError)
+            assert "secret" not in f"{result} {result.__cause__} {store!r}"
 
 
 def test_a_server_that_takes_no_connection_is_given_up_after_the_connect_timeout():
@@ -621,7 +621,7 @@ def test_a_closed_store_opens_again_and_a_call_in_between_is_unavailable(store: 
 
 
 @pytest.mark.anyio
-async def test_under_a_storm_of_cancellations_every_call_gets_its_own_answer(schema: PostgresSchema):
+async def test_under_a_storm_of_cancellations_every_call_gets_its_own_result(schema: PostgresSchema):
     rng = random.Random(7)
     async with async_store(schema.conninfo, pool_size=3, timeout=20) as store:
         for n in range(10):
@@ -661,8 +661,8 @@ async def test_under_a_storm_of_cancellations_every_call_gets_its_own_answer(sch
                     if rng.random() < 0.2:
                         await asyncio.sleep(0)
                         task.cancel()
-            for answer in await asyncio.gather(*tasks, return_exceptions=True):
-                assert answer is None or isinstance(answer, asyncio.CancelledError), repr(answer)
+            for result in await asyncio.gather(*tasks, return_exceptions=True):
+                assert result is None or isinstance(result, asyncio.CancelledError), repr(result)
         assert cancelled > 100
         for n in range(10):
             stored = await store.load(f"k{n}")
@@ -690,7 +690,7 @@ async def test_a_cancelled_call_whose_reply_is_near_keeps_its_connection(schema:
             task.cancel()
             cancelled += isinstance((await asyncio.gather(task, return_exceptions=True))[0], asyncio.CancelledError)
             assert idle_in(store) == before
-        assert cancelled, "all were answered before"
+        assert cancelled, "all were done before"
 
 
 @pytest.mark.anyio
@@ -753,7 +753,7 @@ async def test_a_record_larger_than_the_socket_takes_at_once_is_sent_and_fetched
 # The pool that a store opens itself
 
 
-def test_connections_that_nobody_needs_any_more_are_closed(store: PostgresStore, monkeypatch: pytest.MonkeyPatch):
+def test_connections_that_are_not_needed_any_more_are_closed(store: PostgresStore, monkeypatch: pytest.MonkeyPatch):
     kept = [pool_of(store).getconn(1) for _ in range(3)]
     for connection in kept:
         pool_of(store).putconn(connection)
@@ -765,7 +765,7 @@ def test_connections_that_nobody_needs_any_more_are_closed(store: PostgresStore,
 
 
 @pytest.mark.anyio
-async def test_async_connections_that_nobody_needs_any_more_are_closed(
+async def test_async_connections_that_are_not_needed_any_more_are_closed(
     schema: PostgresSchema, monkeypatch: pytest.MonkeyPatch
 ):
     async with async_store(schema.conninfo) as store:
@@ -788,7 +788,7 @@ def test_a_connection_lent_while_the_store_is_closed_is_closed_when_it_comes_bac
 
 
 @pytest.mark.anyio
-async def test_an_async_store_closed_while_calls_are_waiting_gives_them_an_answer(schema: PostgresSchema):
+async def test_an_async_store_closed_while_calls_are_waiting_gives_them_an_error_or_a_result(schema: PostgresSchema):
     async with async_store(schema.conninfo, pool_size=1) as store:
         await store.create("a", RECORD, LONG)
         calls = [asyncio.create_task(store.touch("a", LONG)) for _ in range(5)]

@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
-from sojourn.core.store import CONFLICT, EXISTS, MISSING, REPLACED, Stored
+from sojourn.core.store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Stored
 from sojourn.errors import ConfigurationError, StoreUnavailable
 from sojourn.stores.redis._async.store import AsyncRedisStore
+from sojourn.stores.redis._errors import ErrorReply
 from sojourn.stores.redis._names import Names
 from sojourn.stores.redis._sync.store import RedisStore
 from sojourn.testing import FullStore
@@ -224,7 +225,7 @@ async def test_a_row_that_connect_redis_wrote_is_a_record(express: FullStore, cl
     assert await express.replace("sid", changed, 3_600_000, version=found.version)
     assert client.get(f"{prefix}sid") == changed
     assert [(key, stored.data) async for key, stored in express.scan()] == [("sid", changed)]
-    assert await express.delete("sid") is True
+    assert await express.delete("sid") == Deleted(1, ())
     assert not client.exists(f"{prefix}sid")
 
 
@@ -283,11 +284,90 @@ def test_the_default_lifetime_is_that_of_connect_redis():
 async def test_no_data_can_look_like_a_tombstone(store: FullStore, client: Any, prefix: str):
     version = await store.create("old", b"{}", 60_000)
     await store.regenerate("old", "new", b"{}", 60_000, version=version, tombstone=30_000)
-    assert await store.load("old") is REPLACED
+    assert await store.load("old") == Replaced("new")
     assert await store.create("old", b"{}", 60_000) is EXISTS
     for data in client.lrange(f"{prefix}old", 0, -1):
         await store.create(key := uuid.uuid4().hex, data, 60_000)
         assert isinstance(await store.load(key), Stored)
+
+
+@pytest.mark.anyio
+async def test_a_tombstone_is_a_list_with_the_key_of_its_successor(store: FullStore, client: Any, prefix: str):
+    version = await store.create("old", b"{}", 60_000)
+    await store.regenerate("old", "new\u00e9", b"{}", 60_000, version=version, tombstone=30_000)
+    assert client.lrange(f"{prefix}old", 0, -1) == [b"replaced", "new\u00e9".encode()]
+    before = commands(client)
+    assert await store.load("old") == Replaced("new\u00e9")
+    after = commands(client)
+    assert (after["get"] - before["get"], after["lrange"] - before.get("lrange", 0)) == (1, 1)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda client, name: client.rpush(name, "replaced"),
+        lambda client, name: client.rpush(name, "another", "list"),
+        lambda client, name: client.sadd(name, "replaced"),
+    ],
+    ids=["an older version's", "another list", "no list"],
+)
+async def test_what_is_no_tombstone_of_ours_has_no_successor(store: FullStore, client: Any, prefix: str, make: Any):
+    make(client, f"{prefix}k")
+    assert await store.load("k") == Replaced(None)
+    assert await store.delete("k") == Deleted(0, ())
+    assert await store.create("k", b"{}", 60_000) is EXISTS
+    client.delete(f"{prefix}k")
+
+
+@pytest.mark.anyio
+async def test_a_tombstone_that_expires_while_it_is_read_is_missing(
+    store: FullStore, client: Any, prefix: str, monkeypatch: pytest.MonkeyPatch
+):
+    client.rpush(f"{prefix}k", "replaced", "new")
+    sync_or_async: Any = getattr(store, "sync_store", store)
+    call = sync_or_async._driver.call
+
+    def expiring(name: bytes, *command: Any, writes: bool) -> Any:
+        if command[0] == "LRANGE":
+            client.delete(name)
+        return call(name, *command, writes=writes)
+
+    monkeypatch.setattr(sync_or_async, "_call", expiring)
+    assert await store.load("k") is None
+
+
+@pytest.mark.anyio
+async def test_a_delete_is_one_command_however_many_keys(store: FullStore, client: Any):
+    await store.delete("warm")
+    for number in range(20):
+        await store.create(f"k{number}", b"{}", 60_000)
+    await store.regenerate("k0", "new", b"{}", 60_000, version=b"{}", tombstone=30_000)
+    before = commands(client)
+    assert await store.delete(*(f"k{number}" for number in range(20)), "none") == Deleted(19, ("new",))
+    after = commands(client)
+    assert (after["evalsha"] - before["evalsha"], after.get("eval", 0) - before.get("eval", 0)) == (1, 0)
+    assert await store.delete() == Deleted(0, ())
+    assert commands(client)["evalsha"] == after["evalsha"], "without keys nothing is sent"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("command", ["LRANGE", "GET"])
+async def test_a_read_that_is_refused_is_no_missing_session(
+    command: str, store: FullStore, client: Any, prefix: str, monkeypatch: pytest.MonkeyPatch
+):
+    client.rpush(f"{prefix}k", "replaced", "new")
+    sync_or_async: Any = getattr(store, "sync_store", store)
+    call = sync_or_async._driver.call
+
+    def refusing(name: bytes, *given: Any, writes: bool) -> Any:
+        if given[0] == command:
+            raise ErrorReply("NOPERM")
+        return call(name, *given, writes=writes)
+
+    monkeypatch.setattr(sync_or_async, "_call", refusing)
+    with pytest.raises(StoreUnavailable, match="NOPERM"):
+        await store.load("k")
 
 
 # Concurrency
@@ -336,7 +416,7 @@ class Interruption(BaseException):
     """As a server's worker may be ended in the middle of something."""
 
 
-def test_an_operation_that_a_signal_interrupts_leaves_its_reply_to_nobody():
+def test_an_operation_that_a_signal_interrupts_leaves_its_reply_to_no_other():
     def interrupt(*_: object) -> None:
         raise Interruption
 
@@ -408,7 +488,7 @@ def test_a_client_of_the_other_colour_is_refused(make: Any, client: Any):
 
 
 @pytest.mark.parametrize("make", [RedisStore, AsyncRedisStore])
-def test_a_store_tells_nobody_its_password(make: Any):
+def test_a_store_shows_its_password_nowhere(make: Any):
     store = make.from_url("redis://ann:s3cret@127.0.0.1:1/2?prefix=app:")
     assert "s3cret" not in repr(store)
     assert "app:" in repr(store)

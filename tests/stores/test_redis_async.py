@@ -58,8 +58,8 @@ async def data_of(store: Any, key: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["async", "async client"])
-async def test_those_who_stop_waiting_disturb_nobody(kind: str, server: ValkeyServer):
-    """Many operations at once, some cancelled at any point: the others get their own answers."""
+async def test_callers_that_stop_waiting_do_not_disturb_the_others(kind: str, server: ValkeyServer):
+    """Many operations at once, some cancelled at any point: the others get their own replies."""
     chance = random.Random(7)
     async with opened(kind, server.url) as store:
         for number in range(20):
@@ -82,7 +82,7 @@ async def test_those_who_stop_waiting_disturb_nobody(kind: str, server: ValkeySe
 
 
 @pytest.mark.parametrize("kind", ["async", "async client"])
-async def test_a_wait_that_is_cancelled_leaves_the_reply_to_nobody(kind: str):
+async def test_a_wait_that_is_cancelled_leaves_the_reply_to_no_other(kind: str):
     with valkey() as server:
         async with opened(kind, server.url) as store:
             await store.create("a", b"a", 60_000)
@@ -97,7 +97,7 @@ async def test_a_wait_that_is_cancelled_leaves_the_reply_to_nobody(kind: str):
             assert await data_of(store, "b") == b"b"
 
 
-async def test_a_reply_nobody_waits_for_is_read_and_dropped(server: ValkeyServer):
+async def test_a_reply_that_is_not_waited_for_is_read_and_dropped(server: ValkeyServer):
     async with opened("async", server.url) as store:
         await store.create("a", b"a", 60_000)
         await store.create("b", b"b", 60_000)
@@ -334,13 +334,13 @@ def test_it_runs_on_uvloop_too(server: ValkeyServer):
 
 @asynccontextmanager
 async def pretending(
-    answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    behave: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
 ) -> AsyncIterator[str]:
-    """A server that does with each connection what it is told; its URL."""
+    """A server that behaves so with each connection; its URL."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await answer(reader, writer)
+            await behave(reader, writer)
         finally:
             writer.close()
 
@@ -376,9 +376,9 @@ async def accepts_then_closes(reader: asyncio.StreamReader, writer: asyncio.Stre
     await writer.drain()
 
 
-@pytest.mark.parametrize("answer", [closes, speaks_http, says_too_much, says_nothing, accepts_then_closes])
-async def test_a_server_that_speaks_no_redis_is_unavailable(answer: Any):
-    async with pretending(answer) as url, opened("async", f"{url}?connect_timeout=0.3", timeout=0.3) as store:
+@pytest.mark.parametrize("behave", [closes, speaks_http, says_too_much, says_nothing, accepts_then_closes])
+async def test_a_server_that_speaks_no_redis_is_unavailable(behave: Any):
+    async with pretending(behave) as url, opened("async", f"{url}?connect_timeout=0.3", timeout=0.3) as store:
         for _ in range(2):
             with pytest.raises(StoreUnavailable) as refused:
                 await asyncio.gather(store.load("k"), store.load("l"))

@@ -13,8 +13,8 @@ import redis.asyncio
 from redis.crc import key_slot
 from redis.exceptions import ReadOnlyError, RedisClusterException
 
-from sojourn.core.store import CONFLICT, EXISTS, MISSING, Stored
-from sojourn.errors import StoreTimeout, StoreUnavailable
+from sojourn.core.store import CONFLICT, EXISTS, MISSING, Deleted, Stored
+from sojourn.errors import StoreError, StoreTimeout, StoreUnavailable
 from sojourn.stores.redis._async.driver import AsyncCluster
 from sojourn.stores.redis._async.store import AsyncRedisStore
 from sojourn.stores.redis._errors import translate
@@ -150,7 +150,7 @@ async def test_regenerate_leaves_nothing_new_when_the_old_record_cannot_be_retir
     async with opened(kind, valkey_cluster) as store:
         version = await store.create("old", b"0", 60_000, owner="ann")
         await store.create("taken", b"0", 60_000)
-        for old, known, new, answer in (
+        for old, known, new, result in (
             ("old", b"another", "new", CONFLICT),
             ("gone", version, "new", MISSING),
             ("old", b"another", "taken", CONFLICT),
@@ -158,7 +158,7 @@ async def test_regenerate_leaves_nothing_new_when_the_old_record_cannot_be_retir
             ("old", version, "taken", EXISTS),
         ):
             refused = store.regenerate(old, new, b"1", 60_000, version=known, tombstone=30_000, owner="ann")
-            assert await refused is answer
+            assert await refused is result
         assert await store.load("new") is None
         assert await store.by_owner("ann") == ["old"]
         assert await store.count() == 2
@@ -186,6 +186,51 @@ async def test_regenerate_takes_the_new_record_back_when_retiring_fails(make: An
     await store.close()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_delete_is_one_command_for_each_slot(kind: str, valkey_cluster: str, cluster: Any):
+    async with opened(kind, valkey_cluster) as store:
+        keys = [f"{{{tag}}}{number}" for number in range(5) for tag in "abc"]
+        version = b"{}"
+        for key in keys:
+            await store.create(key, version, 60_000, owner="ann")
+        for old, new in (("{c}0", "{a}new"), ("{a}0", "{b}new"), ("{c}1", "other")):
+            assert await store.regenerate(old, new, b"{}", 60_000, version=version, tombstone=30_000)
+        await store.delete("{a}none", "{b}none", "{c}none")
+        before = commands_of_all(cluster)
+        assert await store.delete("none", *keys, "{a}1") == Deleted(12, ("{b}new", "{a}new", "other"))
+        after = commands_of_all(cluster)
+        assert after["evalsha"] - before["evalsha"] == 4
+        assert await store.by_owner("ann") == []
+        assert await store.count() == 3
+
+
+@pytest.mark.parametrize("deletes", [True, False])
+@pytest.mark.parametrize("make", [RedisStore, AsyncRedisStore])
+async def test_a_delete_that_is_refused_half_way_says_whether_anything_was_deleted(
+    make: Any, deletes: bool, valkey_cluster: str, cluster: Any
+):
+    made = make.from_url(valkey_cluster)
+    store = as_async(made) if make is RedisStore else made
+    if deletes:
+        await store.create("a", b"0", 60_000)
+    await store.create("b", b"0", 60_000)
+    call = made._driver.call
+
+    def refuses(name: bytes, *command: Any, writes: bool) -> Any:
+        if name.endswith(b"b"):
+            raise StoreUnavailable("down") from ConnectionRefusedError()
+        return call(name, *command, writes=writes)
+
+    made._call = refuses
+    with pytest.raises(StoreError) as failed:
+        await store.delete("a", "b")
+    assert type(failed.value) is (StoreTimeout if deletes else StoreUnavailable)
+    assert isinstance(failed.value.__cause__, ConnectionRefusedError)
+    made._call = call
+    assert await store.delete("a", "b") == Deleted(1, ())
+    await store.close()
+
+
 @pytest.mark.parametrize("kind", ["sync", "async"])
 async def test_keys_with_braces_stay_in_one_slot(kind: str, valkey_cluster: str, cluster: Any):
     async with opened(kind, valkey_cluster) as store:
@@ -197,7 +242,7 @@ async def test_keys_with_braces_stay_in_one_slot(kind: str, valkey_cluster: str,
             new = f"{key}{uuid.uuid4().hex}"
             assert await store.regenerate(key, new, b"1", 60_000, version=version, tombstone=1000, owner="ann")
             assert await store.by_owner("ann") == [new]
-            assert await store.delete(new) is True
+            assert await store.delete(new) == Deleted(1, ())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -219,7 +264,7 @@ async def test_a_slot_that_moved_is_followed(kind: str, valkey_cluster: str, clu
             move(target)
             assert await store.create(key, b"0", 60_000) == b"0"
             assert isinstance(await store.load(key), Stored)
-            assert await store.delete(key) is True
+            assert await store.delete(key) == Deleted(1, ())
         finally:
             move(source)
 
@@ -238,11 +283,11 @@ async def test_scan_count_and_clear_reach_every_node(kind: str, valkey_cluster: 
         assert sum(cluster.dbsize(target_nodes=node) for node in cluster.get_primaries()) == 1, "the index expires"
 
 
-class Answering:
-    """A cluster's client whose pipelines answer what they are told."""
+class Replying:
+    """A cluster's client whose pipelines have the given result."""
 
-    def __init__(self, answer: list[object] | Exception) -> None:
-        self.answer = answer
+    def __init__(self, result: list[object] | Exception) -> None:
+        self.result = result
 
     def pipeline(self) -> Any:
         return self
@@ -251,12 +296,12 @@ class Answering:
         pass
 
     def execute(self, *, raise_on_error: bool) -> Any:
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
 
 
-class AnsweringAsync(Answering):
+class ReplyingAsync(Replying):
     async def initialize(self) -> None:
         pass
 
@@ -266,16 +311,16 @@ class AnsweringAsync(Answering):
 
 @pytest.mark.parametrize("colour", ["sync", "async"])
 async def test_a_scan_passes_over_what_became_a_tombstone_but_not_over_what_it_could_not_read(colour: str):
-    async def values(answer: list[object] | Exception) -> list[bytes | None]:
-        client: Any = Answering(answer) if colour == "sync" else AnsweringAsync(answer)
+    async def values(result: list[object] | Exception) -> list[bytes | None]:
+        client: Any = Replying(result) if colour == "sync" else ReplyingAsync(result)
         names = [b"a", b"b", b"c"]
         return Cluster(client).values(names) if colour == "sync" else await AsyncCluster(client).values(names)
 
     assert await values([b"1", None, redis.ResponseError("WRONGTYPE")]) == [b"1", None, None]
     lost: tuple[list[object] | Exception, ...] = ([b"1", None, redis.ConnectionError()], redis.ConnectionError())
-    for answer in lost:
+    for result in lost:
         with pytest.raises(StoreUnavailable):
-            await values(answer)
+            await values(result)
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

@@ -17,7 +17,7 @@ import redis.asyncio
 import redis.asyncio.sentinel
 import redis.sentinel
 
-from sojourn.core.store import REPLACED, Stored
+from sojourn.core.store import Deleted, Replaced, Stored
 from sojourn.errors import StoreError, StoreUnavailable
 from sojourn.stores.redis._async.store import AsyncRedisStore
 from sojourn.stores.redis._sync.store import RedisStore
@@ -54,14 +54,14 @@ async def everything(store: FullStore) -> None:
     version = await store.create("k", b"1", 60_000, owner="ann")
     version = await store.replace("k", b"2", 60_000, version=version, owner="bob")
     assert await store.regenerate("k", "l", b"3", 60_000, version=version, tombstone=30_000, owner="bob") == b"3"
-    assert await store.load("k") is REPLACED
+    assert await store.load("k") == Replaced("l")
     assert await store.touch("l", 60_000) is True
     assert await store.by_owner("bob") == ["l"]
     token = await store.lock("l", 60_000)
     assert token is not None and await store.unlock("l", token) is True
     assert [(key, stored.data) async for key, stored in store.scan()] == [("l", b"3")]
     assert await store.count() == 1
-    assert await store.delete("l") is True
+    assert await store.delete("k", "l") == Deleted(1, ("l",))
     assert await store.clear() == 0
     assert await store.delete_expired() == 0
 
@@ -103,6 +103,20 @@ async def test_the_rights_that_the_documentation_lists_are_enough(kind: str, ser
     async with opened(kind, url) as store:
         await store.open()
         await everything(store)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_without_the_right_to_read_tombstones_a_delete_is_refused_before_it_deletes_anything(
+    kind: str, server: ValkeyServer, client: Any
+):
+    client.execute_command("ACL", "SETUSER", "blind", "on", ">pw", "~*", "+@all", "-lrange")
+    async with opened(kind, server.url.replace("redis://", "redis://blind:pw@")) as store:
+        version = await store.create("old", b"1", 60_000)
+        await store.regenerate("old", "new", b"1", 60_000, version=version, tombstone=30_000)
+        with pytest.raises(StoreUnavailable, match="refused"):
+            await store.delete("new", "old")
+        assert isinstance(await store.load("new"), Stored)
+        assert await store.delete("new") == Deleted(1, ())
 
 
 # TLS. The server of the wheel has none, so a proxy does it.

@@ -28,11 +28,12 @@ from hypothesis import settings
 from sojourn.core.store import (
     CONFLICT,
     MISSING,
-    REPLACED,
     AsyncLockingStore,
     AsyncScanningStore,
     AsyncStore,
+    Deleted,
     LockingStore,
+    Replaced,
     ScanningStore,
     Store,
     Stored,
@@ -61,7 +62,7 @@ def store(path: Path, clock: ManualClock) -> Iterator[SQLiteStore]:
 
 @contextmanager
 def other_connection(path: Path, *statements: str) -> Iterator[sqlite3.Connection]:
-    """The file in somebody else's hands."""
+    """The file as another program has it open."""
     with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as connection:
         for statement in statements:
             connection.execute(statement)
@@ -69,7 +70,7 @@ def other_connection(path: Path, *statements: str) -> Iterator[sqlite3.Connectio
 
 
 def create(store: SQLiteStore, *keys: str, ttl: int = DAY) -> Any:
-    """Create records, and answer the last one's version."""
+    """Create records, and return the last one's version."""
     version = None
     for key in keys:
         version = store.create(key, b"data", ttl)
@@ -79,7 +80,7 @@ def create(store: SQLiteStore, *keys: str, ttl: int = DAY) -> Any:
 
 @contextmanager
 def held_writer(store: SQLiteStore | AsyncSQLiteStore) -> Iterator[Callable[[], None]]:
-    """The writer is in the middle of a transaction, and what is queued waits, until told to go on."""
+    """The writer is in the middle of a transaction, and what is queued waits, until the function is called."""
     begun, go_on = threading.Event(), threading.Event()
 
     def hold(*_: object) -> None:
@@ -154,7 +155,7 @@ class TestAsyncSQLiteStoreReadingInThreads(TestAsyncSQLiteStore):
 
 
 def new_file() -> str:
-    """A path that nobody has: Hypothesis makes many stores in one test."""
+    """A path of its own: Hypothesis makes many stores in one test."""
     return os.path.join(_folder.name, secrets.token_hex(8))  # noqa: PTH118
 
 
@@ -314,6 +315,7 @@ def test_the_file_is_in_wal_mode_and_says_whose_it_is(path: Path, store: SQLiteS
         (_sqlite_file._REPLACE, "sqlite_autoindex_sessions_1 (key=?)"),
         (_sqlite_file._TOUCH, "sqlite_autoindex_sessions_1 (key=?)"),
         (_sqlite_file._DELETE, "sqlite_autoindex_sessions_1 (key=?)"),
+        (_sqlite_file._SUCCESSOR, "sqlite_autoindex_sessions_1 (key=?)"),
         (_sqlite_file._GET_VERSION, "sqlite_autoindex_sessions_1 (key=?)"),
         (_sqlite_file.SCAN, "sqlite_autoindex_sessions_1 (key>?)"),
         (_sqlite_file._TOMBSTONES, "INDEX sessions_replaced (expires>?)"),
@@ -354,6 +356,13 @@ def test_another_programs_file_or_a_newer_layout_is_refused_and_left_as_it_is(
     assert path.read_bytes() == before
 
 
+@both_colours
+def test_deleting_no_keys_does_not_even_open_the_file(kind: Any, path: Path) -> None:
+    deleting = kind(path).delete()
+    assert (deleting if kind is SQLiteStore else asyncio.run(deleting)) == Deleted(0, ())
+    assert not path.exists()
+
+
 def test_tables_that_tools_add_to_our_file_do_no_harm(path: Path, store: SQLiteStore) -> None:
     create(store, "key")
     store.close()
@@ -376,6 +385,82 @@ def test_a_file_system_without_wal_is_refused(path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(_sqlite_file, "_connect", connect_stubbornly)
     with pytest.raises(StoreError, match="local disk"):
         SQLiteStore(path).open()
+
+
+# A file that older versions made or share
+
+
+OLDER_FILE = (
+    """CREATE TABLE sessions (
+        key TEXT NOT NULL PRIMARY KEY, data BLOB, version INTEGER NOT NULL, expires INTEGER NOT NULL, owner TEXT
+    )""",
+    *(statement for statement in _sqlite_file._SCHEMA[1:] if statement != _sqlite_file._ADD_SUCCESSOR),
+)
+"""Layout 1 as it was before tombstones kept their successors."""
+OLDER_CREATE = """INSERT INTO sessions (key, data, version, expires, owner) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (key) DO UPDATE
+    SET data = excluded.data, version = excluded.version, expires = excluded.expires, owner = excluded.owner
+    WHERE sessions.expires <= ?"""
+OLDER_TOMBSTONE = "UPDATE sessions SET data = NULL, version = version + 1, expires = ?, owner = NULL WHERE key = ?"
+OLDER_LOAD = "SELECT data, version, expires FROM sessions WHERE key = ?"
+OLDER_TOMBSTONES = "SELECT key, version, expires FROM sessions WHERE data IS NULL AND expires > ?"
+OLDER_PUT_BACK = "INSERT INTO sessions (key, version, expires) VALUES (?, ?, ?)"
+
+
+def successor_columns(path: Path) -> int:
+    with other_connection(path) as connection:
+        return [name for _, name, *_ in connection.execute("PRAGMA table_info(sessions)")].count("successor")
+
+
+def test_a_file_of_an_older_version_gets_the_column_for_successors(
+    path: Path, store: SQLiteStore, clock: ManualClock
+) -> None:
+    with other_connection(path, *OLDER_FILE) as older:
+        older.execute(OLDER_CREATE, ("key", b"data", 7, clock() + DAY, "ann", clock()))
+        older.execute(OLDER_CREATE, ("tombstone", b"data", 7, clock() + DAY, None, clock()))
+        older.execute(OLDER_TOMBSTONE, (clock() + DAY, "tombstone"))
+    assert store.load("key") == Stored(b"data", 7, DAY)
+    assert store.load("tombstone") == Replaced(None)
+    assert store.delete("tombstone") == Deleted(0, ())
+    assert store.regenerate("key", "new", b"data", DAY, version=7, tombstone=DAY)
+    assert store.load("key") == Replaced("new")
+    store.close()
+    store.open()
+    assert successor_columns(path) == 1
+    with other_connection(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,), "older processes go on using the file"
+
+
+def test_many_that_open_a_file_of_an_older_version_add_the_column_once(path: Path) -> None:
+    for _ in range(5):
+        path.unlink(missing_ok=True)
+        with other_connection(path, *OLDER_FILE):
+            pass
+        stores = [SQLiteStore(path) for _ in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            for opened in [pool.submit(store.open) for store in stores]:
+                opened.result(10)
+        for store in stores:
+            store.close()
+        assert successor_columns(path) == 1
+
+
+def test_an_older_process_and_a_newer_one_share_a_file(path: Path, store: SQLiteStore, clock: ManualClock) -> None:
+    version = create(store, "old")
+    with other_connection(path) as older:
+        assert older.execute(OLDER_LOAD, ("old",)).fetchone() == (b"data", version, clock() + DAY)
+        store.regenerate("old", "new", b"data", DAY, version=version, tombstone=DAY)
+        assert older.execute(OLDER_LOAD, ("old",)).fetchone() == (None, version + 1, clock() + DAY)
+        older.execute(OLDER_CREATE, ("theirs", b"data", 7, clock() + DAY, None, clock()))
+        assert store.load("theirs") == Stored(b"data", 7, DAY)
+        older.execute(OLDER_TOMBSTONE, (clock() + DAY, "theirs"))
+        assert store.load("theirs") == Replaced(None)
+        assert store.delete("old", "theirs") == Deleted(0, ("new",))
+        # a clear of the older version
+        tombstones = older.execute(OLDER_TOMBSTONES, (clock(),)).fetchall()
+        older.execute("DELETE FROM sessions")
+        older.executemany(OLDER_PUT_BACK, tombstones)
+        assert (store.load("old"), store.load("theirs")) == (Replaced(None), Replaced(None))
 
 
 # Opening and closing
@@ -482,13 +567,13 @@ def test_loads_go_on_while_the_store_is_closed_and_opened(path: Path) -> None:
 def test_writes_that_wait_together_are_committed_together(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.open()
     batches: list[int] = []
-    wake = _sqlite_engine._wake
+    notify = _sqlite_engine._notify
 
     def count(jobs: list[Any]) -> None:
         batches.append(len(jobs))
-        wake(jobs)
+        notify(jobs)
 
-    monkeypatch.setattr(_sqlite_engine, "_wake", count)
+    monkeypatch.setattr(_sqlite_engine, "_notify", count)
     with ThreadPoolExecutor(15) as pool:
         with held_writer(store):
             writes = [pool.submit(store.create, f"key{n}", b"data", DAY) for n in range(15)]
@@ -499,19 +584,19 @@ def test_writes_that_wait_together_are_committed_together(store: SQLiteStore, mo
 
 
 @pytest.mark.anyio
-async def test_a_batch_wakes_all_its_waiters_by_one_call_into_their_event_loop(
+async def test_a_batch_notifies_all_its_waiters_by_one_call_into_their_event_loop(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = AsyncSQLiteStore(path)
     await store.open()
     calls: list[int] = []
-    wake = _sqlite_engine._wake_here
+    notify = _sqlite_engine._notify_here
 
     def count(jobs: list[Any]) -> None:
         calls.append(len(jobs))
-        wake(jobs)
+        notify(jobs)
 
-    monkeypatch.setattr(_sqlite_engine, "_wake_here", count)
+    monkeypatch.setattr(_sqlite_engine, "_notify_here", count)
     with held_writer(store) as go_on:
         async with anyio.create_task_group() as group:
             for number in range(50):
@@ -529,8 +614,8 @@ def test_compare_and_set_within_one_batch_lets_one_writer_win(store: SQLiteStore
         with held_writer(store):
             writes = [pool.submit(store.replace, "key", b"%d" % n, DAY, version=version) for n in range(9)]
             eventually(lambda: queued(store) == 9)
-        answers = [write.result(10) for write in writes]
-    assert sorted(map(str, answers)) == sorted([str(version + 1)] + [str(CONFLICT)] * 8)
+        results = [write.result(10) for write in writes]
+    assert sorted(map(str, results)) == sorted([str(version + 1)] + [str(CONFLICT)] * 8)
 
 
 def test_a_write_that_cannot_be_carried_out_fails_alone(store: SQLiteStore) -> None:
@@ -583,7 +668,7 @@ def test_no_version_whatever_revives_a_tombstone(store: SQLiteStore) -> None:
     for guess in range(version - 1, version + 3):
         assert store.replace("old", b"back", DAY, version=guess) is MISSING
         assert store.regenerate("old", "other", b"back", DAY, version=guess, tombstone=0) is MISSING
-    assert store.load("old") is REPLACED
+    assert store.load("old") == Replaced("new")
 
 
 def test_a_record_beyond_max_size_never_reaches_the_file(path: Path) -> None:
@@ -715,7 +800,7 @@ def test_a_file_that_stays_busy_is_unavailable_within_the_timeout_and_usable_aga
 
 @contextmanager
 def recovery(path: Path) -> Iterator[Callable[[], None]]:
-    """Another process holds the locks that a recovery of the WAL takes, and its index is invalid meanwhile; ends when told."""
+    """Another process holds the locks that a recovery of the WAL takes, with its index invalid, until told to end."""
     code = """if True:
         import fcntl, sys
         with open(sys.argv[1] + "-shm", "r+b", buffering=0) as index:
@@ -789,12 +874,12 @@ async def test_a_load_runs_in_a_thread_only_if_told_or_if_the_file_is_not_open(
     assert len(threads) == 1
     await store.load("key")
     assert len(threads) == 1
-    patient = AsyncSQLiteStore(path, read_in_thread=True)
-    await patient.open()
-    await patient.load("key")
+    threaded = AsyncSQLiteStore(path, read_in_thread=True)
+    await threaded.open()
+    await threaded.load("key")
     assert len(threads) == 2
     await store.close()
-    await patient.close()
+    await threaded.close()
 
 
 # A file that fails
@@ -959,7 +1044,7 @@ def test_no_more_than_a_batch_is_removed_in_one_transaction(
         with other_connection(path) as connection:
             connection.execute(
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)"
-                "INSERT INTO sessions SELECT 'key' || i, 'data', 1, ?, NULL FROM n",
+                "INSERT INTO sessions (key, data, version, expires) SELECT 'key' || i, 'data', 1, ? FROM n",
                 (clock.now,),
             )
     removed: list[tuple[int, bool]] = []
@@ -1037,9 +1122,9 @@ def test_a_clear_counts_the_live_and_leaves_the_tombstones(store: SQLiteStore, c
     create(store, *(f"key{n}" for n in range(10)))
     assert store.clear() == 12
     assert store.count() == 0
-    assert (store.load("old"), store.load("passing"), store.load("new")) == (REPLACED, None, None)
+    assert (store.load("old"), store.load("passing"), store.load("new")) == (Replaced("new"), None, None)
     clock.advance(999)
-    assert store.load("old") is REPLACED
+    assert store.load("old") == Replaced("new")
     clock.advance(1)
     assert store.load("old") is None
 

@@ -1,4 +1,4 @@
-"""Several processes on one SQLite file: nothing is lost, nothing comes back, nobody is told that it is locked."""
+"""Several processes on one SQLite file: nothing is lost, nothing comes back, and no caller learns that it is locked."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def python(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def together(code: str, path: Path, processes: int = PROCESSES) -> list[str]:
-    """What each of several processes prints that run the same code at the same time, told by its number."""
+    """What each of several processes prints that run the same code at the same time, each with its number."""
     running = [python(f"print('ready', flush=True); sys.stdin.read()\n{code}", path, n) for n in range(processes)]
     for process in running:
         assert process.stdout is not None
@@ -122,8 +122,8 @@ def test_increments_by_compare_and_set_are_counted_exactly(path: Path, store: SQ
             for _ in range(30):
                 while True:
                     found = store.load("counter")
-                    answer = store.replace("counter", b"%d" % (int(found.data) + 1), DAY, version=found.version)
-                    if answer is not CONFLICT:
+                    result = store.replace("counter", b"%d" % (int(found.data) + 1), DAY, version=found.version)
+                    if result is not CONFLICT:
                         break
         threads = [threading.Thread(target=increment) for _ in range(2)]
         [thread.start() for thread in threads]
@@ -159,7 +159,7 @@ def test_what_one_process_deletes_no_other_brings_back(path: Path, store: SQLite
             key = f"key{number}"
             found = store.load(key)
             if (int(sys.argv[2]) + number) % 2:
-                deleted += store.delete(key)
+                deleted += store.delete(key).count
             elif found is not None:
                 store.touch(key, DAY)
                 store.replace(key, b"edited", DAY, version=found.version)
@@ -362,8 +362,8 @@ _shared: SQLiteStore
 
 
 def _increment(_: int) -> None:
-    answer: object = CONFLICT
-    while answer is CONFLICT:
+    result: object = CONFLICT
+    while result is CONFLICT:
         found = _shared.load("counter")
         assert isinstance(found, Stored)
-        answer = _shared.replace("counter", b"%d" % (int(found.data) + 1), DAY, version=found.version)
+        result = _shared.replace("counter", b"%d" % (int(found.data) + 1), DAY, version=found.version)

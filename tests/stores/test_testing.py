@@ -1,4 +1,4 @@
-"""`sojourn.testing` as somebody else's store meets it: what it asks for, and what it lets a store do without."""
+"""`sojourn.testing` as a store of another project meets it: what it asks for, and what it lets a store do without."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 import sojourn.testing
-from sojourn.core.store import REPLACED, Store, Stored
+from sojourn.core.store import Deleted, Replaced, Store, Stored
 from sojourn.stores.memory.store import AsyncMemoryStore, MemoryStore
 from sojourn.testing import AsyncStoreContract, ManualClock, StoreContract, as_async, store_state_machine
 
@@ -41,7 +41,7 @@ class PlainStore:
 
     def load(self, key: str) -> Any:
         found = self.inner.load(key)
-        assert found is not REPLACED
+        assert not isinstance(found, Replaced)
         return found and found._replace(expires_in=None)
 
     def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Any:
@@ -61,8 +61,8 @@ class PlainStore:
     def touch(self, key: str, ttl: int) -> bool:
         return self.inner.touch(key, self.rounded(ttl))
 
-    def delete(self, key: str) -> bool:
-        return self.inner.delete(key)
+    def delete(self, *keys: str) -> Deleted:
+        return self.inner.delete(*keys)
 
 
 class ExactStore(PlainStore):

@@ -205,7 +205,7 @@ def test_what_express_changed_in_a_record_of_ours_is_carried_over_with_our_part(
     text = json.dumps({**json.loads(ours(b'{"n":1}', owner="ann")), "n": {"$set": 2}}).encode()
     made = convert(text, OLD, NEW, PLAIN, JSON)
     record, _ = unpack(made.text)
-    assert (record.owner, record.created, record.ours) == ("ann", 1, True)
+    assert (record.owner, record.created, record.written_by_us) == ("ann", 1, True)
     assert read(JSON, made.text) == {"n": {"$set": 2}}
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from sojourn import SessionConflict, StoreError
 from sojourn.asgi import SessionMiddleware
-from sojourn.core.plan import Plan
 from sojourn.core.session import BaseSession
+from sojourn.core.state import State
 from sojourn.wsgi import SessionMiddleware as WSGISessionMiddleware
 
 SECRET = "a secret for torture, longer than 32 bytes"
@@ -50,15 +50,15 @@ class Noting:
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.conflicts: list[BaseSession] = []
+        self.conflicts: list[State] = []
 
-    def commit_failed(self, session: BaseSession, plan: Plan | None, error: StoreError) -> Plan:
+    def commit_failed(self, state: State, error: StoreError) -> bool:
         if isinstance(error, SessionConflict):
-            self.conflicts.append(session)
-        return super().commit_failed(session, plan, error)  # type: ignore[misc,no-any-return]  # it stands before an Adapter
+            self.conflicts.append(state)
+        return super().commit_failed(state, error)  # type: ignore[misc,no-any-return]  # it stands before a middleware
 
-    def refused(self, session: object) -> bool:
-        return any(one is session for one in self.conflicts)
+    def refused(self, session: BaseSession) -> bool:
+        return any(state is session._state for state in self.conflicts)
 
 
 class AsyncMiddleware(Noting, SessionMiddleware):

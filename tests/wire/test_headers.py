@@ -11,11 +11,11 @@ COOKIE = "sid=1; Path=/"
 
 def added(headers: list[tuple[str, str]], *, cookie: str | None = None, vary: bool = False) -> list[tuple[str, str]]:
     """The headers in both string types, which must come to the same."""
-    told = None if cookie is None else ("Set-Cookie", cookie)
-    text = with_session(headers, TEXT, told=told, vary=["Cookie"] if vary else [])
+    header = None if cookie is None else ("Set-Cookie", cookie)
+    text = with_session(headers, TEXT, session_header=header, vary=["Cookie"] if vary else [])
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    told_raw = None if cookie is None else (b"set-cookie", cookie.encode())
-    lower = with_session(raw, BYTES, told=told_raw, vary=[b"Cookie"] if vary else [])
+    header_raw = None if cookie is None else (b"set-cookie", cookie.encode())
+    lower = with_session(raw, BYTES, session_header=header_raw, vary=[b"Cookie"] if vary else [])
     assert [(n.lower(), v) for n, v in text] == [(n.decode("latin-1").lower(), v.decode("latin-1")) for n, v in lower]
     return text
 
@@ -28,7 +28,7 @@ def test_nothing_is_added_that_is_not_due():
 
 
 def test_headers_may_be_lists_too():
-    assert with_session([[b"x-one", b"1"]], BYTES, told=None, vary=()) == [(b"x-one", b"1")]  # type: ignore[list-item]
+    assert with_session([[b"x-one", b"1"]], BYTES, session_header=None, vary=()) == [(b"x-one", b"1")]  # type: ignore[list-item]
 
 
 # contract 99, 101
@@ -72,7 +72,7 @@ def test_vary_names_the_cookie_once(before, after, name):
 
 def test_vary_names_all_that_may_bring_an_id():
     headers = [("Vary", "Accept")]
-    result = with_session(headers, TEXT, told=("X-Session-Id", "1"), vary=("Cookie", "X-Session-Id"))
+    result = with_session(headers, TEXT, session_header=("X-Session-Id", "1"), vary=("Cookie", "X-Session-Id"))
     assert result == [("Vary", "Accept, Cookie, X-Session-Id"), ("Cache-Control", "no-store"), ("X-Session-Id", "1")]
 
 

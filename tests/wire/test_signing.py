@@ -43,7 +43,7 @@ def test_express_signed_the_same_and_reads_it(session_id, signature):
     signer = Signer([SECRET], "express")
     sent = encode_value(signer.sign(session_id))
     assert sent == f"s%3A{session_id}.{signature}"
-    assert signer.verify(clean_value(sent.encode())) == Verified(session_id, stale=False)
+    assert signer.verify(clean_value(sent.encode())) == Verified(session_id, needs_resigning=False)
 
 
 @given(secrets, ids, formats)
@@ -66,7 +66,7 @@ def test_what_was_signed_verifies(secret, session_id, format):  # noqa: A002
     assert signer.verify(clean_value(encode_value(value).encode())) == (session_id, False)
 
 
-def test_a_native_value_of_a_drawn_id_needs_no_percent_encoding():
+def test_a_native_value_of_a_generated_id_needs_no_percent_encoding():
     value = Signer([SECRET]).sign("AZaz09-_" * 5)
     assert encode_value(value) == value
 
@@ -100,7 +100,7 @@ def test_the_first_secret_signs_and_all_verify(session_id, format, order):  # no
     assert signer.sign(session_id) == by_the_standard_library(order[0], session_id, format)
     for index, secret in enumerate(order):
         value = as_bytes(by_the_standard_library(secret, session_id, format))
-        assert signer.verify(value) == Verified(session_id, stale=index > 0)
+        assert signer.verify(value) == Verified(session_id, needs_resigning=index > 0)
     assert Signer([b"four"], format).verify(as_bytes(signer.sign(session_id))) is None
 
 
@@ -134,6 +134,15 @@ def test_bytes_that_are_no_text_are_no_id_even_if_signed(format):  # noqa: A002
     text = base64.b64encode(digest) if format == "express" else base64.urlsafe_b64encode(digest)
     marker = b"s:" if format == "express" else b""
     assert Signer([SECRET], format).verify(marker + b"\xff\xfe." + text.rstrip(b"=")) is None
+
+
+@given(secrets, ids, formats)
+def test_a_token_is_the_signed_id_as_it_travels(secret, session_id, format):  # noqa: A002
+    signer = Signer([secret], format)
+    token = signer.token(session_id)
+    assert token == encode_value(signer.sign(session_id))
+    assert token.isascii()
+    assert signer.verify(clean_value(token.encode())) == Verified(session_id, needs_resigning=False)
 
 
 def test_a_signer_shows_no_secret():

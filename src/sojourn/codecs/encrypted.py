@@ -134,8 +134,9 @@ _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 class EncryptedCodec:
     """Another codec's records, encrypted with AES-256-GCM under the key they have in the store.
 
-    Needs ``pip install "sojourn[crypto]"``. Whoever reads the store learns sizes and times of sessions, not their content.
-    Whoever writes it can delete a record or put back an older one of the same session, not alter one nor move it to another.
+    Needs ``pip install "sojourn[crypto]"``. Somebody who reads the store learns sizes and times of sessions, not their
+    content. Somebody who writes to it can delete a record or put back an older one of the same session, but not alter one, nor
+    move it to another session.
 
     To rotate, put the new key first and keep the old ones until their last record has expired: the first key seals, all
     open. Give every process the new key, in second place, before the first process seals with it.
@@ -145,7 +146,7 @@ class EncryptedCodec:
             base64url text (``secrets.token_urlsafe(32)`` makes one).
         codec: how data become text before they are sealed; `JSONCodec` unless given.
         accept_plaintext: also read records that are not encrypted, while a site moves to encryption; each is sealed when it
-            is next written. As long as it is on, whoever writes the store can plant a session.
+            is next written. As long as it is on, anybody who writes to the store can plant a session.
 
     Raises:
         ConfigurationError: no key, a malformed one, or two under one id.

@@ -1,4 +1,4 @@
-"""What a commit comes to, as values: at most one write and at most one header."""
+"""What a commit comes to, as values: the keys that end, at most one write, and at most one header."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
+from ..wire.headers import Header
 from .record import Record
 
-__all__ = ["Create", "Delete", "Ending", "Header", "Phase", "Plan", "Regenerate", "Replace", "Touch", "Write"]
+__all__ = ["Create", "Phase", "Plan", "Regenerate", "Replace", "Touch", "Write"]
 
 
 class Create(Struct, frozen=True):
@@ -50,30 +51,7 @@ class Touch(Struct, frozen=True):
     ttl: int
 
 
-class Delete(Struct, frozen=True):
-    """End a session."""
-
-    key: str
-
-
-Header: TypeAlias = tuple[str, str]
-"""The name and value of a response header."""
-Write: TypeAlias = Create | Replace | Regenerate | Touch | Delete
-
-
-class Ending(enum.Enum):
-    """What a request did to its session: the first of these that applies."""
-
-    DESTROYED = enum.auto()
-    DROPPED = enum.auto()  # set to None with unset="keep" (contract 161), or ended elsewhere
-    REGENERATED = enum.auto()
-    EMPTIED = enum.auto()  # regenerated, and the new session has nothing worth saving
-    CHANGED = enum.auto()
-    RESAVED = enum.auto()  # unchanged, but configured to be saved: resave, save_uninitialized
-    TOUCHED = enum.auto()  # unchanged, and a touch is asked for or due
-    UNCHANGED = enum.auto()
-
-    __hash__ = object.__hash__  # Enum's own is written in Python until 3.12, and tables are asked on every request
+Write: TypeAlias = Create | Replace | Regenerate | Touch
 
 
 class Phase(enum.Enum):
@@ -84,21 +62,31 @@ class Phase(enum.Enum):
     LATE = enum.auto()
     """They have left; the app is done, or calls ``save()``."""
     FAILED = enum.auto()
-    """The handler raised and nothing was sent: nothing is saved, but a destroy is carried out."""
+    """The handler raised and nothing was sent: nothing is saved, but what was to end ends."""
 
-    __hash__ = object.__hash__  # see `Ending`
+    __hash__ = object.__hash__  # Enum's own is written in Python until 3.12, and tables are read at every request
 
 
 class Plan(Struct, frozen=True):
     """What to do with a session."""
 
-    ending: Ending = Ending.UNCHANGED
     write: Write | None = None
+    ends: tuple[str, ...] = ()
+    """The keys that end with it, deleted before the write."""
     header: Header | None = None
     """What tells the client its id, or that it has none any more: ``Set-Cookie``, or a header transport's own."""
     vary: bool = False
     """The session was looked at: the response depends on what brought its id (contract 101)."""
+    changed: bool = False
+    """The write stores a change, rather than the same once more (``resave``, ``save_uninitialized``)."""
     record: Record | None = None
     """What the write holds, taken apart."""
+    expires: bool = False
+    """The header expires what the client has."""
     at: int = 0
     """When it was made, epoch ms: what expiry, cookie and record count from."""
+
+    @property
+    def needs_store(self) -> bool:
+        """Whether there is anything to carry out."""
+        return self.write is not None or bool(self.ends)

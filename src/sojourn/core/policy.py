@@ -1,336 +1,472 @@
-"""Every rule about when a session is written, touched, ended, and when the client is told its id: values in, a `Plan` out, no I/O.
+"""Every rule about when a session is written, touched, ended, and when the client is told its id: a state in, a `Plan` out, no I/O.
 
-The two tables below are the decisions of contract sections 8, 9, 12 and 13, with our differences:
-
-- what the request did to its session (`Ending`) and where the session came from (`Origin`) give the write;
-- the write, and what is configured, give the cookie, or the header that stands for it.
+The decisions of contract sections 8, 9, 12 and 13, with our differences, are one table, `DECISIONS`: what the store last said
+(`Found`), what was asked for (`Intent`), and whether there is anything worth storing give what is written and what ends. What may no
+longer be done in a later phase is decided before. The write, what ends, and what is configured give the header.
 """
 
 from __future__ import annotations
 
+import enum
 import random
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final, NamedTuple
 
-from ..codecs import dumps, loads
-from ..cookie import Cookie
-from ..errors import SessionEncodeError, StoreUnavailable
+from ..errors import StoreUnavailable
 from ..logs import log, warn_once
-from ..options import Options
 from ..transports import CookieTransport, HeaderTransport
 from ..wire.cookies import render
-from .plan import Create, Delete, Ending, Header, Phase, Plan, Regenerate, Replace, Touch, Write
-from .record import Record, lifetime_prefix, pack
-from .session import BaseSession, Origin
-from .session_cookie import stored_as_configured
-from .settings import Expiries, Rules
-from .transitions import replace_data
+from ..wire.headers import Header
+from .data import ClosedData, decode, encode, is_same_text, loaded_record
+from .plan import Create, Phase, Plan, Regenerate, Replace, Touch, Write
+from .record import NO_DATA, Record, lifetime_prefix, pack
+from .session_cookie import SessionCookie, stored_as_configured
+from .settings import ExpiryCache
+from .state import Event, Found, Intent, State
+from .transitions import destroy, unset
 
-__all__ = ["Policy"]
+__all__ = ["DECISIONS", "Decision", "Ends", "decide", "is_too_late", "needs_late_commit", "substitute"]
 
 _WRITE_BITS: Final = 48  # below 2^53, so that Express carries the number unharmed
 
 
-_WRITES: Final[Mapping[Origin, Mapping[Ending, type[Write]]]] = {
-    Origin.NEW: {Ending.REGENERATED: Create, Ending.CHANGED: Create, Ending.RESAVED: Create},
-    Origin.STORED: {
-        Ending.DESTROYED: Delete,
-        Ending.REGENERATED: Regenerate,
-        Ending.EMPTIED: Delete,
-        Ending.CHANGED: Replace,
-        Ending.RESAVED: Replace,
-        Ending.TOUCHED: Touch,
+class Ends(enum.Enum):
+    """Which keys end."""
+
+    NONE = enum.auto()
+    OWN = enum.auto()
+    """The loaded record's."""
+    ALL = enum.auto()
+    """Those of every rightly signed id that the request brought, loaded or not; but for the one that the write regenerates."""
+
+    __hash__ = object.__hash__
+
+
+class Decision(NamedTuple):
+    """A cell of the table."""
+
+    write: type[Write] | None = None
+    ends: Ends = Ends.NONE
+    refused: bool = False
+    """It cannot be done, and the response must be a 503."""
+
+
+_NOTHING: Final = Decision()
+_CREATE: Final = Decision(Create)
+_REPLACE: Final = Decision(Replace)
+_TOUCH: Final = Decision(Touch)
+_REGENERATE: Final = Decision(Regenerate)
+_END_OWN: Final = Decision(None, Ends.OWN)
+_END_ALL: Final = Decision(None, Ends.ALL)
+_CREATE_END_ALL: Final = Decision(Create, Ends.ALL)
+_REGENERATE_END_ALL: Final = Decision(Regenerate, Ends.ALL)
+_REFUSED: Final = Decision(refused=True)
+
+# What is done where something is worth storing, and where nothing is.
+_ROWS: Final[Mapping[Found, Mapping[Intent, tuple[Decision, Decision]]]] = {
+    Found.NOTHING: {
+        Intent.NONE: (_CREATE, _NOTHING),
+        Intent.TOUCH: (_CREATE, _NOTHING),
+        Intent.REGENERATE: (_CREATE, _NOTHING),
+        Intent.INVALIDATE: (_CREATE_END_ALL, _END_ALL),
     },
-    Origin.UNLOADED: {Ending.DESTROYED: Delete},
-    Origin.REPLACED: {Ending.REGENERATED: Create},
-    Origin.UNSAVED: {Ending.DESTROYED: Delete},
+    Found.RECORD: {
+        Intent.NONE: (_REPLACE, _NOTHING),  # or a touch, where one is due
+        Intent.TOUCH: (_REPLACE, _TOUCH),
+        Intent.REGENERATE: (_REGENERATE, _END_OWN),
+        Intent.INVALIDATE: (_REGENERATE_END_ALL, _END_ALL),
+    },
+    # A parallel request took the session along under another id: nothing is saved but a login of its own.
+    Found.TOMBSTONE: {
+        Intent.NONE: (_NOTHING, _NOTHING),
+        Intent.TOUCH: (_NOTHING, _NOTHING),
+        Intent.REGENERATE: (_CREATE, _NOTHING),
+        Intent.INVALIDATE: (_CREATE_END_ALL, _END_ALL),
+    },
+    # Nothing was looked at, or it would have been loaded.
+    Found.PENDING: {
+        Intent.NONE: (_NOTHING, _NOTHING),
+        Intent.INVALIDATE: (_CREATE_END_ALL, _END_ALL),
+    },
+    # The old id cannot be regenerated, as its record is not known; but it can be ended.
+    Found.UNAVAILABLE: {
+        Intent.NONE: (_NOTHING, _NOTHING),
+        Intent.TOUCH: (_NOTHING, _NOTHING),
+        Intent.REGENERATE: (_REFUSED, _REFUSED),
+        Intent.INVALIDATE: (_CREATE_END_ALL, _END_ALL),
+    },
 }
-_ALLOWED: Final[Mapping[Phase, frozenset[Ending]]] = {
-    Phase.RESPONSE: frozenset(Ending),
-    Phase.LATE: frozenset({Ending.DESTROYED, Ending.CHANGED, Ending.TOUCHED}),
-    Phase.FAILED: frozenset({Ending.DESTROYED}),
+_WHATEVER_FOUND: Final[Mapping[Intent, Decision]] = {
+    Intent.DISCARD: _NOTHING,
+    Intent.ENDED: _NOTHING,
+    Intent.DESTROY: _END_ALL,
 }
-_NEEDS_TELLING: Final = (Create, Regenerate)  # of no use unless the client learns the id
 
+DECISIONS: Final[Mapping[tuple[Found, Intent, bool], Decision]] = {
+    **{
+        (found, intent, worth): cells[not worth]
+        for found, row in _ROWS.items()
+        for intent, cells in row.items()
+        for worth in (True, False)
+    },
+    **{
+        (found, intent, worth): decision
+        for found in Found
+        for intent, decision in _WHATEVER_FOUND.items()
+        for worth in (True, False)
+    },
+}
+"""What is written and what ends: by what was found, what was asked for, and whether something is worth storing."""
 
-_EMPTY: Final = b"{}"
-_NOTHING: Final = Plan()
+_NEEDS_COOKIE: Final = (Create, Regenerate)  # of no use unless the client learns the id
+_MAY_LIVE: Final = (Found.RECORD, Found.UNAVAILABLE)
+_UNMOVED: Final = (Intent.NONE, Intent.TOUCH)
+_GOES_ON_ANEW: Final = (Intent.REGENERATE, Intent.INVALIDATE)
+
+_DO_NOTHING: Final = Plan()
 _SEEN: Final = Plan(vary=True)
+# Looking a member up costs a call until Python 3.12.
+_NONE: Final = Intent.NONE
+_DESTROY: Final = Intent.DESTROY
+_RESPONSE: Final = Phase.RESPONSE
+_RECORD: Final = Found.RECORD
+_NEW: Final = Found.NOTHING
+_ENDS_NONE: Final = Ends.NONE
+_ENDS_ALL: Final = Ends.ALL
 
 
-class Policy:
-    """The rules, under one middleware's options."""
+def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = None) -> Plan:
+    """What to do with a session now. ``body`` is the text of its data where that is known.
 
-    __slots__ = ("_always", "_calm", "_calm_prefix", "options", "rules")
-
-    def __init__(self, options: Options, rules: Rules | None = None) -> None:
-        self.options = options
-        self.rules = Rules(options) if rules is None else rules
-        cookie = options.cookie
-        # A loaded session needs something at every response, or else only once less than `_calm` milliseconds are left.
-        self._always = options.rolling or options.resave or not isinstance(cookie, Cookie)
-        self._calm, self._calm_prefix = 0, b""
-        if isinstance(cookie, Cookie):
-            idle = self.rules.idle_ms(cookie, {})
-            self._calm = idle - self.rules.touch_after_ms(idle)
-            self._calm_prefix = lifetime_prefix(cookie.max_age_ms)
-
-    def unset(self, session: BaseSession, value: object) -> None:
-        """Apply what the app put in the session's place: None (or nothing) unsets it, a mapping replaces its data."""
-        if value is None:
-            if self.options.unset == "destroy":
-                session.destroy()
-            else:
-                session._drop()
-        elif isinstance(value, Mapping) and not session._destroyed:
-            replace_data(session, value)
-        else:
-            log.error("the request's session was replaced by a %s: ignored", type(value).__name__)
-
-    def close(self, session: BaseSession, phase: Phase = Phase.RESPONSE, body: bytes | None = None) -> Plan:
-        """What to do with a session now. ``body`` is the text of its data where that is known.
-
-        Raises:
-            SessionEncodeError: a value cannot be stored.
-            StoreUnavailable: the session could not be loaded and was regenerated: the old id cannot be ended.
-        """
-        if session._quiet and phase is Phase.RESPONSE:
-            data = session._data
-            if body is None and data is not None:
-                body = self._text(session, data)
-            if self._is_idle(session, body):
-                return _NOTHING if data is None else _SEEN
-        seen = session._data is not None or session._destroyed
-        now = self.options.clock()
-        ending, body = self._ending(session, phase, now, body)
-        if ending not in _ALLOWED[phase]:
-            self._refuse(session, ending, phase)
-            return Plan(ending, vary=seen)
-        if session._origin is Origin.UNSAVED and ending in (Ending.REGENERATED, Ending.EMPTIED):
-            raise StoreUnavailable("the session was not loaded, so its old id cannot be ended")
-        kind = _WRITES[session._origin].get(ending)
-        if kind in _NEEDS_TELLING and not self._can_tell(session):
-            kind = Delete if kind is Regenerate else None
-        if kind in _NEEDS_TELLING and phase is Phase.LATE:
-            self._refuse(session, ending, phase)
-            return Plan(ending, vary=seen)
-        write, record = self._write(session, kind, body, now)
-        header = self._header(session, ending, write, now) if phase is Phase.RESPONSE else None
-        return Plan(ending, write, header, seen, record, now)
-
-    def _text(self, session: BaseSession, data: dict[str, Any]) -> bytes:
-        """The data as they would be stored.
-
-        Raises:
-            SessionEncodeError: a value cannot be stored.
-        """
-        before = _EMPTY if session._record is None else session._record.body
-        return before if _is_same(data, before) else self.rules.codec.encode(data)
-
-    def _is_idle(self, session: BaseSession, body: bytes | None) -> bool:
-        """Whether a session of which only the data were looked at, if that, needs nothing. The short way for most requests."""
-        origin = session._origin
-        if origin is Origin.NEW:
-            return body is None and not self.options.save_uninitialized
-        if origin is not Origin.STORED or self._always:
-            return False
-        if body is not None and body != session._record.body:  # type: ignore[union-attr]  # it was decoded
-            return False
-        stored = session._stored
-        left = stored.expires_in  # type: ignore[union-attr]  # it was loaded
-        return left is not None and left > self._calm and stored.data.startswith(self._calm_prefix)  # type: ignore[union-attr]
-
-    def is_settled(self, session: BaseSession) -> bool:
-        """Whether nothing happened to a session since its response left, told as cheaply as can be.
-
-        The same text will do by then: it could only miss a value that was exchanged for one of another type with that text.
-        """
-        record = session._record
-        if not session._quiet or session._data is None or record is None:
-            return session._data is None and not session._destroyed
-        try:
-            return dumps(session._data) == record.body
-        except (SessionEncodeError, TypeError, ValueError):
-            return False
-
-    def _ending(self, session: BaseSession, phase: Phase, now: int, body: bytes | None) -> tuple[Ending, bytes]:
-        """What the request did, and the text of its data, unless they are not wanted. ``body`` is that text where it is known."""
-        options = self.options
-        if session._destroyed:
-            return Ending.DESTROYED, b""
-        if session._dropped or session._origin is Origin.UNLOADED:
-            return (Ending.DROPPED if session._dropped else Ending.UNCHANGED), b""
-        if session._origin is Origin.STORED and (options.rolling or options.resave or session._stale):
-            session._mapping()
-        changed, data = False, session._data
-        if data is None:
-            body = _EMPTY
-        else:
-            body = self._text(session, data) if body is None else body
-            before = _EMPTY if session._record is None else session._record.body
-            changed = body != before or (session._cookie is not None and session._cookie.overrides != session._initial)
-        if session._regenerated:
-            # What was stored before and kept stays stored.
-            worth = changed or session._record is not None or session._owner is not None or options.save_uninitialized
-            return (Ending.REGENERATED if worth else Ending.EMPTIED), body
-        if changed:
-            return Ending.CHANGED, body
-        resave = options.save_uninitialized if session._origin is Origin.NEW else options.resave
-        if resave and not session._saved:
-            return Ending.RESAVED, body
-        if session._origin is Origin.STORED and (
-            session._touched or (phase is not Phase.LATE and self._touch_due(session, now))
-        ):
-            return Ending.TOUCHED, body
-        return Ending.UNCHANGED, body
-
-    def _touch_due(self, session: BaseSession, now: int) -> bool:
-        """Whether a touch would move the expiry by at least ``touch_after``. Decodes only if the answer is not plain without."""
-        rules, stored, key = self.rules, session._stored, session._stored_key
-        assert stored is not None and key is not None
-        remaining = stored.expires_in
-        told = remaining is not None
-        if remaining is None:
-            if rules.expiries is None:
-                rules.expiries = Expiries()
-            remaining = rules.expiries.remaining(key, now)
-        config = session._config
-        if session._cookie is None and stored.data.startswith(lifetime_prefix(config.max_age_ms)):
-            # Its lifetime is the configured one, and most of that is left.
-            idle = rules.idle_ms(config, {})
-            if idle - remaining < rules.touch_after_ms(idle):
-                return False
-        session._mapping()
-        if session._origin is not Origin.STORED:  # its record was unreadable
-            return False
-        idle = rules.idle_ms(config, session._overrides())
-        left = session._deadline_from(now) - now
-        # What this process last set is void where another has given the session a shorter life since.
-        return left - remaining >= rules.touch_after_ms(idle) or (not told and remaining > left)
-
-    def _can_tell(self, session: BaseSession) -> bool:
-        """Whether the id can reach the client and come back."""
-        if session._the_id() is None:
-            return False
-        if session._way is not None and not isinstance(session._way.carrier, CookieTransport):
-            return True
-        if not session._secure and session._the_cookie().sent_secure(secure=False):
-            warn_once(
-                "secure",
-                "a session was not stored, as its cookie is Secure but the request came over plain http; behind a proxy "
-                "that ends TLS set trust_proxy=True, for development over http set cookie.secure='auto'",
-            )
-            return False
-        return True
-
-    def _refuse(self, session: BaseSession, ending: Ending, phase: Phase) -> None:
-        """Say what a late request asked for in vain; what needs no saying is left out."""
-        if phase is Phase.LATE and ending in (Ending.REGENERATED, Ending.EMPTIED, Ending.CHANGED):
-            log.error(
-                "a session was %s after the response headers had left, when no cookie can be set: nothing is stored",
-                "changed for the first time" if ending is Ending.CHANGED else "regenerated",
-            )
-            session._drop()
-
-    def _write(
-        self, session: BaseSession, kind: type[Write] | None, body: bytes, now: int
-    ) -> tuple[Write | None, Record | None]:
-        key = session._stored_key
-        if kind is None:
-            return None, None
-        if kind is Delete:
-            if key is None and session._id is not None:  # never loaded
-                key = self.rules.key_of(session._id)
-            return (None if key is None else Delete(key)), None
-        rules, stored, overrides = self.rules, session._stored, session._overrides()
-        created = session._the_created()
-        ttl = max(1, rules.deadline(now, created, rules.idle_ms(session._config, overrides)) - now)
-        if kind is Touch:
-            assert key is not None
-            return Touch(key, ttl), None
-        session_id = session._the_id()
-        assert session_id is not None
-        record = Record(
-            body=body,
-            cookie=session._the_cookie().stored(now, secure=session._secure)
-            if overrides
-            else stored_as_configured(session._config, now, secure=session._secure),
-            created=created,
-            owner=session._owner,
-            auth=session._auth,
-            overrides=dict(overrides) if overrides else {},
-            write=random.getrandbits(_WRITE_BITS),
-        )
-        name = key if kind is Replace and key is not None else rules.key_of(session_id)
-        data = rules.codec.seal(pack(record), name)
-        if kind is Create:
-            return Create(name, data, ttl, record.owner), record
-        assert stored is not None and key is not None
-        if kind is Replace:
-            return Replace(key, data, ttl, stored.version, record.owner), record
-        tombstone = self.options.profile.tombstone_ms
-        return Regenerate(key, name, data, ttl, stored.version, tombstone, record.owner), record
-
-    # -- what the client is told ----------------------------------------------------------------------------------------
-
-    def _header(self, session: BaseSession, ending: Ending, write: Write | None, now: int) -> Header | None:
-        due = session._told_due
-        if due is not None and write is None:
-            now = session._told_at  # one expiry for record, store and cookie (contract 84)
-        expire = due == "expire" or (ending is Ending.DESTROYED and isinstance(write, Delete))
-        is_new = not expire and (due == "send" or isinstance(write, _NEEDS_TELLING))
-        if not (expire or is_new or self._send_again(session, ending)):
-            return None
-        way = session._way
-        if way is None:
-            return self._cookie(session, expire=expire, now=now)
-        if way.is_borrowed and not is_new:
-            return None
-        carrier, session_id = way.carrier, session._id
-        if isinstance(carrier, HeaderTransport):
-            return None if session_id is None else (carrier.name, "" if expire else self.rules.signed(session_id))
-        return None if carrier is None else self._cookie(session, expire=expire, now=now)
-
-    def _send_again(self, session: BaseSession, ending: Ending) -> bool:
-        """Whether a client that has the id gets it again (contract 35, 90, 91, 92)."""
-        if session._origin is not Origin.STORED or ending in (Ending.DESTROYED, Ending.DROPPED, Ending.EMPTIED):
-            return False
-        if self.options.rolling or session._stale:
-            return True
-        if ending is not Ending.CHANGED:
-            return False
-        overrides = session._overrides()
-        lifetime = overrides.get("originalMaxAge", session._config.max_age_ms)
-        return lifetime is not None or (session._cookie is not None and overrides != session._initial)
-
-    def _cookie(self, session: BaseSession, *, expire: bool, now: int) -> Header | None:
-        cookie = session._the_cookie()
-        session_id = session._id
-        secure = cookie.sent_secure(session._secure)
-        if session_id is None or (secure and not session._secure):
-            return None
-        lifetime = 0 if expire else cookie.original_max_age_ms
-        return "Set-Cookie", render(
-            self.rules.cookie_name(session._config, secure=session._secure),
-            "" if expire else self.rules.signer.sign(session_id),
-            path=cookie.path,
-            domain=cookie.domain,
-            expires_ms=0 if expire else None if lifetime is None else now + lifetime,
-            max_age_ms=lifetime if self.options.profile.max_age_attribute else None,
-            httponly=cookie.httponly,
-            secure=secure,
-            samesite=cookie.sent_samesite(session._secure),
-            partitioned=cookie.partitioned,
-            priority=cookie.priority,
-        )
-
-
-def _is_same(data: dict[str, object], body: bytes) -> bool:
-    """Whether data are surely what a body holds: the same text and, decoded, equal. Quicker than to encode them anew.
-
-    False where only encoding can tell: then the body has tags, or the data have what JSON does not.
+    Raises:
+        SessionEncodeError: a value cannot be stored.
+        StoreUnavailable: the session could not be loaded and was regenerated: the old id cannot be ended.
     """
-    try:
-        return dumps(data) == body and loads(body) == data
-    except (SessionEncodeError, TypeError, ValueError):
+    data, found = state.data, state.found
+    if (
+        state.intent is _NONE
+        and (found is _RECORD or found is _NEW)
+        and phase is _RESPONSE
+        and state.cookie is None
+        and state.owed is None
+    ):
+        # The short way for most requests: only the data were looked at, if that, and nothing is due.
+        if body is None and data is not None:
+            body = encode(state, data)
+        if _is_idle(state, body):
+            return _DO_NOTHING if data is None else _SEEN
+    intent, options = state.intent, state.settings.options
+    seen = data is not None or intent is _DESTROY  # by the application, not by the policy itself
+    if phase is not _RESPONSE:
+        if phase is Phase.FAILED or intent is Intent.INVALIDATE:  # only what ends can still be done, and is in any case
+            ends = DECISIONS[found, intent, False].ends
+            return Plan(ends=_keys(state, ends) if ends is _ENDS_ALL else (), vary=seen)
+        if is_too_late(state):
+            _refuse(state)
+            return Plan(vary=seen)
+        if DECISIONS[found, intent, True].write in _NEEDS_COOKIE:  # and there is nothing to store
+            return Plan(vary=seen)
+    now = options.clock()
+    changed, text = False, NO_DATA
+    if DECISIONS[found, intent, True] is not DECISIONS[found, intent, False]:  # so it counts what there is to store
+        if found is _RECORD and (options.rolling or options.resave or _needs_resigning(state)):
+            data = decode(state)
+        if data is not None:
+            text = encode(state, data) if body is None else body
+            changed = text != state.base_body() or state.is_cookie_changed()
+    write, ends, refused = _decision(state, phase, changed=changed, now=now)
+    if refused:
+        raise StoreUnavailable("the session was not loaded, so its old id cannot be ended")
+    keys = () if ends is _ENDS_NONE else _keys(state, ends, write)
+    made, record = (None, None) if write is None else _make(state, write, text, now)
+    header, expires = (
+        _header(state, made, ends, keys, changed=changed, now=now) if phase is _RESPONSE else (None, False)
+    )
+    return Plan(made, keys, header, seen, changed, record, expires, now)
+
+
+def is_too_late(state: State) -> bool:
+    """Whether what was asked for needs a cookie, which can no longer be set once the headers have left."""
+    intent, found = state.intent, state.found
+    if intent is Intent.REGENERATE and found in _MAY_LIVE:
+        return True
+    if intent is Intent.INVALIDATE or DECISIONS[found, intent, True].write not in _NEEDS_COOKIE:
         return False
+    data, base = state.data, state.base
+    if isinstance(data, ClosedData):  # what was put in has been refused already
+        return False
+    is_kept = intent is Intent.REGENERATE and (base is not None or state.owner is not None)
+    is_changed = data is not None and not is_same_text(data, state.base_body())
+    return is_kept or is_changed or state.is_cookie_changed()
+
+
+def _is_idle(state: State, body: bytes | None) -> bool:
+    """Whether a session of which only the data were looked at, if that, needs nothing."""
+    settings = state.settings
+    if state.found is _NEW:
+        return body is None and not settings.options.save_uninitialized
+    if settings.always_commits:
+        return False
+    loaded = state.loaded
+    assert loaded is not None
+    if body is not None and body != loaded.record.body:  # type: ignore[union-attr]  # it was decoded
+        return False
+    stored, came_as = loaded.stored, state.came_as
+    left = stored.expires_in
+    return (
+        left is not None
+        and left > settings.calm_ms
+        and stored.data.startswith(settings.calm_prefix)
+        and (came_as is None or not came_as.needs_resigning)  # None where save() made it, and nothing tells of it
+    )
+
+
+def _needs_resigning(state: State) -> bool:
+    return state.came_as is not None and state.came_as.needs_resigning
+
+
+def _decision(state: State, phase: Phase, *, changed: bool, now: int) -> Decision:
+    worth = _is_worth_storing(state, phase, changed=changed)
+    decision = DECISIONS[state.found, state.intent, worth]
+    if decision.write in _NEEDS_COOKIE and not _can_send(state):
+        return DECISIONS[state.found, state.intent, False]
+    may_be_due = state.found is _RECORD and state.intent is _NONE and not worth and phase is _RESPONSE
+    return _TOUCH if may_be_due and _is_touch_due(state, now) else decision
+
+
+def _is_worth_storing(state: State, phase: Phase, *, changed: bool) -> bool:
+    """Whether there is something to store: a change, what was stored before and kept, an owner, or what is configured so."""
+    options = state.settings.options
+    if state.intent in _GOES_ON_ANEW:
+        if changed or state.base is not None or state.owner is not None:
+            return True
+        return options.save_uninitialized and phase is _RESPONSE
+    if changed or state.saved or phase is not _RESPONSE:
+        return changed
+    return options.save_uninitialized if state.found is _NEW else options.resave
+
+
+def _is_touch_due(state: State, now: int) -> bool:
+    """Whether a touch would move the expiry by at least ``touch_after``. Decodes only if the answer is not plain without."""
+    settings, loaded, config = state.settings, state.loaded, state.arrival.config
+    assert loaded is not None
+    remaining = loaded.stored.expires_in
+    is_exact = remaining is not None
+    if remaining is None:
+        if settings.expiries is None:
+            settings.expiries = ExpiryCache()
+        remaining = settings.expiries.remaining(loaded.key, now)
+    if state.cookie is None and loaded.stored.data.startswith(lifetime_prefix(config.max_age_ms)):
+        # Its lifetime is the configured one, and most of that is left.
+        idle = settings.idle_ms(config, {})
+        if idle - remaining < settings.touch_after_ms(idle):
+            return False
+    decode(state)
+    if state.found is not _RECORD:  # its record was unreadable
+        return False
+    left = state.deadline(now) - now
+    # What this process last set is void where another has given the session a shorter life since.
+    return left - remaining >= settings.touch_after_ms(state.idle_ms()) or (not is_exact and remaining > left)
+
+
+def _can_send(state: State) -> bool:
+    """Whether the id can reach the client and come back."""
+    if state.ensure_id() is None:
+        return False
+    source = state.arrival.source
+    if source is not None and not isinstance(source.carrier(_came_as(state)), CookieTransport):
+        return True
+    if not state.arrival.secure and state.ensure_cookie().sent_secure(secure=False):
+        warn_once(
+            "secure",
+            "a session was not stored, as its cookie is Secure but the request came over plain http; behind a proxy "
+            "that ends TLS set trust_proxy=True, for development over http set cookie.secure='auto'",
+        )
+        return False
+    return True
+
+
+def _came_as(state: State) -> str | None:
+    return None if state.came_as is None else state.came_as.id
+
+
+def _refuse(state: State) -> None:
+    """Say what a late request asked for in vain, and save nothing of it."""
+    log.error(
+        "a session was %s after the response headers had left, when no cookie can be set: nothing is stored",
+        "regenerated" if state.intent is Intent.REGENERATE else "changed for the first time",
+    )
+    state.on(Event.DISCARD)
+
+
+def _keys(state: State, ends: Ends, write: type[Write] | None = None) -> tuple[str, ...]:
+    """The keys that end before the write."""
+    own = [] if state.loaded is None else [state.loaded.key]
+    if ends is Ends.OWN:
+        return tuple(own)
+    key_of = state.settings.key_of
+    brought = [] if state.brought_ended else [key_of(verified.id) for verified in state.arrival.ids]
+    keys = dict.fromkeys([*brought, *own])
+    if write is Regenerate:  # ends that one itself, in one step
+        del keys[own[0]]
+    return tuple(keys)
+
+
+def _make(state: State, kind: type[Write], text: bytes, now: int) -> tuple[Write, Record | None]:
+    settings, arrival, loaded, base = state.settings, state.arrival, state.loaded, state.base
+    created = state.ensure_created() if state.created is None else state.created
+    overrides = base.overrides if base is not None and state.cookie is None else state.overrides()
+    ttl = max(1, settings.deadline(now, created, settings.idle_ms(arrival.config, overrides)) - now)
+    if kind is Touch:
+        assert loaded is not None
+        return Touch(loaded.key, ttl), None
+    session_id, login = state.ensure_id(), state.login
+    assert session_id is not None
+    owner, auth = (
+        (login.owner, login.at) if login is not None else (None, None) if base is None else (base.owner, base.auth)
+    )
+    record = Record(
+        body=text,
+        cookie=state.ensure_cookie().stored(now, secure=arrival.secure)
+        if overrides
+        else stored_as_configured(arrival.config, now, secure=arrival.secure),
+        created=created,
+        owner=owner,
+        auth=auth,
+        overrides=dict(overrides) if overrides else {},
+        write=random.getrandbits(_WRITE_BITS),
+        extra={} if base is None else base.extra,
+    )
+    key = loaded.key if kind is Replace and loaded is not None else settings.key_of(session_id)
+    data = settings.codec.seal(pack(record), key)
+    if kind is Create:
+        return Create(key, data, ttl, record.owner), record
+    assert loaded is not None
+    version = loaded.stored.version
+    if kind is Replace:
+        return Replace(key, data, ttl, version, record.owner), record
+    tombstone = settings.options.profile.tombstone_ms
+    return Regenerate(loaded.key, key, data, ttl, version, tombstone, record.owner), record
+
+
+# -- what the client is told ----------------------------------------------------------------------------------------------
+
+
+def _header(
+    state: State, write: Write | None, ends: Ends, keys: tuple[str, ...], *, changed: bool, now: int
+) -> tuple[Header | None, bool]:
+    """The header, and whether it expires what the client has."""
+    owed = state.owed
+    if isinstance(write, _NEEDS_COOKIE):
+        return _send(state, now), False
+    if ends is _ENDS_ALL and (keys or (state.brought_ended and state.arrival.ids and owed is None)):
+        return _expire(state), True
+    if owed is not None and (write is None or owed.expires):
+        return owed.header, owed.expires  # one expiry for record, store and cookie (contract 84)
+    if owed is not None or _is_sent_again(state, changed=changed):
+        return _send(state, now), False
+    return None, False
+
+
+def _is_sent_again(state: State, *, changed: bool) -> bool:
+    """Whether a client that has the id gets it again (contract 35, 90, 91, 92)."""
+    if state.found is not _RECORD or state.intent not in _UNMOVED or _is_borrowed(state):
+        return False
+    if state.settings.options.rolling or _needs_resigning(state):
+        return True
+    if not changed:
+        return False
+    lifetime = state.overrides().get("originalMaxAge", state.arrival.config.max_age_ms)
+    return lifetime is not None or state.is_cookie_changed()
+
+
+def _is_borrowed(state: State) -> bool:
+    source = state.arrival.source
+    return source is not None and source.is_borrowed(_came_as(state))
+
+
+def _send(state: State, now: int) -> Header | None:
+    """The header that carries the session's id."""
+    session_id, source = state.id, state.arrival.source
+    if session_id is None:
+        return None
+    if source is not None:
+        carrier = source.carrier(_came_as(state))
+        if isinstance(carrier, HeaderTransport):
+            return carrier.name, state.settings.signer.token(session_id)
+        if carrier is None:
+            return None
+    cookie = state.ensure_cookie()
+    lifetime = cookie.original_max_age_ms
+    return _cookie(state, cookie, state.settings.signer.sign(session_id), lifetime, now)
+
+
+def _expire(state: State) -> Header | None:
+    """The header that takes from the client the id that it has. Its cookie may be one of its own, which is expired where it is."""
+    source, ids = state.arrival.source, state.arrival.ids
+    if source is not None:
+        came_as = _came_as(state) or (ids[0].id if ids else None)
+        carrier = source.carrier(came_as)
+        if isinstance(carrier, HeaderTransport):
+            return None if source.is_borrowed(came_as) else (carrier.name, "")
+        if carrier is None or source.is_borrowed(came_as):
+            return None
+    record = loaded_record(state)
+    return _cookie(state, state.make_cookie({} if record is None else record.overrides), "", 0, 0)
+
+
+def _cookie(state: State, cookie: SessionCookie, value: str, lifetime: int | None, now: int) -> Header | None:
+    """A ``Set-Cookie``; None where a browser would not take it."""
+    settings, config, is_secure = state.settings, state.arrival.config, state.arrival.secure
+    secure = cookie.sent_secure(is_secure)
+    if secure and not is_secure:
+        return None
+    return "Set-Cookie", render(
+        settings.naming.name_of(config, secure=is_secure),
+        value,
+        path=cookie.path,
+        domain=cookie.domain,
+        expires_ms=None if lifetime is None else now + lifetime,
+        max_age_ms=lifetime if settings.options.profile.max_age_attribute else None,
+        httponly=cookie.httponly,
+        secure=secure,
+        samesite=cookie.sent_samesite(is_secure),
+        partitioned=cookie.partitioned,
+        priority=cookie.priority,
+    )
+
+
+# -- what is in the session's place, and what came late -------------------------------------------------------------------
+
+
+def substitute(state: State, value: object) -> None:
+    """Apply what the application put in the session's place.
+
+    None, or nothing, unsets it (contract 161 to 164). A member of an enumeration, such as Litestar's ``Empty``, ends it. Anything else
+    is another layer's, such as a mounted application's own session: ours stays as it is (contract 58).
+    """
+    if value is None and state.settings.options.unset == "keep":
+        unset(state)
+    elif value is None or isinstance(value, enum.Enum):
+        destroy(state)
+    else:
+        warn_once(
+            "replaced",
+            "a %s was put in the session's place: it is taken for another layer's session, and ours stays as it was; "
+            "to exchange the data write session.clear() and session.update(...)",
+            type(value).__name__,
+        )
+
+
+def needs_late_commit(state: State) -> bool:
+    """Whether anything happened to a session since its response left, told as cheaply as can be."""
+    intent, data = state.intent, state.data
+    if intent is not _NONE:
+        if intent is _DESTROY:
+            return state.loaded is not None or (bool(state.arrival.ids) and not state.brought_ended)
+        return intent not in (Intent.DISCARD, Intent.ENDED)
+    if data is None or state.found is Found.TOMBSTONE or state.found is Found.UNAVAILABLE:
+        return False
+    if state.cookie is not None and state.is_cookie_changed():
+        return True
+    return not is_same_text(data, state.base_body())

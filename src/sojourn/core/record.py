@@ -1,12 +1,18 @@
 """The record: one layout everywhere, Express's own, so that a row means the same in both worlds.
 
-A JSON object: first the key ``cookie`` with what Express keeps there, then our reserved key ``__sojourn__``, then the data.
-A record without the reserved key was written by Express and is complete.
+Theory of operation
+-------------------
+A record is a JSON object: first the key ``cookie`` with what Express keeps there, then our reserved key ``__sojourn__``, then the
+data. A record without the reserved key was written by Express and is complete.
 
-``__sojourn__`` holds ``v`` (the layout's version), ``created`` (epoch ms), ``write`` (a number drawn for each write, by which a
-writer that lost the reply recognizes its own), ``sum`` (CRC-32 of the lifetime and the data's text: it tells whether
-these are still as Sojourn wrote them, to the byte), and where they apply ``owner``, ``auth`` (epoch ms of the login) and
-``overrides`` (the cookie attributes this session changed; all others come from the configuration).
+``__sojourn__`` holds ``v`` (the layout's version), ``created`` (epoch ms), ``write`` (a number generated for each write, by which a
+writer that lost the reply recognizes its own), ``sum`` (CRC-32 of the lifetime and the data's text: it tells whether these are still
+as Sojourn wrote them, to the byte), and where they apply ``owner``, ``auth`` (epoch ms of the login) and ``overrides`` (the cookie
+attributes this session changed; all others come from the configuration). Members that this version does not know are carried over, so
+that in a rolling deployment an older process erases nothing.
+
+A store sees a record as bytes; nothing but `pack` makes them and nothing but `unpack` takes them apart. `unpack` has two ways: one cut,
+where the sum tells that the data are the text that we wrote, and a slow one for what others wrote, with their own spacing and order.
 """
 
 from __future__ import annotations
@@ -22,14 +28,14 @@ from msgspec import Struct, field
 from ..codecs import dumps, loads
 from ..errors import SessionDecodeError
 
-__all__ = ["COOKIE_KEY", "OWN_KEY", "Record", "lifetime_prefix", "pack", "unpack"]
+__all__ = ["COOKIE_KEY", "NO_DATA", "OWN_KEY", "Record", "lifetime_prefix", "pack", "unpack"]
 
 COOKIE_KEY: Final = "cookie"
 OWN_KEY: Final = "__sojourn__"
 _OWN_BYTES: Final = OWN_KEY.encode()
 _LAYOUT: Final = 1
-_LAST_OF_HEAD: Final = b'"sum":'
-_NO_DATA: Final = b"{}"
+_END_OF_HEAD: Final = b',"write":'
+NO_DATA: Final = b"{}"
 _HEAD: Final = b'{"cookie":{"originalMaxAge":'
 
 
@@ -48,11 +54,13 @@ class Record(Struct):
     """The cookie attributes this session changed, by their names in the record."""
     write: int | None = None
     """The number drawn for the write that made it."""
-    ours: bool = True
+    extra: dict[str, Any] = {}
+    """Members of the reserved part that this version does not know."""
+    written_by_us: bool = True
     """Lifetime and data are exactly as Sojourn wrote them; False where somebody else wrote it, or wrote it anew with others."""
 
 
-class _Own(Struct):
+class _Own(Struct, forbid_unknown_fields=True):
     """The reserved part, checked while it is decoded."""
 
     v: int
@@ -72,6 +80,8 @@ class _Head(Struct):
 
 
 _decode_head: Final = msgspec.json.Decoder(_Head).decode
+_KNOWN: Final = frozenset(_Own.__struct_fields__)
+_NO_EXTRA: Final[dict[str, Any]] = {}
 
 
 def pack(record: Record) -> bytes:
@@ -84,6 +94,8 @@ def pack(record: Record) -> bytes:
         more += b',"auth":%d' % record.auth
     if record.overrides:
         more += b',"overrides":' + dumps(list(record.overrides))
+    for name, value in record.extra.items():
+        more += b",%b:%b" % (dumps(name), dumps(value))
     body = record.body
     assert record.created is not None and record.write is not None
     return (
@@ -95,8 +107,8 @@ def pack(record: Record) -> bytes:
             record.created,
             more,
             record.write,
-            _sum(record.cookie, body),  # the last: `unpack` finds the end of the head by it
-            b"}" if body == _NO_DATA else b"," + body[1:],
+            _sum(record.cookie, body),  # write and sum are the last: `unpack` finds the end of the head by them
+            b"}" if body == NO_DATA else b"," + body[1:],
         )
     )
 
@@ -115,19 +127,33 @@ def unpack(text: bytes) -> tuple[Record, dict[str, Any]]:
     # A record as we wrote it falls into head and data by one cut, which saves encoding the data anew to know their text.
     # Wherever the cut is: if the head is one and the sum is right, the data are those that we wrote.
     if text.startswith(_HEAD):
-        cut = text.find(b"}", text.find(_LAST_OF_HEAD)) + 1
-        body = b"{" + text[cut + 1 :] if text.startswith(b",", cut) else _NO_DATA
+        cut = text.find(b"}", text.find(_END_OF_HEAD)) + 1
+        body = b"{" + text[cut + 1 :] if text.startswith(b",", cut) else NO_DATA
         try:
-            head = _decode_head(text[:cut] + b"}")
+            text_of_head, extra = text[:cut] + b"}", _NO_EXTRA
+            try:
+                head = _decode_head(text_of_head)
+            except msgspec.ValidationError:
+                head, extra = _checked(loads(text_of_head))
             if (
                 head.own is not None
                 and head.own.sum == _sum(head.cookie, body)
-                and (body != _NO_DATA or text[cut:] == b"}")
+                and (body != NO_DATA or text[cut:] == b"}")
             ):
-                return _record(body, head), loads(body)
+                return _record(body, head, extra, written_by_us=True), loads(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, SessionDecodeError):
             pass  # the slow way says what is wrong, or reads it nevertheless
     return _unpack_slowly(text)
+
+
+def _checked(tree: dict[str, Any]) -> tuple[_Head, dict[str, Any]]:
+    """The head, and the members of the reserved part that this version does not know."""
+    extra = _NO_EXTRA
+    own = tree.get(OWN_KEY)
+    if isinstance(own, dict):
+        extra = {name: value for name, value in own.items() if name not in _KNOWN}
+        tree = {**tree, OWN_KEY: {name: value for name, value in own.items() if name in _KNOWN}}
+    return msgspec.convert(tree, _Head), extra
 
 
 def _unpack_slowly(text: bytes) -> tuple[Record, dict[str, Any]]:
@@ -137,21 +163,22 @@ def _unpack_slowly(text: bytes) -> tuple[Record, dict[str, Any]]:
         raise SessionDecodeError("the record is not a JSON object")
     if not isinstance(tree.get(COOKIE_KEY), dict):
         raise SessionDecodeError("the record has no cookie part")
-    head = {key: tree.pop(key) for key in (COOKIE_KEY, OWN_KEY) if key in tree}
+    parts = {key: tree.pop(key) for key in (COOKIE_KEY, OWN_KEY) if key in tree}
     try:
-        return _record(dumps(tree), msgspec.convert(head, _Head), ours=False), tree
+        head, extra = _checked(parts)
+        return _record(dumps(tree), head, extra, written_by_us=False), tree
     except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter of lone surrogates in names
         raise SessionDecodeError(f"the record's reserved part is malformed: {error}") from None
 
 
-def _record(body: bytes, head: _Head, *, ours: bool = True) -> Record:
+def _record(body: bytes, head: _Head, extra: dict[str, Any], *, written_by_us: bool) -> Record:
     own, cookie = head.own, head.cookie
     if own is None:
-        return Record(body, cookie, ours=ours)
+        return Record(body, cookie, written_by_us=written_by_us)
     if own.v != _LAYOUT:
         raise SessionDecodeError(f"the record has layout {own.v}; this version of Sojourn reads {_LAYOUT}")
     overrides = {name: cookie[name] for name in own.overrides if name in cookie} if own.overrides else {}
-    return Record(body, cookie, own.created, own.owner, own.auth, overrides, own.write, ours)
+    return Record(body, cookie, own.created, own.owner, own.auth, overrides, own.write, extra, written_by_us)
 
 
 @lru_cache(maxsize=64)

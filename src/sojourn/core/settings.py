@@ -14,9 +14,11 @@ from ..ids import hash_id
 from ..logs import log
 from ..options import Options, Request
 from ..wire.cookies import MAX_COOKIE_BYTES, encode_value
+from ..wire.naming import CookieNaming
 from ..wire.signing import Signer
+from .record import lifetime_prefix
 
-__all__ = ["Expiries", "Rules"]
+__all__ = ["ExpiryCache", "SessionSettings"]
 
 _TOUCH_SHARE: Final = 20  # a touch when a twentieth of the idle time is used
 _MOST_RECENT: Final = 10_000  # sessions
@@ -24,7 +26,7 @@ _RANDOM_ID: Final = Options.__dataclass_fields__["generate_id"].default
 _SIGNATURE_ROOM: Final = 64  # bytes of a cookie that marker, dot and percent-encoded signature may take
 
 
-class Expiries:
+class ExpiryCache:
     """Where a store cannot tell a record's remaining time, what this process last set. Bounded: a touch too many is harmless."""
 
     __slots__ = ("_known",)
@@ -42,10 +44,23 @@ class Expiries:
             self._known.popitem(last=False)
 
 
-class Rules:
+class SessionSettings:
     """The configuration as a session sees it."""
 
-    __slots__ = ("_longest_id", "asks_request", "codec", "default_idle_ms", "expiries", "key_of", "options", "signer")
+    __slots__ = (
+        "_longest_id",
+        "always_commits",
+        "calm_ms",
+        "calm_prefix",
+        "codec",
+        "default_idle_ms",
+        "expiries",
+        "keeps_request",
+        "key_of",
+        "naming",
+        "options",
+        "signer",
+    )
 
     key_of: Callable[[str], str]
     """A session id's name in the store."""
@@ -53,55 +68,43 @@ class Rules:
     def __init__(self, options: Options, *, default_idle_ms: int = DAY_MS) -> None:
         self.options = options
         self.signer = Signer(options.secrets, options.profile.signature)
+        self.naming = CookieNaming(options)
         self.codec: Codec = JSONCodec() if options.codec is None else options.codec
-        self.asks_request = options.generate_id is not _RANDOM_ID or options.exclusive is not None
+        self.keeps_request = options.generate_id is not _RANDOM_ID or options.exclusive is not None
         """Whether a function of the request is called once the session is there."""
         self.key_of = hash_id if options.hash_ids else str
         self.default_idle_ms = default_idle_ms
-        self.expiries: Expiries | None = None  # kept once a store is met that does not tell
+        self.expiries: ExpiryCache | None = None  # kept once a store is met that does not tell
         self._longest_id = MAX_COOKIE_BYTES - len("__Host-") - len(options.name) - _SIGNATURE_ROOM
         missing = [
             name for name in ("encode", "revive", "seal", "unseal") if not callable(getattr(self.codec, name, None))
         ]
         if missing:
             raise ConfigurationError("codec", type(self.codec).__name__, f"give a codec; this has no {missing[0]}()")
+        # A loaded session needs something at every response, or else only once less than `calm_ms` are left.
+        cookie = options.cookie
+        self.always_commits = options.rolling or options.resave or not isinstance(cookie, Cookie)
+        self.calm_ms, self.calm_prefix = 0, b""
+        if isinstance(cookie, Cookie):
+            idle = self.idle_ms(cookie, {})
+            self.calm_ms = idle - self.touch_after_ms(idle)
+            self.calm_prefix = lifetime_prefix(cookie.max_age_ms)
 
-    def draw_id(self, request: Request) -> str | None:
-        """A new id, or None, with an error in the log, where ``generate_id`` gives what no cookie can hold (contract 59)."""
-        drawn: object = self.options.generate_id(request)
-        if not isinstance(drawn, str) or not drawn:
+    def generate_id(self, request: Request) -> str | None:
+        """A new id, or None, with an error in the log, where ``generate_id`` returns what no cookie can hold (contract 59)."""
+        generated: object = self.options.generate_id(request)
+        if not isinstance(generated, str) or not generated:
             log.error(
-                "generate_id answered %s instead of a non-empty str; the session is not saved", type(drawn).__name__
+                "generate_id returned %s instead of a non-empty str; the session is not saved", type(generated).__name__
             )
             return None
-        if len(encode_value(drawn)) > self._longest_id:
+        if len(encode_value(generated)) > self._longest_id:
             log.error(
-                "generate_id answered an id of %d characters, too long for a cookie; the session is not saved",
-                len(drawn),
+                "generate_id returned an id of %d characters, too long for a cookie; the session is not saved",
+                len(generated),
             )
             return None
-        return drawn
-
-    def signed(self, session_id: str) -> str:
-        """An id as it travels: signed, and percent-encoded where it needs that."""
-        return encode_value(self.signer.sign(session_id))
-
-    def is_prefixed(self, cookie: Cookie, *, secure: bool) -> bool:
-        """Whether the cookie goes under ``__Host-``: where it is Secure, has path ``/`` and no domain (RFC 6265bis, 4.1.3.2)."""
-        name = self.options.name
-        if name.startswith("__"):
-            return name.lower().startswith("__host-")
-        return (
-            self.options.profile.host_prefix
-            and cookie.path == "/"
-            and cookie.domain is None
-            and (cookie.secure is True or (secure and cookie.secure == "auto"))
-        )
-
-    def cookie_name(self, cookie: Cookie, *, secure: bool) -> str:
-        """The name the cookie is sent and read by, and no other."""
-        name = self.options.name
-        return "__Host-" + name if self.is_prefixed(cookie, secure=secure) and not name.startswith("__") else name
+        return generated
 
     def idle_ms(self, cookie: Cookie, overrides: Mapping[str, object]) -> int:
         """The idle timeout: the session's own lifetime if it changed that, else as configured."""

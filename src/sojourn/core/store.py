@@ -2,31 +2,42 @@
 
 A store keeps bytes under a key for a while. It knows nothing of sessions, cookies or requests.
 
-**Keys** are non-empty strings, at most 4096 bytes of UTF-8, chosen by the caller. **Data** are opaque bytes. **ttl** is a
-positive whole number of milliseconds, always relative, so that the clocks of web server and store need not agree.
+**Keys** are non-empty strings, at most 4096 bytes of UTF-8, chosen by the caller. **Data** is opaque bytes. **ttl**
+is a positive whole number of milliseconds, always relative, so that the clocks of web server and store need not
+agree.
 
 A key is in one of three states:
 
 - *missing*: never created, expired, or deleted. All three look the same, at once when the time is up, swept or not.
 - *live*: it has data, a version, an expiry and perhaps an owner.
-- *replaced*: a tombstone left by ``regenerate``. It has no data, expires by itself, and is seen by ``load`` alone: every
-  write treats it as missing, except that ``create`` and ``regenerate`` refuse to take it as a new key.
+- *replaced*: a tombstone left by ``regenerate``. It has no data, but it keeps its successor: the key that the session
+  moved to. It expires by itself. ``load`` returns it, and ``delete`` returns its successor. Every other write treats it
+  as missing, except that ``create`` and ``regenerate`` refuse to take it as a new key.
 
-**Outcomes, not exceptions.** Missing, expired, replaced, existing and conflicting are answers. Only system failures are
-exceptions, always a `StoreError` with the driver's own as its cause: `StoreUnavailable` when nothing was written,
-`StoreTimeout` when a write may have happened. A store never resends a write on its own.
+**Outcomes, not exceptions.** Missing, expired, replaced, existing and conflicting are returned. Only system failures
+are exceptions, always a `StoreError` with the driver's own as its cause: `StoreUnavailable` when nothing was written,
+`StoreTimeout` when a write may have happened, or a part of it has. A store never resends a write on its own.
 
 **Two invariants**, under any interleaving of callers, threads and processes:
 
-1. A lost update is impossible without being reported: ``replace`` and ``regenerate`` succeed only if the record's version is
-   the one given, else they answer `Conflict` and change nothing.
-2. A deleted or replaced key never comes back through ``replace``, ``touch`` or ``regenerate``: they answer `Missing` (``False``)
-   and change nothing.
+1. A lost update is impossible without being reported: ``replace`` and ``regenerate`` succeed only if the record's
+   version is the one given, else they return `Conflict` and change nothing.
+2. A deleted or replaced key never comes back through ``replace``, ``touch`` or ``regenerate``: they return `Missing`
+   (``False``) and change nothing.
 
-**Version** is an opaque value to hand back. It changes with the data (where a store uses the data themselves as the
+**Ending a session that moves.** While one request ends a session, another may regenerate it. So ``delete`` removes
+the records that are live, and returns the successors of the keys that are tombstones. The caller deletes the
+successors too, and repeats that until none is returned. Then no session that began under one of the keys is live, in
+whatever order the requests were served.
+
+``delete`` leaves the tombstone itself in place until it expires, for two reasons. A delete whose reply was lost can be
+repeated, and still returns the successor. And a request that is still under way with the old id finds the tombstone and
+stays anonymous, as after any regenerate.
+
+**Version** is an opaque value to hand back. It changes with the data (where a store uses the data itself as the
 version, writing equal data may leave it equal), and never with a touch.
 
-**Every write sets the expiry** to now + ttl. Every operation may be repeated: repeating ``delete`` or ``touch`` is harmless.
+**Every write sets the expiry** to now + ttl. Repeating ``delete`` or ``touch`` is harmless.
 """
 
 from __future__ import annotations
@@ -42,13 +53,17 @@ __all__ = [
     "DEFAULT_MAX_SIZE",
     "EXISTS",
     "MISSING",
-    "REPLACED",
+    "AsyncLockingStore",
+    "AsyncScanningStore",
     "AsyncStore",
     "Conflict",
+    "Deleted",
     "Exists",
+    "LockingStore",
     "Missing",
     "Outcome",
     "Replaced",
+    "ScanningStore",
     "Store",
     "Stored",
     "Version",
@@ -71,13 +86,33 @@ class Stored(NamedTuple):
     """Milliseconds left. None where ``load`` would need a second command to know (Redis), or the record never ends."""
 
 
+class Replaced(NamedTuple):
+    """A tombstone, as ``load`` returns it: the key was regenerated a moment ago. It is falsy, as there is no record."""
+
+    successor: str | None
+    """The key that the session moved to. None if it is not known: an older version left the tombstone, or the table has
+    no place for it."""
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+
+class Deleted(NamedTuple):
+    """What ``delete`` did."""
+
+    count: int  # type: ignore[assignment]  # instead of the method that tuples have
+    """How many live records it deleted."""
+    successors: tuple[str, ...]
+    """The known successors of those keys that are tombstones: in the order of the keys, each once. Their sessions are
+    still there: call ``delete`` with them, until none is returned."""
+
+
 class Outcome(enum.Enum):
-    """What a store answers instead of raising. Each is falsy, so that ``if store.replace(...)`` reads as it should."""
+    """What a store returns instead of raising. Each is falsy, so that ``if store.replace(...)`` reads as it should."""
 
     MISSING = "missing"
     CONFLICT = "conflict"
     EXISTS = "exists"
-    REPLACED = "replaced"
 
     def __bool__(self) -> bool:
         return False
@@ -89,13 +124,10 @@ CONFLICT: Final = Outcome.CONFLICT
 """The record is live but its version is another; nothing was written."""
 EXISTS: Final = Outcome.EXISTS
 """The new key is taken, by a live record or a tombstone; nothing was written."""
-REPLACED: Final = Outcome.REPLACED
-"""The key was regenerated a moment ago; its session lives on under another key."""
 
 Missing: TypeAlias = Literal[Outcome.MISSING]
 Conflict: TypeAlias = Literal[Outcome.CONFLICT]
 Exists: TypeAlias = Literal[Outcome.EXISTS]
-Replaced: TypeAlias = Literal[Outcome.REPLACED]
 
 
 @runtime_checkable
@@ -114,7 +146,10 @@ class Store(Protocol):
         """Release what the store itself opened, never a client it was given. It may be opened again."""
 
     def load(self, key: str) -> Stored | Replaced | None:
-        """Fetch a record in one round trip: `Stored`, `REPLACED` for a tombstone, None when missing."""
+        """Fetch a record: `Stored`, `Replaced` for a tombstone, None when missing.
+
+        It takes one round trip, for a tombstone perhaps two.
+        """
 
     def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Version | Exists:
         """Insert a record under a key that must be missing; `EXISTS`, and nothing changed, if it is not."""
@@ -137,15 +172,21 @@ class Store(Protocol):
     ) -> Version | Conflict | Missing | Exists:
         """Move a session to a new key in one atomic step: create ``new``, turn ``old`` into a tombstone.
 
-        The tombstone lives ``tombstone`` milliseconds; 0 leaves none. Answers `CONFLICT` or `MISSING` for the old key,
-        `EXISTS` for the new one, in that order of precedence, and changes nothing then.
+        The tombstone keeps ``new`` as its successor. It lives ``tombstone`` milliseconds; 0 leaves none. Returns
+        `CONFLICT` or `MISSING` for the old key, `EXISTS` for the new one, in that order of precedence, and changes
+        nothing then.
         """
 
     def touch(self, key: str, ttl: int) -> bool:
         """Set a live record's expiry to now + ttl, changing nothing else. False: it is gone."""
 
-    def delete(self, key: str) -> bool:
-        """Remove a live record. True if there was one. A tombstone stays, and counts as gone."""
+    def delete(self, *keys: str) -> Deleted:
+        """Remove the live records under these keys, in one round trip where the server can.
+
+        A tombstone stays, and is no record: it is not counted, but its successor is returned. Missing keys are passed
+        over. A key given twice counts once. Without keys nothing is done. Each key is one atomic step, but not all
+        together.
+        """
 
 
 @runtime_checkable
@@ -159,10 +200,10 @@ class ScanningStore(Protocol):
         """How many records are live."""
 
     def clear(self) -> int:
-        """Delete every live record, and answer how many. Tombstones stay."""
+        """Delete every live record, and return how many. Tombstones stay."""
 
     def delete_expired(self) -> int:
-        """Physically remove expired records and tombstones, in small batches, and answer how many records."""
+        """Physically remove expired records and tombstones, in small batches, and return how many records."""
 
     def by_owner(self, owner: str) -> list[str]:
         """The keys of the owner's live records, in no order."""
@@ -202,7 +243,7 @@ class AsyncStore(Protocol):
         owner: str | None = None,
     ) -> Version | Conflict | Missing | Exists: ...
     async def touch(self, key: str, ttl: int) -> bool: ...
-    async def delete(self, key: str) -> bool: ...
+    async def delete(self, *keys: str) -> Deleted: ...
 
 
 @runtime_checkable

@@ -1,176 +1,273 @@
-"""What a session becomes once the store has answered: found, committed, in conflict, or gone. No I/O."""
+"""Every way that a session's state changes, other than by its data: what the application asks, and what the store has answered. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from logging import DEBUG
-from typing import Any
+from typing import Any, Final
 
 from ..codecs import dumps, loads
-from ..errors import SessionDecodeError, SessionLate
+from ..errors import SessionDecodeError, SessionDestroyed, SessionNotFound
 from ..ids import mask_id
 from ..logs import log
 from ..wire.signing import Verified
+from .data import ClosedData, decode
 from .merge import merge
-from .plan import Create, Delete, Plan, Regenerate
+from .plan import Plan, Regenerate
 from .record import unpack
-from .session import BaseSession, Origin, StoredRecord
-from .settings import Rules
+from .settings import SessionSettings
+from .state import Event, Found, Intent, Loaded, Owed, State
+from .store import Replaced, Stored
 
-__all__ = ["arrived", "committed", "gone", "is_repeatable", "orphan", "rebase", "refuse_late_save", "reloaded", "wrote"]
+__all__ = [
+    "check_reload",
+    "destroy",
+    "detach",
+    "invalidate",
+    "is_own_write",
+    "is_repeatable",
+    "merge_conflict",
+    "note_committed",
+    "note_deleted",
+    "note_ended",
+    "note_first_load",
+    "note_loaded",
+    "note_reloaded",
+    "note_unavailable",
+    "regenerate",
+    "unset",
+]
+
+_RECORD: Final = Found.RECORD  # looking a member up costs a call until Python 3.12
+_COMMITTED: Final = Event.COMMITTED
+_END_BROUGHT: Final = (Intent.DESTROY, Intent.INVALIDATE)
+
+# -- what the application asks --------------------------------------------------------------------------------------------
 
 
-def arrived(session: BaseSession, verified: Verified, key: str, found: Any) -> bool:
+def regenerate(state: State, *, keep_data: bool) -> None:
+    """Go on under a new id. The caller has loaded the session."""
+    state.on(Event.REGENERATE)
+    _leave_id(state)
+    state.ensure_id()
+    if not keep_data:
+        assert state.data is not None
+        state.data.clear()
+        _renew(state)
+
+
+def invalidate(state: State) -> None:
+    """End all that the request brought, and go on empty, under a new id. Nothing needs to have been loaded."""
+    state.on(Event.INVALIDATE)
+    _leave_id(state)
+    state.data = ClosedData() if state.sent else {}
+    _renew(state)
+
+
+def _leave_id(state: State) -> None:
+    state.id = None
+    if state.owed is not None and not state.owed.expires:  # it would send the id that ends now
+        state.owed = None
+
+
+def _renew(state: State) -> None:
+    """Nothing of what was loaded goes on: whatever is put in from now on is a change."""
+    state.renewed = True
+    state.cookie = state.created = state.login = state.increments = None
+
+
+def destroy(state: State) -> None:
+    """End all that the request brought, and the object with it."""
+    state.on(Event.DESTROY)
+    state.data = state.cookie = None
+
+
+def unset(state: State) -> None:
+    """Save nothing of the request; where the session was regenerated or invalidated, destroy it."""
+    state.on(Event.UNSET)
+    if state.intent is Intent.DESTROY:
+        state.data = state.cookie = None
+
+
+# -- what the store has answered ------------------------------------------------------------------------------------------
+
+
+def note_loaded(state: State, verified: Verified, key: str, found: Stored | Replaced | None) -> bool:
     """Note what the store has under an id that the request brought; True if that is its session.
 
-    ``found`` is what a store's load gives: a record, None, or what stands for a replaced key. An unknown id is never adopted
-    (contract 47).
+    An unknown id is never adopted (contract 47).
     """
-    if found:
-        session._origin = Origin.STORED
-        session._id, session._stored_key, session._stored = verified.id, key, found
-        if verified.stale:
-            session._stale, session._quiet = True, False
-    else:
-        replaced = found is not None or session._origin is Origin.REPLACED
-        session._origin = Origin.REPLACED if replaced else Origin.NEW
-        session._id = session._stored_key = None
-    if session._way is not None:
-        session._way.current = session._way.brought[verified.id] if found else None
+    if isinstance(found, Stored):
+        state.found = _RECORD
+        state.id, state.came_as, state.loaded = verified.id, verified, Loaded(key, found)
+    elif found is not None:
+        state.found = Found.TOMBSTONE
+    elif state.found is not Found.TOMBSTONE:
+        state.found = Found.NOTHING
     if log.isEnabledFor(DEBUG):
-        log.debug("session %s: %s", mask_id(verified.id), session._origin.value)
-    return session._origin is Origin.STORED
+        log.debug("session %s: %s", mask_id(verified.id), state.found.value)
+    return state.loaded is not None
 
 
-def committed(session: BaseSession, plan: Plan, stored: StoredRecord | None) -> None:
-    """Note that the plan's write is done; ``stored`` is what now lies under the session's key, if anything does."""
+def note_unavailable(state: State) -> None:
+    """The look-up failed."""
+    state.found = Found.UNAVAILABLE
+
+
+def note_deleted(state: State, plan: Plan) -> None:
+    """The plan's endings are done."""
+    _note_brought_ended(state)
+    if state.loaded is not None and state.loaded.key in plan.ends:
+        state.loaded = None
+    if state.loaded is None:
+        state.found = Found.NOTHING
+
+
+def _note_brought_ended(state: State) -> None:
+    if state.intent in _END_BROUGHT:
+        state.brought_ended = True
+
+
+def note_committed(state: State, plan: Plan, stored: Stored | None) -> None:
+    """The plan is done; ``stored`` is what its write left in the store."""
     write = plan.write
-    session._touched = False
-    session._quiet = plan.header is None and not session._destroyed and session._cookie is None
     if plan.header is not None:  # owed to the response if this was a save() before it
-        session._told_due = "expire" if session._destroyed else "send"
-        session._told_at = plan.at
-    if isinstance(write, Delete):
-        session._origin, session._stored_key = Origin.NEW, None
-        return
-    session._stored = stored
-    if isinstance(write, Create | Regenerate):
-        session._stored_key = write.key if isinstance(write, Create) else write.new
-    if plan.record is not None:
-        session._origin = Origin.STORED
-        session._record = plan.record
-        session._saved = True
-        session._initial = plan.record.overrides
-        session._regenerated = False
-        session._increments = None
-    expiries = session._rules.expiries
-    if expiries is not None and session._stored_key is not None and write is not None:
-        expiries.note(session._stored_key, session._now() + write.ttl)
+        state.owed = Owed(plan.header, plan.expires, plan.at)
+    if write is not None:
+        assert stored is not None
+        key = write.new if isinstance(write, Regenerate) else write.key
+        record = plan.record
+        if record is None:
+            assert state.loaded is not None
+            record = state.loaded.record
+        else:
+            state.saved, state.increments = True, None
+        state.found, state.loaded = _RECORD, Loaded(key, stored, record)
+        expiries = state.settings.expiries
+        if expiries is not None:
+            expiries.note(key, state.now() + write.ttl)
+    elif state.intent is Intent.REGENERATE:  # nothing was worth storing: a new session all the same
+        state.found = Found.NOTHING
+    _note_brought_ended(state)
+    if state.renewed and (plan.record is not None or state.loaded is None):
+        state.renewed = False
+    state.on(_COMMITTED)
 
 
-def wrote(rules: Rules, plan: Plan, data: bytes, key: str) -> bool:
+def is_own_write(settings: SessionSettings, plan: Plan, data: bytes, key: str) -> bool:
     """Whether a stored record is the one that this plan wrote: how a writer that lost the reply learns the outcome."""
     try:
-        record, _tree = unpack(rules.codec.unseal(data, key))
+        record, _tree = unpack(settings.codec.unseal(data, key))
     except SessionDecodeError:
         return False
     return plan.record is not None and record.write == plan.record.write
 
 
-def is_repeatable(session: BaseSession) -> bool:
+def is_repeatable(state: State) -> bool:
     """Whether this request's changes may be merged twice: setting a value may, adding to a number or a list may not."""
-    record = session._record
-    if record is None:
+    base = state.base
+    if base is None:
         return True
-    mine = loads(session._rules.codec.encode(session._mapping()))
-    merged = merge(loads(record.body), mine, mine, increments=session._increments or {})
+    mine = loads(state.settings.codec.encode(decode(state)))
+    merged = merge(loads(base.body), mine, mine, increments=state.increments or {})
     return bool(merged == mine)
 
 
-def rebase(session: BaseSession, plan: Plan, stored: StoredRecord) -> bytes | None:
+def merge_conflict(state: State, plan: Plan, stored: Stored) -> bytes | None:
     """After a plan met a conflict: merge this request's changes into what the store holds now.
 
-    Answers the text of the merged data, so that they need not be encoded anew while others write on; None where nothing was
-    merged.
+    Returns the text of the merged data, so that they need not be encoded anew while others write on; None where nothing was merged.
 
     Raises:
         SessionConflict: an exclusive request lost its lock, and another changed the same.
         SessionDecodeError: what the store holds is unreadable.
         SessionEncodeError: an incremented number is more than the codec holds.
     """
-    key, record, codec = session._stored_key, session._record, session._rules.codec
-    assert key is not None
-    theirs, tree = unpack(codec.unseal(stored.data, key))
-    session._stored = stored
-    if record is None:  # regenerated without keeping data: nothing of theirs moves along
+    loaded, base, codec = state.loaded, state.base, state.settings.codec
+    assert loaded is not None
+    if base is None:  # regenerated without keeping data: nothing of theirs moves along, and it need not be readable
+        state.loaded = Loaded(loaded.key, stored, loaded.record)
         return None
-    own_cookie = session._overrides() != session._initial if session._cookie is not None else False
+    theirs, tree = unpack(codec.unseal(stored.data, loaded.key))
     assert plan.record is not None
     mine = loads(plan.record.body)
-    increments = session._increments or {}
-    merged = merge(loads(record.body), mine, tree, increments=increments, exclusive=session._lock is not None)
+    increments = state.increments or {}
+    merged = merge(loads(base.body), mine, tree, increments=increments, exclusive=state.lock is not None)
     codec.encode({key: merged[key] for key in increments if key in merged})  # sums alone may be more than a codec holds
-    text = _refill(session, merged)
-    session._record = theirs
-    session._initial = theirs.overrides
-    if not own_cookie:
-        session._cookie = None  # theirs, when next asked for
-    if not session._regenerated:
-        session._owner, session._auth = theirs.owner, theirs.auth
+    text = _refill(state, merged)
+    if not state.is_cookie_changed():
+        state.cookie = None  # theirs, when next asked for
+    state.loaded = Loaded(loaded.key, stored, theirs)
     return text
 
 
-def orphan(session: BaseSession) -> None:
+def detach(state: State) -> None:
     """The session to be regenerated has ended meanwhile: only what this request itself put in goes into the new one."""
-    record = session._record
-    if record is not None:
-        _refill(session, merge(loads(record.body), loads(session._rules.codec.encode(session._mapping())), {}))
-        if (session._owner, session._auth) == (record.owner, record.auth):
-            session._owner = session._auth = None
-    log.info("session %s had ended when it was regenerated; its data are not carried over", mask_id(session._id or ""))
-    session._record = session._stored = session._stored_key = session._created = None
-    session._origin = Origin.NEW
+    base = state.base
+    if base is not None:
+        _refill(state, merge(loads(base.body), loads(state.settings.codec.encode(decode(state))), {}))
+    log.info("session %s had ended when it was regenerated; its data is not carried over", mask_id(state.id or ""))
+    state.loaded = state.created = None
+    state.found = Found.NOTHING
 
 
-def _refill(session: BaseSession, tree: dict[str, Any]) -> bytes:
-    """Make a tree the session's data; answers its text."""
-    data, text = session._mapping(), dumps(tree)
+def _refill(state: State, tree: dict[str, Any]) -> bytes:
+    """Make a tree the session's data; returns its text."""
+    data, text = decode(state), dumps(tree)
     data.clear()
-    data.update(session._rules.codec.revive(tree, text))
+    data.update(state.settings.codec.revive(tree, text))
     return text
 
 
-def gone(session: BaseSession, *, changed: bool) -> None:
-    """The session has ended elsewhere while the request ran: nothing of it is saved, and no cookie sent."""
+def note_ended(state: State, *, changed: bool) -> None:
+    """The session has ended elsewhere while the request ran: nothing of it is saved, and no cookie is sent."""
     if changed:
         log.warning(
-            "session %s ended while a request was changing it; the changes are not saved", mask_id(session._id or "")
+            "session %s ended while a request was changing it; the changes are not saved", mask_id(state.id or "")
         )
-    session._told_due = None  # what an earlier save() stored has gone with it
-    session._drop()
-    session._ended = True
+    state.owed = None  # what an earlier save() stored has gone with it
+    state.on(Event.ENDED)
 
 
-def reloaded(session: BaseSession, key: str, stored: StoredRecord) -> None:
-    """Discard this request's changes: the session is what the store holds now (contract 149)."""
-    session._origin, session._stored_key, session._stored = Origin.STORED, key, stored
-    session._data = session._record = session._cookie = session._increments = None
-    session._regenerated = session._touched = session._dropped = session._ended = False
-    session._mapping()  # looked at, whether or not it is again: the response may depend on it (contract 101)
-
-
-def refuse_late_save(session: BaseSession) -> None:
-    """Refuse a ``save()`` that would need a cookie which can no longer be set.
+def note_reloaded(state: State, key: str, found: Stored | Replaced | None) -> None:
+    """Discard this request's changes: the session is what the store holds now (contract 149).
 
     Raises:
-        SessionLate: the session is new or regenerated, and the response headers have left.
+        SessionNotFound: that is nothing; the session stays as it was (contract 150).
     """
-    if session._late and not session._destroyed and (session._origin is not Origin.STORED or session._regenerated):
-        raise SessionLate("the response headers have left, so no cookie can carry the new session id")
+    if not isinstance(found, Stored):
+        raise SessionNotFound("the session has no live record")
+    state.on(Event.RELOADED)
+    state.found, state.loaded, state.renewed = Found.RECORD, Loaded(key, found), False
+    state.data = state.cookie = state.created = state.login = state.increments = None
+    came_as = state.came_as
+    if came_as is not None and key == state.settings.key_of(came_as.id):  # a regenerate that was given up had another
+        state.id = came_as.id
+    decode(state)  # looked at, whether or not it is again: the response may depend on it (contract 101)
 
 
-def replace_data(session: BaseSession, data: Mapping[str, Any]) -> None:
-    """Make a mapping that the app put in the session's place the session's data (contract 58)."""
-    copy = dict(data)
-    session.clear()
-    session.update(copy)
+def note_first_load(state: State) -> None:
+    """A ``reload()`` of what had not been loaded has looked it up.
+
+    Raises:
+        SessionNotFound: there is nothing; the session stays as it was.
+    """
+    loaded = state.loaded
+    if loaded is None:
+        raise SessionNotFound("the session has no live record")
+    note_reloaded(state, loaded.key, loaded.stored)
+
+
+# -- what cannot be done any more -----------------------------------------------------------------------------------------
+
+
+def check_reload(state: State) -> None:
+    """Refuse a ``reload()`` of what is not stored.
+
+    Raises:
+        SessionDestroyed: the session was destroyed.
+        SessionNotFound: it was regenerated or invalidated, and has not been stored since.
+    """
+    if state.intent is Intent.DESTROY:
+        raise SessionDestroyed("the session was destroyed earlier in this request")
+    if state.intent in (Intent.REGENERATE, Intent.INVALIDATE):
+        raise SessionNotFound("the session has no live record")

@@ -1,4 +1,4 @@
-"""The stores. Each is imported on first use, so that no driver is loaded that nobody asked for."""
+"""The stores. Each is imported on first use, so that only the drivers in use are loaded."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def __getattr__(name: str) -> Any:
 
 
 def resolve(given: Any, *, asynchronous: bool, exclusive: bool = False, express: bool = False) -> Any:
-    """The store that an option names: an instance as it is, a URL as a store of the right colour.
+    """The store that an option names: an instance as it is, or a new store of the right colour for a URL.
 
     Raises:
         ConfigurationError: no such URL, not a store, a store of the other colour, or one without locks where they are needed.

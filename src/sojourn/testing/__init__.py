@@ -1,4 +1,4 @@
-"""Tests for stores, ours and anybody's: the store contract as a pytest suite, written once for both colours.
+"""Tests for any store: the store contract as a pytest suite, written once for both colours.
 
 Subclass the suite of your store's colour where pytest collects, and say how a store is made. It must be empty, and share
 its data with no other; the fixtures of a test class are at hand as usual::
@@ -20,8 +20,8 @@ its data with no other; the fixtures of a test class are at hand as usual::
 
     TestMyStoreAgainstAModel = store_state_machine(lambda clock: MyStore(clock=clock)).TestCase
 
-What a store may lack is said by class attributes: see `sojourn.testing.contract.harness.Harness`. Capabilities are found
-by the presence of their methods, and the cases of those that are absent are skipped. Needs ``pip install
+Class attributes say what a store lacks: see `sojourn.testing.contract.harness.Harness`. Capabilities are found by the
+presence of their methods, and the cases for missing ones are skipped. Needs ``pip install
 'sojourn[testing]'``: pytest, Hypothesis and AnyIO, each imported when it is first needed.
 """
 

@@ -6,13 +6,13 @@ __all__ = ["ManualClock"]
 
 
 class ManualClock:
-    """Milliseconds since the epoch, for the ``clock`` of a store: ``clock()`` tells them, ``clock.advance(ms)`` moves on."""
+    """The ``clock`` of a store: ``clock()`` returns milliseconds since the epoch, ``clock.advance(ms)`` moves on."""
 
     def __init__(self, now: int = 1_750_000_000_000) -> None:
         self.now: int = now
 
     def __call__(self) -> int:
-        """Tell the time."""
+        """Return the time."""
         return self.now
 
     def __repr__(self) -> str:

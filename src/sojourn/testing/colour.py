@@ -1,4 +1,4 @@
-"""Sync stores in the async colour, so that what is written for the one runs over both."""
+"""Sync stores in the async colour, so that cases written for async stores run over both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class FullStore(AsyncStore, AsyncScanningStore, AsyncLockingStore, Protocol):
-    """An async store with every capability, as the cases see it that have asked for those they use."""
+    """An async store with every capability. Each case uses only those that it has asked for."""
 
 
 def as_async(store: Store, *, threads: bool = False) -> FullStore:
@@ -26,7 +26,7 @@ def as_async(store: Store, *, threads: bool = False) -> FullStore:
 
 
 def in_threads(store: FullStore) -> FullStore:
-    """The same sync store, as `as_async` gave it, with each call in a worker thread; a store that is async by itself, as it is."""
+    """A store as `as_async` returned it, with each call in a worker thread; a store that is async itself, as it is."""
     return cast("FullStore", _AsAsync(store.sync_store, _in_thread)) if isinstance(store, _AsAsync) else store
 
 

@@ -1,4 +1,4 @@
-"""A store against a dictionary: Hypothesis makes up the operations and moves the clock, and both must answer alike."""
+"""A store against a dictionary: Hypothesis chooses the operations and moves the clock; both must return the same."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anyio.from_thread import start_blocking_portal
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ..core.store import CONFLICT, EXISTS, MISSING, REPLACED, AsyncStore, Outcome, Store, Stored, Version
+from ..core.store import CONFLICT, EXISTS, MISSING, AsyncStore, Deleted, Outcome, Replaced, Store, Stored, Version
 from .clock import ManualClock
 
 __all__ = ["store_state_machine"]
@@ -39,6 +39,11 @@ class _Live(NamedTuple):
     serial: int
 
 
+class _Tombstone(NamedTuple):
+    successor: str
+    deadline: int
+
+
 class _Lock(NamedTuple):
     token: str
     deadline: int
@@ -57,7 +62,7 @@ def store_state_machine(
         make_store: a new empty store on this clock, in either colour. Called outside any event loop, once per example.
         backend: the event loop of an async store, by AnyIO's name for it.
         tombstones: whether ``regenerate`` can leave a tombstone.
-        reports_expiry: whether ``expires_in`` is told rather than None.
+        reports_expiry: whether ``load`` returns ``expires_in`` rather than None.
     """
 
     class StoreMachine(_StoreMachine):
@@ -86,7 +91,7 @@ class _StoreMachine(RuleBasedStateMachine):
         self.clock = clock
         self.store = store
         self.records: dict[str, _Live] = {}
-        self.graves: dict[str, int] = {}
+        self.left: dict[str, _Tombstone] = {}
         self.locks: dict[str, _Lock] = {}
         self.serial = 0
         self.versions: dict[str, list[tuple[Version, int, bytes]]] = {key: [] for key in KEYS}
@@ -109,11 +114,12 @@ class _StoreMachine(RuleBasedStateMachine):
         found = self.records.get(key)
         return found if found is not None and found.deadline > self.clock() else None
 
-    def is_buried(self, key: str) -> bool:
-        return self.graves.get(key, 0) > self.clock()
+    def tombstone(self, key: str) -> Replaced | None:
+        found = self.left.get(key)
+        return Replaced(found.successor) if found is not None and found.deadline > self.clock() else None
 
     def is_taken(self, key: str) -> bool:
-        return self.live(key) is not None or self.is_buried(key)
+        return self.live(key) is not None or self.tombstone(key) is not None
 
     def keep(self, key: str, written: bytes, ttl: int, owner: str | None, version: Version) -> None:
         assert not isinstance(version, Outcome), f"expected a version, got {version!r}"
@@ -121,21 +127,21 @@ class _StoreMachine(RuleBasedStateMachine):
         self.records[key] = _Live(written, owner, self.clock() + ttl, self.serial)
         self.versions[key].append((version, self.serial, written))
 
-    def settle(self, key: str, age: int, answer: object) -> bool:
-        """Whether a write with a known version of the key is to succeed; the answer, if not, is asserted."""
+    def settle(self, key: str, age: int, result: object) -> bool:
+        """Whether a write with a known version of the key is to succeed; if not, its result is asserted."""
         found = self.live(key)
         if found is None:
-            assert answer is MISSING
+            assert result is MISSING
             return False
         _, serial, written = self.version(key, age)
         if serial == found.serial:
-            return answer is not EXISTS
-        # The version may be the data themselves, so that a former version with equal data is the present one.
-        if written == found.data and not isinstance(answer, Outcome):
+            return result is not EXISTS
+        # The version may be the data itself, so that a former version with equal data is the present one.
+        if written == found.data and not isinstance(result, Outcome):
             return True
-        if written == found.data and answer is EXISTS:
+        if written == found.data and result is EXISTS:
             return False
-        assert answer is CONFLICT
+        assert result is CONFLICT
         return False
 
     def alive(self) -> list[str]:
@@ -143,7 +149,7 @@ class _StoreMachine(RuleBasedStateMachine):
 
     def pick(self, number: int) -> str:
         """Mostly a key that is live, sometimes one that was replaced, sometimes any."""
-        pool = self.alive() if number < 6 else [key for key in KEYS if number < 8 and self.is_buried(key)]
+        pool = self.alive() if number < 6 else [key for key in KEYS if number < 8 and self.tombstone(key) is not None]
         return (pool or KEYS)[number % len(pool or KEYS)]
 
     def version(self, key: str, age: int) -> tuple[Version, int, bytes]:
@@ -158,20 +164,20 @@ class _StoreMachine(RuleBasedStateMachine):
 
     @rule(key=keys, written=data, ttl=ttls, owner=owners)
     def create(self, key: str, written: bytes, ttl: int, owner: str | None) -> None:
-        answer = self.call("create", key, written, ttl, owner=owner)
+        result = self.call("create", key, written, ttl, owner=owner)
         if self.is_taken(key):
-            assert answer is EXISTS
+            assert result is EXISTS
         else:
-            self.keep(key, written, ttl, owner, answer)
+            self.keep(key, written, ttl, owner, result)
 
     @_something_is_live
     @rule(pick=picks, written=data, ttl=ttls, owner=owners, age=ages)
     def replace(self, pick: int, written: bytes, ttl: int, owner: str | None, age: int) -> None:
         key = self.pick(pick)
-        answer = self.call("replace", key, written, ttl, version=self.version(key, age)[0], owner=owner)
-        assert answer is not EXISTS
-        if self.settle(key, age, answer):
-            self.keep(key, written, ttl, owner, answer)
+        result = self.call("replace", key, written, ttl, version=self.version(key, age)[0], owner=owner)
+        assert result is not EXISTS
+        if self.settle(key, age, result):
+            self.keep(key, written, ttl, owner, result)
 
     @_something_is_live
     @rule(
@@ -181,23 +187,23 @@ class _StoreMachine(RuleBasedStateMachine):
         ttl=ttls,
         owner=owners,
         age=ages,
-        grave=st.sampled_from((*TTLS, 0)),
+        tombstone=st.sampled_from((*TTLS, 0)),
     )
     def regenerate(
-        self, pick: int, new: str, written: bytes, ttl: int, owner: str | None, age: int, grave: int
+        self, pick: int, new: str, written: bytes, ttl: int, owner: str | None, age: int, tombstone: int
     ) -> None:
         old = self.pick(pick)
-        grave = grave if self.tombstones else 0
+        tombstone = tombstone if self.tombstones else 0
         version = self.version(old, age)[0]
-        answer = self.call("regenerate", old, new, written, ttl, version=version, tombstone=grave, owner=owner)
-        if answer is EXISTS:
+        result = self.call("regenerate", old, new, written, ttl, version=version, tombstone=tombstone, owner=owner)
+        if result is EXISTS:
             assert self.is_taken(new)
-            self.settle(old, age, answer)
-        elif self.settle(old, age, answer):
-            assert not self.is_taken(new), f"the new key was taken, and the answer {answer!r}"
+            self.settle(old, age, result)
+        elif self.settle(old, age, result):
+            assert not self.is_taken(new), f"the new key was taken, and the result is {result!r}"
             del self.records[old]
-            self.graves[old] = self.clock() + grave
-            self.keep(new, written, ttl, owner, answer)
+            self.left[old] = _Tombstone(new, self.clock() + tombstone)
+            self.keep(new, written, ttl, owner, result)
 
     @_something_is_live
     @rule(pick=picks, ttl=ttls)
@@ -209,12 +215,14 @@ class _StoreMachine(RuleBasedStateMachine):
             self.records[key] = found._replace(deadline=self.clock() + ttl)
 
     @_something_is_live
-    @rule(pick=picks)
-    def delete(self, pick: int) -> None:
-        key = self.pick(pick)
-        found = self.live(key)
-        assert self.call("delete", key) is (found is not None)
-        self.records.pop(key, None)
+    @rule(several=st.lists(picks, min_size=1, max_size=3))
+    def delete(self, several: list[int]) -> None:
+        keys = [self.pick(number) for number in several]
+        live = {key for key in keys if self.live(key) is not None}
+        successors = dict.fromkeys(self.left[key].successor for key in keys if self.tombstone(key) is not None)
+        assert self.call("delete", *keys) == Deleted(len(live), tuple(successors))
+        for key in live:
+            del self.records[key]
 
     @_something_is_live
     @_capability("clear")
@@ -255,9 +263,9 @@ class _StoreMachine(RuleBasedStateMachine):
         for key in KEYS:
             found, wanted = self.call("load", key), self.live(key)
             if wanted is None:
-                assert found is (REPLACED if self.is_buried(key) else None), f"{key!r}: {found!r}"
+                assert found == self.tombstone(key), f"{key!r}: {found!r}"
                 continue
-            assert isinstance(found, Stored), f"{key!r} is to be live, and load answers {found!r}"
+            assert isinstance(found, Stored), f"{key!r} is to be live, and load returns {found!r}"
             assert found.data == wanted.data
             if self.reports_expiry:
                 assert found.expires_in == wanted.deadline - self.clock()

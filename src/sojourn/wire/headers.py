@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import AnyStr, Final, Generic, NamedTuple
+from typing import AnyStr, Final, Generic, NamedTuple, TypeAlias
 
-__all__ = ["BYTES", "TEXT", "Words", "with_session"]
+__all__ = ["BYTES", "TEXT", "Header", "Words", "with_session"]
+
+Header: TypeAlias = tuple[str, str]
+"""The name and value of a response header."""
 
 
 class Words(NamedTuple, Generic[AnyStr]):
@@ -26,21 +29,21 @@ def with_session(
     headers: Iterable[tuple[AnyStr, AnyStr]],
     words: Words[AnyStr],
     *,
-    told: tuple[AnyStr, AnyStr] | None,
+    session_header: tuple[AnyStr, AnyStr] | None,
     vary: Iterable[AnyStr],
 ) -> list[tuple[AnyStr, AnyStr]]:
     """A new list with what the session adds, the app's own kept in order.
 
-    ``Vary`` with what the session's id is read from, if the session was looked at; with ``told``, that header as the last
+    ``Vary`` with what the session's id is read from, if the session was looked at; with ``session_header``, that header as the last
     (contract 99), and ``Cache-Control: no-store`` unless the app has its own (contract 101).
     """
     result: list[tuple[AnyStr, AnyStr]] = [*map(tuple, headers)]  # type: ignore[list-item]  # some frameworks give lists
     for name in vary:
         _add_vary(result, words, name)
-    if told is not None:
+    if session_header is not None:
         if not any(name.lower() == words.cache_control.lower() for name, _ in result):
             result.append((words.cache_control, words.no_store))
-        result.append(told)
+        result.append(session_header)
     return result
 
 

@@ -7,24 +7,27 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from ..cookie import Cookie
-from ..core.settings import Rules
 from ..errors import ConfigurationError
-from ..logs import log
+from ..logs import log, warn_once
 from ..options import Options, Request
-from ..transports import CookieTransport, FormTransport, HeaderTransport, QueryTransport, Transport, Way
+from ..transports import CookieTransport, FormTransport, HeaderTransport, QueryTransport, Transport
 from .cookies import clean_value, finder, path_matches
-from .signing import Verified
+from .id_source import IdSource
+from .naming import CookieNaming
+from .signing import Signer, Verified
 
-__all__ = ["Brought", "Incoming", "without_field"]
+__all__ = ["MOST_LOOKUPS", "RequestParts", "RequestReader", "without_field"]
 
-_MOST_IDS: Final = 8  # distinct, rightly signed ids of one request that are looked up
+MOST_LOOKUPS: Final = 8
+"""How many of a request's rightly signed ids are looked up at most."""
+_MOST_CANDIDATES: Final = 64  # values of one request whose signature is checked
 _BEARER: Final = b"bearer "
 _MULTIPART: Final = b"multipart/form-data"
 _MOST_PARTS: Final = 32
 _FORMS: Final = (b"application/x-www-form-urlencoded", _MULTIPART)
 
 
-class Brought(NamedTuple):
+class RequestParts(NamedTuple):
     """Where a request may carry ids, of whatever protocol it is."""
 
     header: Callable[[str], Sequence[bytes]]
@@ -33,14 +36,25 @@ class Brought(NamedTuple):
     """The URL's query, percent-encoded."""
 
 
-class Incoming:
+class RequestReader:
     """The rules for requests on their way in, under one middleware's options."""
 
-    __slots__ = ("_finders", "_writable", "by_cookie", "cookie_everywhere", "options", "parameters", "rules", "vary")
+    __slots__ = (
+        "_finders",
+        "_naming",
+        "_signer",
+        "_writable",
+        "by_cookie",
+        "cookie_everywhere",
+        "options",
+        "parameters",
+        "vary",
+    )
 
-    def __init__(self, options: Options, rules: Rules) -> None:
+    def __init__(self, options: Options, naming: CookieNaming, signer: Signer) -> None:
         self.options: Options = options
-        self.rules: Rules = rules
+        self._naming = naming
+        self._signer = signer
         cookie = options.cookie
         self._finders = (
             (self._finder(cookie, secure=False), self._finder(cookie, secure=True))
@@ -50,7 +64,7 @@ class Incoming:
         self.cookie_everywhere: Cookie | None = (
             cookie if isinstance(cookie, Cookie) and cookie.path == "/" and not options.exclude else None
         )
-        """What `cookie_for` answers for every request, where it does not depend on the request."""
+        """What `cookie_for` returns for every request, where it does not depend on the request."""
         ways = options.ways
         self.by_cookie: bool = ways == (CookieTransport(),)
         """Whether ids come by cookie alone, for which `ids` will do."""
@@ -71,7 +85,7 @@ class Incoming:
         if not isinstance(cookie, Cookie):
             cookie = cookie(request)
             if not isinstance(cookie, Cookie):
-                raise ConfigurationError("cookie", type(cookie).__name__, "the function must answer a sojourn.Cookie")
+                raise ConfigurationError("cookie", type(cookie).__name__, "the function must return a sojourn.Cookie")
         # An empty path is the root (contract 25).
         return cookie if cookie.path == "/" or path_matches(path or "/", cookie.path) else None
 
@@ -99,13 +113,14 @@ class Incoming:
         """The rightly signed ids in the request's Cookie headers, in order; every cookie of the name is tried (contract 36)."""
         find = self._finders[secure] if self._finders is not None else self._finder(cookie, secure=secure)
         ids: list[Verified] = []
+        left = _MOST_CANDIDATES
         for header in headers:
-            self._verify(find(header), ids)
+            left = self._verify(find(header), ids, left)
         return ids
 
-    def look(
-        self, brought: Brought, cookie: Cookie, *, secure: bool
-    ) -> Generator[int, bytes, tuple[list[Verified], Way]]:
+    def read(
+        self, parts: RequestParts, cookie: Cookie, *, secure: bool
+    ) -> Generator[int, bytes, tuple[list[Verified], IdSource]]:
         """The rightly signed ids that came by whatever transport, in the order of these, and by which they came.
 
         Yields how many bytes of the body it has to see, if it has to, and is sent them: a form is looked at only where nothing
@@ -114,56 +129,77 @@ class Incoming:
         ids: list[Verified] = []
         by_id: dict[str, Transport] = {}
         usual = None
+        left = _MOST_CANDIDATES
         for transport in self.options.ways:
             body = b""
-            if isinstance(transport, FormTransport) and not ids and _is_form(brought):
+            if isinstance(transport, FormTransport) and not ids and _is_form(parts):
                 body = yield transport.max_bytes
-            values = self._values(transport, brought, body, cookie, secure=secure)
+            values = self._values(transport, parts, body, cookie, secure=secure)
             if values and usual is None and transport in self._writable:
                 usual = transport
             before = len(ids)
-            self._verify(values, ids)
-            by_id |= {verified.id: transport for verified in ids[before:]}
+            left = self._verify(values, ids, left)
+            for verified in ids[before:]:
+                by_id.setdefault(verified.id, transport)
         usual = usual or next(iter(self._writable), None)
-        return ids, Way(usual, by_id, by_id[ids[0].id] if ids else None)
+        return ids, IdSource(usual, by_id)
 
-    def _verify(self, values: Iterable[bytes], ids: list[Verified]) -> None:
-        """Add the ids that are rightly signed."""
-        verify = self.rules.signer.verify
+    def read_all(
+        self, parts: RequestParts, cookie: Cookie, body: bytes, *, secure: bool
+    ) -> tuple[list[Verified], IdSource | None]:
+        """`read` where the body, or its beginning, is at hand; the source is None where ids come by cookie alone."""
+        if self.by_cookie:
+            return self.ids(parts.header("Cookie"), cookie, secure=secure), None
+        steps = self.read(parts, cookie, secure=secure)
+        try:
+            wanted = next(steps)
+            while True:
+                wanted = steps.send(body[:wanted])
+        except StopIteration as stop:
+            ids, source = stop.value
+            return ids, source
+
+    def _verify(self, values: Sequence[bytes], ids: list[Verified], left: int) -> int:
+        """Add the ids that are rightly signed, looking at ``left`` values at most; returns how many may still be looked at."""
+        if len(values) > left:
+            warn_once("candidates", "a request brought more than %d session ids: the rest is ignored", _MOST_CANDIDATES)
+            values = values[:left]
+        verify = self._signer.verify
         for raw in values:
             verified = verify(raw) or verify(clean_value(raw))
             if verified is None:
                 log.debug("a session id was not signed by us: ignored")
-            elif len(ids) < _MOST_IDS and verified not in ids:
+            elif verified not in ids:
                 ids.append(verified)
+        return left - len(values)
 
     def _values(
-        self, transport: Transport, brought: Brought, body: bytes, cookie: Cookie, *, secure: bool
+        self, transport: Transport, parts: RequestParts, body: bytes, cookie: Cookie, *, secure: bool
     ) -> Sequence[bytes]:
         """All that came by a transport, signed or not."""
         match transport:
             case CookieTransport():
                 find = self._finders[secure] if self._finders is not None else self._finder(cookie, secure=secure)
-                return [raw for header in brought.header("Cookie") for raw in find(header)]
+                return [raw for header in parts.header("Cookie") for raw in find(header)]
             case HeaderTransport(bearer=True):
-                values = brought.header(transport.read_from)
+                values = parts.header(transport.read_from)
                 return [value[len(_BEARER) :].strip() for value in values if value[: len(_BEARER)].lower() == _BEARER]
             case HeaderTransport():
-                return brought.header(transport.name)
+                return parts.header(transport.name)
             case QueryTransport():
-                return _fields(brought.query, transport.name)
+                return _fields(parts.query, transport.name)
             case _:
-                content_type = brought.header("Content-Type")[0] if body else b""
+                content_type = parts.header("Content-Type")[0] if body else b""
                 if content_type.lower().startswith(_MULTIPART):
                     return _parts(content_type, body, transport.name)
                 return _fields(body, transport.name)
 
     def _finder(self, cookie: Cookie, *, secure: bool) -> Callable[[bytes], list[bytes]]:
-        return finder(self.rules.cookie_name(cookie, secure=secure).encode())
+        return finder(self._naming.name_of(cookie, secure=secure).encode())
 
 
-def _is_form(brought: Brought) -> bool:
-    return any(value.lower().startswith(_FORMS) for value in brought.header("Content-Type")[:1])
+def _is_form(parts: RequestParts) -> bool:
+    return any(value.lower().startswith(_FORMS) for value in parts.header("Content-Type")[:1])
 
 
 def without_field(query: bytes, name: str) -> bytes:

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from hmac import compare_digest
 from typing import Any, Literal, NamedTuple
 
+from .cookies import encode_value
+
 __all__ = ["Signer", "Verified"]
 
 _BLOCK = 64  # SHA-256's block size, which RFC 2104 pads the key to
@@ -27,7 +29,7 @@ class Verified(NamedTuple):
     """A session id whose signature is right."""
 
     id: str
-    stale: bool
+    needs_resigning: bool
     """Signed by a secret other than the first: due to be signed anew (contract 35)."""
 
 
@@ -51,6 +53,10 @@ class Signer:
         """The cookie value for an id, not yet percent-encoded."""
         message = session_id.encode("utf-8", "surrogatepass")
         return f"{self._marker.decode()}{session_id}.{self._signature(self._keys[0], message).decode()}"
+
+    def token(self, session_id: str) -> str:
+        """The id as it travels: signed, and percent-encoded where it needs that."""
+        return encode_value(self.sign(session_id))
 
     def verify(self, value: bytes) -> Verified | None:
         """The id in a cookie value, or None where the marker, the signature or the text is wrong."""

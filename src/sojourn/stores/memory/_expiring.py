@@ -9,16 +9,19 @@ from typing import TypeAlias
 __all__ = ["Entry", "ExpiringTable"]
 
 Entry: TypeAlias = tuple[bytes, str | None, int, int]
-"""Data, owner, deadline and the start of the slot it is filed in. A tuple of plain values: small, never half written
-when read without the lock, and of no interest to the garbage collector."""
+"""Data (a tombstone has its successor there), owner, deadline and the start of the slot it is filed in.
+
+A tuple of plain values: small, never half written when read without the lock, and not tracked by the garbage
+collector."""
 
 
 class ExpiringTable:
     """Entries under their keys, the least recently put first. Not safe for threads, except for ``entries.get``.
 
-    Expired entries are found without looking at the others. Each entry is filed in one slot, named by a time not after
-    the entry's deadline, and no further from it than a thirty-second of the time left. When that time has come the entry
-    has expired, or is filed anew, in a slot the nearer to its deadline. A deadline that moves later moves nothing.
+    Expired entries are found without looking at the others. Each entry is filed in one slot, named by a time not
+    after the entry's deadline, and no further from it than a thirty-second of the time left. When that time has come,
+    the entry has expired, or it is filed again in a slot closer to its deadline. A deadline that moves later moves
+    nothing.
     """
 
     __slots__ = ("_due", "_slots", "entries", "owners")
@@ -58,7 +61,7 @@ class ExpiringTable:
         self.remove(next(iter(self.entries)))
 
     def sweep(self, now: int, limit: int) -> int:
-        """Look at no more than ``limit`` of the entries that are due; answer how many had expired."""
+        """Look at no more than ``limit`` of the entries that are due, and return how many had expired."""
         removed = 0
         while limit > 0 and self.is_due(now):
             start = self._due[0]

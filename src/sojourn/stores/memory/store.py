@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import ClassVar, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from ...clock import Clock, system_clock
 from ...core.store import (
@@ -20,8 +20,8 @@ from ...core.store import (
     DEFAULT_MAX_SIZE,
     EXISTS,
     MISSING,
-    REPLACED,
     Conflict,
+    Deleted,
     Exists,
     Missing,
     Replaced,
@@ -31,15 +31,18 @@ from ...core.store import (
 )
 from ...errors import ConfigurationError
 from ...logs import log
-from ._expiring import ExpiringTable
+from .._url import check_clock, check_positive, parse_query, positive
+from ._expiring import Entry, ExpiringTable
 
 __all__ = ["AsyncMemoryStore", "MemoryStore"]
 
 _SWEEP: Final = 16
-"""Entries that a write looks at in passing: an entry is looked at some six times in its life, so this keeps up."""
+"""Entries that a write checks for expiry. An entry is checked some six times in its life, so this keeps up."""
 
 _BATCH: Final = 1000
-"""Entries that ``delete_expired`` looks at before it lets other threads in."""
+"""Entries that ``delete_expired`` checks before it releases the lock for other threads."""
+
+_ANY_TEXT: Final = "surrogatepass"  # any key comes back as it was
 
 _DEFAULT_MAX_SESSIONS: Final = 100_000
 
@@ -47,9 +50,9 @@ _DEFAULT_MAX_SESSIONS: Final = 100_000
 class MemoryStore:
     """Sessions in memory, for any number of threads of one process.
 
-    The version of a record is its data. When a new session would exceed ``max_sessions``, the one longest neither
-    written nor touched is dropped; that is logged once, as a warning. The memory of what has expired is freed by the
-    writes that follow.
+    The version of a record is its data. When a new session would exceed ``max_sessions``, the session that was
+    neither written nor touched for the longest time is dropped. That is logged once, as a warning. Later writes free
+    the memory of what has expired.
 
     Args:
         max_sessions: how many records to hold at most, or None for no bound. As many tombstones are held, and locks.
@@ -57,11 +60,11 @@ class MemoryStore:
         clock: milliseconds since the epoch.
 
     Raises:
-        ConfigurationError: an argument is not what it should be.
+        ConfigurationError: an argument is not valid.
     """
 
     in_process: ClassVar[bool] = True
-    """Nothing here waits for anything: no operation can be cancelled half way."""
+    """No operation waits, so none can be cancelled half way."""
 
     def __init__(
         self,
@@ -70,12 +73,10 @@ class MemoryStore:
         max_size: int = DEFAULT_MAX_SIZE,
         clock: Clock = system_clock,
     ) -> None:
-        self.max_sessions: int | None = None if max_sessions is None else _positive("max_sessions", max_sessions)
-        self.max_size: int = _positive("max_size", max_size)
-        if not callable(clock):
-            raise ConfigurationError("clock", type(clock).__name__, "give a function that returns milliseconds")
+        self.max_sessions: int | None = None if max_sessions is None else check_positive("max_sessions", max_sessions)
+        self.max_size: int = check_positive("max_size", max_size)
         self._limit = sys.maxsize if self.max_sessions is None else self.max_sessions
-        self._clock = clock
+        self._clock = check_clock(clock)
         self._mutex = threading.Lock()
         self._records = ExpiringTable()
         self._tombstones = ExpiringTable()
@@ -88,7 +89,7 @@ class MemoryStore:
         """A store as a URL describes it: ``memory://``, or ``memory://?max_sessions=1000&max_size=65536``.
 
         Raises:
-            ConfigurationError: another scheme, or an option that there is not.
+            ConfigurationError: another scheme, or an unknown option.
         """
         return cls(**_url_options(url), clock=clock)
 
@@ -102,8 +103,8 @@ class MemoryStore:
         """Do nothing: the sessions stay as long as the store does."""
 
     def load(self, key: str) -> Stored | Replaced | None:
-        # A hit takes no lock: entries are never changed, only exchanged. A miss asks again under the lock, so that a
-        # regenerate under way is seen as a whole: it removes the old record first, and adds the new one last.
+        # A hit takes no lock: entries are never changed, only exchanged. A miss looks again under the lock, so that
+        # it sees a regenerate as one step: that removes the old record first, and adds the new one last.
         entry = self._records.entries.get(key)
         if entry is not None:
             data, _, deadline, _ = entry
@@ -115,7 +116,8 @@ class MemoryStore:
             entry = self._records.get(key, now)
             if entry is not None:
                 return Stored(entry[0], entry[0], entry[2] - now)
-            return None if self._tombstones.get(key, now) is None else REPLACED
+            tombstone = self._tombstones.get(key, now)
+            return None if tombstone is None else Replaced(_successor(tombstone))
 
     def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Version | Exists:
         check_size(data, self.max_size)
@@ -158,6 +160,7 @@ class MemoryStore:
         owner: str | None = None,
     ) -> Version | Conflict | Missing | Exists:
         check_size(data, self.max_size)
+        successor = new.encode(errors=_ANY_TEXT)
         with self._mutex:
             now = self._sweep()
             entry = self._records.get(old, now)
@@ -171,7 +174,7 @@ class MemoryStore:
             if tombstone > 0:
                 if len(self._tombstones.entries) >= self._limit:
                     self._tombstones.remove_oldest()
-                self._tombstones.put(old, b"", None, now + tombstone, now)
+                self._tombstones.put(old, successor, None, now + tombstone, now)
             self._records.put(new, data, owner, now + ttl, now)
         return data
 
@@ -185,12 +188,20 @@ class MemoryStore:
             self._records.put(key, data, owner, now + ttl, now)
         return True
 
-    def delete(self, key: str) -> bool:
+    def delete(self, *keys: str) -> Deleted:
+        if not keys:
+            return Deleted(0, ())
+        count = 0
+        successors: dict[str, None] = {}
         with self._mutex:
-            if self._records.get(key, self._sweep()) is None:
-                return False
-            self._records.remove(key)
-        return True
+            now = self._sweep()
+            for key in keys:
+                if self._records.get(key, now) is not None:
+                    self._records.remove(key)
+                    count += 1
+                elif (tombstone := self._tombstones.get(key, now)) is not None:
+                    successors[_successor(tombstone)] = None
+        return Deleted(count, tuple(successors))
 
     def scan(self) -> Iterator[tuple[str, Stored]]:
         with self._mutex:
@@ -248,7 +259,7 @@ class MemoryStore:
         return True
 
     def _sweep(self, limit: int = _SWEEP) -> int:
-        """Clear away some of what has expired, and answer what time it is. Needs the lock."""
+        """Clear away some of what has expired, and return the time. Needs the lock."""
         now = self._clock()
         self._records.sweep(now, limit)
         self._tombstones.sweep(now, limit)
@@ -266,7 +277,7 @@ class AsyncMemoryStore:
     """
 
     in_process: ClassVar[bool] = True
-    """Nothing here waits for anything: no operation can be cancelled half way."""
+    """No operation waits, so none can be cancelled half way."""
 
     def __init__(
         self,
@@ -322,8 +333,8 @@ class AsyncMemoryStore:
     async def touch(self, key: str, ttl: int) -> bool:
         return self._store.touch(key, ttl)
 
-    async def delete(self, key: str) -> bool:
-        return self._store.delete(key)
+    async def delete(self, *keys: str) -> Deleted:
+        return self._store.delete(*keys)
 
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         for item in self._store.scan():
@@ -348,19 +359,12 @@ class AsyncMemoryStore:
         return self._store.unlock(key, token)
 
 
-def _positive(option: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigurationError(option, repr(value), "give a whole number, at least 1")
-    return value
+def _successor(tombstone: Entry) -> str:
+    return tombstone[0].decode(errors=_ANY_TEXT)
 
 
 def _url_options(url: str) -> dict[str, int]:
     parts = urlsplit(url)
     if parts.scheme != "memory" or parts.netloc or parts.path or parts.fragment:
         raise ConfigurationError("store", "a URL of another form", "give memory://, or memory://?max_sessions=1000")
-    options: dict[str, int] = {}
-    for name, value in parse_qsl(parts.query, keep_blank_values=True):
-        if name not in {"max_sessions", "max_size"}:
-            raise ConfigurationError("store", f"option {name!r}", "memory:// has the options max_sessions and max_size")
-        options[name] = _positive(name, int(value) if value.isascii() and value.isdecimal() else value)
-    return options
+    return parse_query("memory", parts.query, {"max_sessions": positive, "max_size": positive})

@@ -1,10 +1,11 @@
 """JSON text to BSON documents and back, as Node's driver writes and reads a session object.
 
-What JSON cannot say is settled the way JavaScript does: integers outside of 32 bits are doubles, whole doubles inside of them
-are 32-bit integers, ``cookie.expires`` is a date, and a cookie attribute that Express leaves undefined is null. Beyond that the
-way there and back is exact, for text as `sojourn.codecs` writes it; what cannot be carried exactly is refused.
+Where JSON is not exact, the rules are those of JavaScript: integers outside of 32 bits are doubles, whole doubles
+inside of them are 32-bit integers, ``cookie.expires`` is a date, and a cookie attribute that Express leaves undefined
+is null. Apart from that, text as `sojourn.codecs` writes it comes back exactly as it was. What cannot be stored
+exactly is refused.
 
-Dates and ids of the app's are text in JSON. What nobody changed of them is stored again as it was.
+Dates and ids of the app's are text in JSON. Those that are unchanged are stored again as they were.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ def bson_to_json(document: RawBSONDocument) -> bytes:
 
 
 def _keep(value: Any, stored: Any) -> Any:
-    """A JSON value; or what is stored, if that reads as the same."""
+    """A JSON value, or the stored one if that reads the same."""
     if type(value) is dict and type(stored) is RawBSONDocument:
         return {key: _keep(item, stored[key]) if key in stored else item for key, item in value.items()}
     if type(value) is list and type(stored) is list:
@@ -143,7 +144,7 @@ def _cookie_to_bson(cookie: dict[str, Any]) -> dict[str, Any]:
     ordered = {name: cookie.pop(name, None) for name in _COOKIE if name in cookie or name in _UNDEFINED}
     expires = ordered.get("expires")
     if isinstance(expires, str) and _ISO.fullmatch(expires):
-        with suppress(ValueError):  # no such day: it stays the text it is
+        with suppress(ValueError):  # no such day: it stays text
             ordered["expires"] = DatetimeMS(to_ms(datetime.fromisoformat(expires)))
     return ordered | cookie
 
@@ -175,7 +176,7 @@ def _object_to_bson(tree: dict[str, Any], path: _Path) -> dict[str, Any]:
 
 
 def _is_reference(tree: dict[str, Any]) -> bool:
-    # as js-bson tells it, which leaves all else the object that it is
+    # by js-bson's own rule, which leaves all else the object that it is
     return (
         type(tree.get("$ref")) is str
         and tree.get("$id") is not None

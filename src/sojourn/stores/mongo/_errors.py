@@ -27,7 +27,8 @@ from ...errors import StoreError, StoreTimeout, StoreUnavailable
 
 __all__ = ["Guard", "reading", "writing"]
 
-Guard: TypeAlias = Callable[[], AbstractContextManager[None]]
+Guard: TypeAlias = Callable[..., AbstractContextManager[None]]
+"""Takes ``several``: whether the write is of several documents, so that a part of it may have been done."""
 
 # The server's codes, from its src/mongo/base/error_codes.yml.
 _REFUSED_AS_SECONDARY: Final = frozenset({10107, 13435, 13436, 10058})  # before anything was done
@@ -49,15 +50,15 @@ def reading() -> Iterator[None]:
 
 
 @contextmanager
-def _writing(*, resends: bool) -> Iterator[None]:
+def _writing(*, resends: bool, several: bool = False) -> Iterator[None]:
     try:
         yield
     except (PyMongoError, BSONError) as error:
-        raise _failed_write(error, resends=resends) from error
+        raise _failed_write(error, resends=resends, several=several) from error
 
 
 def writing(*, resends: bool) -> Guard:
-    """Turn the driver's errors of a write into ours; ``resends``: whether the client was told to (``retryWrites``).
+    """Turn the driver's errors of a write into ours; ``resends``: whether the client has ``retryWrites`` on.
 
     Raises:
         StoreUnavailable: nothing was written.
@@ -66,18 +67,20 @@ def writing(*, resends: bool) -> Guard:
     return partial(_writing, resends=resends)
 
 
-def _failed_write(error: Exception, *, resends: bool) -> StoreError:
-    if _is_certain(error, resends=resends):
+def _failed_write(error: Exception, *, resends: bool, several: bool) -> StoreError:
+    if _is_certain(error, resends=resends, several=several):
         return StoreUnavailable(f"MongoDB: {_describe(error)}; nothing was written")
     return StoreTimeout(f"MongoDB: {_describe(error)}; the write may have happened")
 
 
-def _is_certain(error: Exception, *, resends: bool) -> bool:
+def _is_certain(error: Exception, *, resends: bool, several: bool) -> bool:
     """Whether a write has certainly not been done."""
     if isinstance(error, ServerSelectionTimeoutError | InvalidOperation | BSONError):
         return True
     if resends:
         return False  # this may be the error of the second attempt, after a first one whose reply was lost
+    if several and isinstance(error, NotPrimaryError | OperationFailure):
+        return False  # one shard may have refused what another has done
     if isinstance(error, NotPrimaryError):
         return _code(error) in _REFUSED_AS_SECONDARY
     if isinstance(error, ConnectionFailure):

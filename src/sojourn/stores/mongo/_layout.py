@@ -1,8 +1,9 @@
 """Where a session lies in its MongoDB document: the layouts as values, with the filters and updates they make.
 
-A document has the fields of its layout, those of `MongoLayout.timestamps` and `last_modified`, ``owner``, and ``sojourn`` in the
-two states besides live: ``"replaced"``, a tombstone, which has no session; or another text, a key that ``regenerate`` has
-reserved, which lives as soon as the field is removed. All other fields are left as they are.
+A document has the fields of its layout, those of `MongoLayout.timestamps` and `last_modified`, ``owner``, and
+``sojourn`` in the two states besides live: ``"replaced"``, a tombstone, which has no session but a ``successor``, the
+key that the session moved to; or another text, a key that ``regenerate`` has reserved, which lives as soon as the
+field is removed. All other fields are left as they are.
 """
 
 from __future__ import annotations
@@ -17,19 +18,20 @@ from bson.raw_bson import RawBSONDocument
 from ...clock import DAY_MS
 from ...codecs.base import refusal
 from ...codecs.text import loads
-from ...core.store import REPLACED, Replaced, Stored, check_size
+from ...core.store import Replaced, Stored, check_size
 from ...errors import ConfigurationError, SessionDecodeError, SessionEncodeError
 from ...ids import mask_id
 from ...logs import log
 from ._conversion import bson_to_json, json_to_bson
 
-__all__ = ["LARGEST", "LOCKS", "OWNER", "SESSION", "STATE", "Document", "MongoLayout", "layout_of"]
+__all__ = ["LARGEST", "LOCKS", "OWNER", "SESSION", "STATE", "SUCCESSOR", "Document", "MongoLayout", "layout_of"]
 
 Document: TypeAlias = dict[str, Any]
 
 SESSION: Final = "session"
 OWNER: Final = "owner"
 STATE: Final = "sojourn"
+SUCCESSOR: Final = "successor"
 TOMBSTONE: Final = "replaced"
 
 LARGEST: Final = 7 * 1024 * 1024
@@ -38,7 +40,7 @@ LARGEST: Final = 7 * 1024 * 1024
 _CREATED: Final = "createdAt"
 _UPDATED: Final = "updatedAt"
 _MODIFIED: Final = "lastModified"
-_OURS: Final = frozenset({SESSION, OWNER, STATE, _CREATED, _UPDATED, _MODIFIED})
+_OURS: Final = frozenset({SESSION, OWNER, STATE, SUCCESSOR, _CREATED, _UPDATED, _MODIFIED})
 _NODE_TTL: Final = 14 * DAY_MS
 
 
@@ -111,7 +113,8 @@ class MongoLayout:
     @property
     def projection(self) -> Document:
         """The fields that `found` needs."""
-        return {self.id_field: 1, SESSION: 1, self.expires_key: 1, STATE: 1}
+        fields = {self.id_field: 1, SESSION: 1, self.expires_key: 1, STATE: 1}
+        return fields if self.shared else {**fields, SUCCESSOR: 1}
 
     def encode(self, data: bytes, stored: Any = None) -> Any:
         """A record as the value of ``session``, which is also its version; ``stored`` is the one that it takes the place of.
@@ -146,19 +149,23 @@ class MongoLayout:
         raise SessionDecodeError(f"not of the layout {self.name!r}: its session is a {type(session).__name__}")
 
     def found(self, key: str, document: Document, now: int) -> Stored | Replaced | None:
-        """What ``load`` answers for an unexpired document; None if its key is only reserved.
+        """What ``load`` returns for an unexpired document; None if its key is only reserved.
 
-        A session that cannot be read is logged, and answered as empty data, which is no record either.
+        A session that cannot be read is logged, and returned as empty data, which is no record either.
         """
         data, version, expires = b"", None, None
         try:
             if STATE in document:
-                return REPLACED if document[STATE] == TOMBSTONE else None
+                return Replaced(document.get(SUCCESSOR)) if document[STATE] == TOMBSTONE else None
             version, expires = document.get(SESSION), document.get(self.expires_key)
             data = self.decode(version)
         except (BSONError, SessionDecodeError) as error:
             log.error("a stored session (%s) cannot be read: %s", mask_id(key), error)
         return Stored(data, version, int(expires) - now if isinstance(expires, DatetimeMS) else None)
+
+    def tombstones(self, keys: list[str], now: int) -> Document:
+        """Those of the keys that are tombstones."""
+        return {self.id_field: {"$in": keys}, **self.unexpired(now), STATE: TOMBSTONE}
 
     def at(self, key: str, condition: Document) -> Document:
         """The filter for one key's document where a condition holds as well."""
@@ -177,7 +184,7 @@ class MongoLayout:
         return {**self.unexpired(now), STATE: {"$exists": False}}
 
     def standing(self, now: int) -> Document:
-        """Sessions, and keys that are reserved to become some: what whoever ends sessions must not overlook."""
+        """Sessions, and keys that are reserved for one: all that a caller which ends sessions must not overlook."""
         return {**self.unexpired(now), STATE: {"$ne": TOMBSTONE}}
 
     def reserved(self, key: str, token: str, now: int) -> Document:
@@ -191,6 +198,8 @@ class MongoLayout:
     def to_insert(self, session: Any, now: int, ttl: int, owner: str | None, token: str | None = None) -> Document:
         """The update that makes a new session of nothing, or of an expired document; reserved, if there is a token."""
         fields = {SESSION: session, OWNER: owner, STATE: token, _CREATED: DatetimeMS(now) if self.timestamps else None}
+        if not self.shared:
+            fields[SUCCESSOR] = None
         return self._update(fields, now, ttl)
 
     def to_replace(self, session: Any, now: int, ttl: int, owner: str | None) -> Document:
@@ -205,10 +214,10 @@ class MongoLayout:
         """The update that makes a session of a reserved key."""
         return self._update({STATE: None}, now, ttl)
 
-    def to_bury(self, now: int, ttl: int) -> Document:
+    def to_tombstone(self, now: int, ttl: int, successor: str) -> Document:
         """The update that makes a tombstone of a session."""
         gone = dict.fromkeys((SESSION, OWNER, _CREATED, _UPDATED, _MODIFIED))
-        return _sparse({**gone, STATE: TOMBSTONE, self.expires_key: DatetimeMS(now + ttl)})
+        return _sparse({**gone, STATE: TOMBSTONE, SUCCESSOR: successor, self.expires_key: DatetimeMS(now + ttl)})
 
     def _update(self, fields: Document, now: int, ttl: int) -> Document:
         fields[self.expires_key] = DatetimeMS(now + ttl)
@@ -227,7 +236,7 @@ def _sparse(fields: Document) -> Document:
 
 
 LOCKS: Final = MongoLayout(name="locks")
-"""How locks lie in a collection of theirs: as sessions that are the token of whoever holds it."""
+"""How locks lie in a collection of theirs: as sessions that are the token of the holder."""
 
 _LAYOUTS: Final[dict[str, MongoLayout]] = {
     layout.name: layout

@@ -1,4 +1,4 @@
-"""What a MongoDB store is told by its arguments, checked; and what it tells the log about indexes."""
+"""The arguments of a MongoDB store, checked; and what it logs about indexes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ...aio import in_trio
 from ...clock import Clock
 from ...errors import ConfigurationError, StoreError
 from ...logs import warn_once
+from .._url import check_clock, check_flag
 from ._layout import LARGEST, MongoLayout, layout_of
 
 __all__ = ["Settings", "is_indexed", "refuse_trio", "warn_of_index"]
@@ -31,19 +32,22 @@ class Settings(NamedTuple):
         """Accept the arguments.
 
         Raises:
-            ConfigurationError: naming the one that is not what it should be.
+            ConfigurationError: one is not valid; the error names it.
         """
         if not isinstance(database, str | None) or database == "":
             raise ConfigurationError("database", repr(database), "give a name, or None for the client's default")
         if not isinstance(collection, str) or not collection:
             raise ConfigurationError("collection", repr(collection), "give a name")
-        if not isinstance(create_index, bool):
-            raise ConfigurationError("create_index", repr(create_index), "give True or False")
         if not isinstance(max_size, int) or isinstance(max_size, bool) or not 1 <= max_size <= LARGEST:
             raise ConfigurationError("max_size", repr(max_size), f"give a whole number from 1 to {LARGEST}")
-        if not callable(clock):
-            raise ConfigurationError("clock", type(clock).__name__, "give a function that returns milliseconds")
-        return cls(database, collection, layout_of(layout), create_index, max_size, clock)
+        return cls(
+            database,
+            collection,
+            layout_of(layout),
+            check_flag("create_index", create_index),
+            max_size,
+            check_clock(clock),
+        )
 
     @property
     def locks(self) -> str:
@@ -67,7 +71,7 @@ def refuse_trio() -> None:
 
 
 def is_indexed(existing: Mapping[str, Any], field: str, options: Mapping[str, Any]) -> bool:
-    """Whether there is an index on the field already. One that does not do what ours would is left, with a warning."""
+    """Whether there is an index on the field already. If it does less than ours, it is left, with a warning."""
     for name, index in existing.items():
         if list(index["key"]) == [(field, 1)]:
             lacking = {

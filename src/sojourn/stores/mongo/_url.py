@@ -11,6 +11,7 @@ from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri, split_options
 
 from ...errors import ConfigurationError
+from .._url import Converter, boolean, integer, text
 from ._layout import layout_of
 
 __all__ = ["connect", "parse_url"]
@@ -22,33 +23,17 @@ _TIMEOUT_MS: Final = 5000
 _TIMEOUTS: Final = ("connectTimeoutMS", "serverSelectionTimeoutMS", "waitQueueTimeoutMS", "socketTimeoutMS")
 
 
-def _text(_option: str, value: str) -> str:
-    return value
-
-
-def _boolean(option: str, value: str) -> bool:
-    if value not in {"true", "false"}:
-        raise ConfigurationError(option, repr(value), "give true or false")
-    return value == "true"
-
-
-def _integer(option: str, value: str) -> int:
-    if not (value.isascii() and value.isdecimal()):
-        raise ConfigurationError(option, repr(value), "give a whole number")
-    return int(value)
-
-
-_OF_STORE: Final[dict[str, Callable[[str, str], Any]]] = {
-    "collection": _text,
-    "create_index": _boolean,
-    "layout": _text,
-    "max_size": _integer,
+_OF_STORE: Final[dict[str, Converter]] = {
+    "collection": text,
+    "create_index": boolean,
+    "layout": text,
+    "max_size": integer,
 }
-_OF_LAYOUT: Final[dict[str, Callable[[str, str], Any]]] = {
-    "expires_key": _text,
-    "id_field": _text,
-    "last_modified": _boolean,
-    "timestamps": _boolean,
+_OF_LAYOUT: Final[dict[str, Converter]] = {
+    "expires_key": text,
+    "id_field": text,
+    "last_modified": boolean,
+    "timestamps": boolean,
 }
 
 
@@ -56,8 +41,8 @@ def parse_url(url: str) -> tuple[str, dict[str, Any]]:
     """The URL for PyMongo, and the arguments that the query gives to the store.
 
     Raises:
-        ConfigurationError: another scheme, an option that neither of them has, or one with a value that is none. Neither
-            host nor password is in it.
+        ConfigurationError: another scheme, an option that neither of them has, or one with an invalid value. The
+            message shows neither host nor password.
     """
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES:
@@ -80,7 +65,7 @@ def parse_url(url: str) -> tuple[str, dict[str, Any]]:
 
 
 def connect(make_client: Callable[..., Client], url: str) -> Client:
-    """A client that waits 5 s for whatever the URL sets no other time for, and never sends a write twice.
+    """A client that never sends a write twice. Its timeouts are 5 s where the URL sets no others.
 
     Its ``retryWrites`` is off even where the URL, as copied from a provider's page, has it on.
     """

@@ -1,16 +1,25 @@
-"""What the PostgreSQL stores can be told, by argument or in a URL."""
+"""The options of the PostgreSQL stores, as arguments or in a URL."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final, NamedTuple, get_args
 from urllib.parse import unquote
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from ...clock import Duration, duration_ms
+from ...clock import Duration
 from ...errors import ConfigurationError
+from .._url import (
+    Converter,
+    boolean,
+    check_flag,
+    check_positive,
+    check_seconds,
+    positive,
+    seconds,
+    text,
+)
 from ._statements import Layout, Table
 
 __all__ = ["Settings", "checked_conninfo", "parse_url"]
@@ -47,17 +56,17 @@ class Settings(NamedTuple):
         """Accept the arguments of a store.
 
         Raises:
-            ConfigurationError: naming the one that is not what it should be.
+            ConfigurationError: one is not valid; the error names it.
         """
         return cls(
             Table.checked(schema, table),
             _layout(layout),
-            _flag("create_table", create_table),
-            _flag("prepare", prepare),
-            _seconds("timeout", timeout),
-            None if prune_interval is None else _seconds("prune_interval", prune_interval),
-            _whole("pool_size", pool_size),
-            _whole("max_size", max_size),
+            check_flag("create_table", create_table),
+            check_flag("prepare", prepare),
+            check_seconds("timeout", timeout),
+            None if prune_interval is None else check_seconds("prune_interval", prune_interval),
+            check_positive("pool_size", pool_size),
+            check_positive("max_size", max_size),
         )
 
 
@@ -112,55 +121,15 @@ def _layout(given: object) -> Layout:
     return given  # type: ignore[return-value]
 
 
-def _flag(option: str, given: object) -> bool:
-    if not isinstance(given, bool):
-        raise ConfigurationError(option, repr(given), "give True or False")
-    return given
-
-
-def _seconds(option: str, given: Duration) -> float:
-    ms = duration_ms(option, given)
-    if ms == 0:
-        raise ConfigurationError(option, repr(given), "give a duration above zero")
-    return ms / 1000
-
-
-def _whole(option: str, given: object) -> int:
-    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
-        raise ConfigurationError(option, repr(given), "give a whole number, at least 1")
-    return given
-
-
-def _text(_option: str, value: str) -> str:
-    return value
-
-
-def _boolean(option: str, value: str) -> bool:
-    if value not in {"true", "false"}:
-        raise ConfigurationError(option, repr(value), "give true or false")
-    return value == "true"
-
-
-def _number(option: str, value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise ConfigurationError(option, repr(value), "give a number of seconds") from None
-
-
-def _integer(option: str, value: str) -> int:
-    return _whole(option, int(value) if value.isascii() and value.isdecimal() else value)
-
-
-_OPTIONS: Final[dict[str, Callable[[str, str], Any]]] = {
-    "schema": _text,
-    "table": _text,
-    "layout": _text,
-    "create_table": _boolean,
-    "prepare": _boolean,
-    "timeout": _number,
-    "prune_interval": _number,
-    "pool_size": _integer,
-    "max_size": _integer,
+_OPTIONS: Final[dict[str, Converter]] = {
+    "schema": text,
+    "table": text,
+    "layout": text,
+    "create_table": boolean,
+    "prepare": boolean,
+    "timeout": seconds,
+    "prune_interval": seconds,
+    "pool_size": positive,
+    "max_size": positive,
 }
 _LIBPQ_OPTIONS: Final = frozenset(option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()) | {"ssl"}

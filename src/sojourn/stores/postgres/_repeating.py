@@ -1,4 +1,4 @@
-"""Work that a store does over and over in the background, without keeping the process alive or the store in memory."""
+"""Work that a store repeats in the background, without keeping the process alive or the store in memory."""
 
 from __future__ import annotations
 

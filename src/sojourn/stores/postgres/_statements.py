@@ -1,10 +1,12 @@
 """The PostgreSQL store's table, and the statements on it.
 
-The table is that of connect-pg-simple: ``sid varchar``, ``sess json``, ``expire timestamp(6)``; and ``owner text``, which its
-INSERT does not name. ``expire`` has no zone: it is written from and compared with an instant, both of which PostgreSQL
-converts in the connection's TimeZone, as connect-pg-simple's ``to_timestamp`` does.
+The table is that of connect-pg-simple: ``sid varchar``, ``sess json``, ``expire timestamp(6)``; and ``owner text``
+and ``successor text``, which its INSERT does not name. ``expire`` has no zone. It is written from an instant and
+compared with one, and PostgreSQL converts both in the connection's TimeZone, as in connect-pg-simple's
+``to_timestamp``.
 
-A tombstone is a row whose ``sess`` is JSON's ``null``, which express-session takes for a session that is not there.
+A tombstone is a row whose ``sess`` is JSON's ``null``, which express-session takes for a session that is not there. Its
+``successor`` is the key that the session moved to.
 
 All parameters that are text travel as bytes of UTF-8, whatever the encodings of client and database.
 """
@@ -62,13 +64,13 @@ class Table(NamedTuple):
         return f"{_ADVISORY}, {zlib.crc32(self.quoted.encode()) - 2**31}"
 
     def survey(self) -> Statement:
-        """Whether there is the table, its owner's column, and the table of the locks; parameters: their quoted names."""
+        """Whether there is the table, the table of the locks, and each column of ours; parameters: the quoted names."""
         here, locks = (f"to_regclass({_text(number)})" for number in (1, 2))
-        return Statement.of(
-            f"SELECT {here} IS NOT NULL, {locks} IS NOT NULL, EXISTS (SELECT FROM pg_attribute"
-            f" WHERE attrelid = {here} AND attname = 'owner' AND NOT attisdropped)",
-            writes=False,
+        columns = (
+            f"EXISTS (SELECT FROM pg_attribute WHERE attrelid = {here} AND attname = '{name}' AND NOT attisdropped)"
+            for name in ("owner", "successor")
         )
+        return Statement.of(f"SELECT {here} IS NOT NULL, {locks} IS NOT NULL, {', '.join(columns)}", writes=False)
 
     def creation(self) -> Statement:
         """Make all that is missing, one process at a time."""
@@ -79,6 +81,7 @@ class Table(NamedTuple):
             " sess json NOT NULL, expire timestamp(6) NOT NULL)",
             f"CREATE INDEX IF NOT EXISTS {index[0]} ON {self.quoted} (expire)",
             f"ALTER TABLE {self.quoted} ADD COLUMN IF NOT EXISTS owner text",
+            f"ALTER TABLE {self.quoted} ADD COLUMN IF NOT EXISTS successor text",
             f"CREATE INDEX IF NOT EXISTS {index[1]} ON {self.quoted} (owner) WHERE owner IS NOT NULL",
             f"CREATE TABLE IF NOT EXISTS {self.locks}"
             " (key varchar PRIMARY KEY, token text NOT NULL, expire timestamptz NOT NULL)",
@@ -91,14 +94,15 @@ class Table(NamedTuple):
 class Statements:
     """The statements of a store, and in their comments the parameters."""
 
-    def __init__(self, table: Table, layout: Layout, *, has_owner: bool) -> None:
+    def __init__(self, table: Table, layout: Layout, *, has_owner: bool, has_successor: bool) -> None:
         self.has_owner = has_owner
         t, locks, now = table.quoted, table.locks, "clock_timestamp()"
-        # clock_timestamp() is read again for a row that had to be waited for; now() can be looked up in an index.
+        # clock_timestamp() is read again after waiting for a row; now() can be used with an index.
         live = f"expire > {now} AND sess::text <> 'null'"
         digest = "sha256(convert_to(sess::text, 'UTF8'))"
         left = f"greatest(1, ceil(extract(epoch FROM expire::timestamptz - {now}) * 1000))::int8"
         record = f"convert_to(sess::text, 'UTF8'), {left}"
+        successor = "convert_to(successor, 'UTF8')" if has_successor else "NULL::bytea"
 
         def after(number: int) -> str:
             if layout == "native":
@@ -111,21 +115,25 @@ class Statements:
         def owner_is(value: str) -> str:
             return f", owner = {value}" if has_owner else ""
 
+        def successor_is(value: str) -> str:
+            return f", successor = {value}" if has_successor else ""
+
         columns = "sid, sess, expire" + (", owner" if has_owner else "")
         overwrite = (
             "ON CONFLICT (sid) DO UPDATE SET sess = excluded.sess, expire = excluded.expire"
             + owner_is("excluded.owner")
+            + successor_is("NULL")
             + f" WHERE kept.expire <= {now}"
         )
-        # The row is locked and looked at as it is then, so that the answer holds although another call came first.
+        # The row is locked, and read as it is then: the result is right even if another call came first.
         found = (
             f"found AS MATERIALIZED (SELECT {digest} = $4::bytea AS same FROM {t}"
             f" WHERE sid = {_key(1)} AND {live} FOR UPDATE)"
         )
 
-        # key -> data, ms left
+        # key -> data, ms left, successor
         self.load = Statement.of(
-            f"SELECT {record} FROM {t} WHERE sid = {_key(1)} AND expire > {now}",
+            f"SELECT {record}, {successor} FROM {t} WHERE sid = {_key(1)} AND expire > {now}",
             writes=False,
         )
         # key, data, ttl[, owner] -> a row if it was free
@@ -148,16 +156,23 @@ class Statements:
 
         outcome = "SELECT same, EXISTS (SELECT FROM made) FROM found"
         # old key, data, ttl, digest, new key, tombstone[, owner] -> whether the version is the same, and the new key free
-        self.bury = Statement.of(
-            f"{moved(7)} buried AS (UPDATE {t} SET sess = 'null', expire = {after(6)}{owner_is('NULL')}"
-            f" FROM made WHERE sid = {_key(1)}) {outcome}"
+        self.tombstone = Statement.of(
+            f"{moved(7)} tombstone AS (UPDATE {t} SET sess = 'null', expire = {after(6)}{owner_is('NULL')}"
+            f"{successor_is(_text(5))} FROM made WHERE sid = {_key(1)}) {outcome}"
         )
         # old key, data, ttl, digest, new key[, owner] -> likewise
         self.move = Statement.of(f"{moved(6)} gone AS (DELETE FROM {t} USING made WHERE sid = {_key(1)}) {outcome}")
         # key, ttl -> a row if it is live
         self.touch = Statement.of(f"UPDATE {t} SET expire = {after(2)} WHERE sid = {_key(1)} AND {live} RETURNING true")
-        # key -> a row if it was live
-        self.delete = Statement.of(f"DELETE FROM {t} WHERE sid = {_key(1)} AND {live} RETURNING true")
+        keys = """ARRAY(SELECT convert_from(key, 'UTF8') COLLATE "default" FROM unnest($1::bytea[]) AS key)"""
+        # The rows are locked, and read as they are then: a row that became a tombstone meanwhile is seen as one.
+        # keys -> key, whether it was live, successor, for each that is live or a tombstone
+        self.delete = Statement.of(
+            f"WITH found AS MATERIALIZED (SELECT sid, sess::text <> 'null' AS record, {successor} AS successor FROM {t}"
+            f" WHERE sid = ANY ({keys}) AND expire > {now} ORDER BY sid FOR UPDATE),"
+            f" gone AS (DELETE FROM {t} AS kept USING found WHERE record AND kept.sid = found.sid)"
+            " SELECT convert_to(sid, 'UTF8'), record, successor FROM found"
+        )
 
         # the last key seen, a limit -> keys and records in order
         self.scan = Statement.of(

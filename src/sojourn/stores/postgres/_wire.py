@@ -1,8 +1,8 @@
-"""One statement and its answer over a connection of psycopg's, within a deadline, in either colour.
+"""One statement and its rows over a connection of psycopg's, within a deadline, in either colour.
 
-Psycopg's cursors serve every query there is. A store has a dozen, known beforehand, each of one round trip: sent straight
-through psycopg's own wrapper of libpq (``psycopg.pq``) they cost less than half as much, end when their time is up whatever
-the server does, and leave a connection that is either at rest or closed, never one with a reply still to come.
+Psycopg's cursors serve any query. A store has a dozen, known beforehand, each of one round trip. Sent straight
+through psycopg's own wrapper of libpq (``psycopg.pq``), they cost less than half as much and end when their time is
+up, whatever the server does. The connection is idle or closed afterwards, and never has a reply still to come.
 """
 
 from __future__ import annotations
@@ -113,10 +113,10 @@ async def acquire_async(semaphore: asyncio.Semaphore, seconds: float) -> bool:
 
 
 def is_alive(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
-    """Whether an idle connection is still open, as far as this side has been told; without a round trip."""
+    """Whether an idle connection is still open, as far as this side knows; without a round trip."""
     pgconn = connection.pgconn
     try:
-        # A server that goes leaves its last words to be read first, and only then the end of the stream.
+        # A server that shuts down sends a last message, and only then the end of the stream.
         while _wait_sync(pgconn.socket, _READ, 0):
             pgconn.consume_input()
     except psycopg.OperationalError:
@@ -132,7 +132,7 @@ def execute_sync(
     prepare: bool,
     timeout: float,
 ) -> list[Row]:
-    """Run a statement; the rows it answers.
+    """Run a statement, and return its rows.
 
     Raises:
         StoreUnavailable: the server refused it, and nothing was written.
@@ -178,7 +178,7 @@ async def execute_async(
                 if cancelled is None:
                     deadline = min(deadline, monotonic() + _GRACE)
                 cancelled = error
-                # AnyIO delivers it again in every turn of the event loop, so that none of them may be needed.
+                # AnyIO cancels again in every turn of the event loop, so no turn may be needed from here on.
                 ready = _wait_sync(pgconn.socket, wanted, 0)
                 if not ready and monotonic() < deadline:
                     continue
@@ -202,7 +202,7 @@ def _close_unless_idle(pgconn: pq.abc.PGconn) -> None:
 
 
 def _wait_sync(socket: int, wanted: int, seconds: float) -> int:
-    """What the socket is ready for of what is wanted; 0 when the time is up."""
+    """What the socket is ready for, of what is wanted. 0 when the time is up."""
     if not hasattr(select, "poll"):  # pragma: no cover - Windows, or a patched select
         writing = [socket] if wanted & _WRITE else []
         readable, writable, _ = select.select([socket], writing, [], max(seconds, 0))
@@ -212,7 +212,7 @@ def _wait_sync(socket: int, wanted: int, seconds: float) -> int:
     events = poll.poll(max(seconds, 0) * 1000)
     if not events:
         return 0
-    # An error or a hang-up is told by reading.
+    # An error or a hang-up shows when reading.
     return (_WRITE if events[0][1] & select.POLLOUT else 0) | (_READ if events[0][1] & ~select.POLLOUT else 0)
 
 
@@ -265,7 +265,7 @@ def _steps(
         try:
             return _rows((yield from _results(pgconn)))
         except errors.InvalidSqlStatementName:
-            # Somebody who shares the connection has deallocated it; nothing was carried out.
+            # Another user of the connection has deallocated it; nothing was carried out.
             prepared.discard(statement.name)
             if not is_known:
                 raise
@@ -283,7 +283,7 @@ def _results(pgconn: pq.abc.PGconn) -> Generator[int, int, list[pq.abc.PGresult]
             pgconn.consume_input()
         result = pgconn.get_result()
         if result is None:
-            if not results:  # pragma: no cover - libpq tells of a loss before, as far as is known
+            if not results:  # pragma: no cover - libpq reports a loss before, as far as is known
                 raise psycopg.OperationalError("the connection is lost")
             return results
         results.append(result)
@@ -305,7 +305,7 @@ def _rows(results: list[pq.abc.PGresult]) -> list[Row]:
 
 
 def _without_details(error: psycopg.Error) -> psycopg.Error:
-    """The driver's error, but for the lines in which a server's last words may show keys and data."""
+    """The driver's error, without the lines in which the server may show keys and data."""
     return error if error.sqlstate else type(error)(str(error).partition("\n")[0])
 
 

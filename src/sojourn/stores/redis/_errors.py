@@ -35,7 +35,7 @@ class ErrorReply(StoreUnavailable):
     """The server refused a command, and did nothing.
 
     Attributes:
-        code: the first word of its answer, such as ``"OOM"``.
+        code: the first word of its reply, such as ``"OOM"``.
     """
 
     def __init__(self, code: str) -> None:
@@ -68,5 +68,5 @@ def _certainly_unsent(error: Exception) -> bool:
     if isinstance(error, RedisClusterException) and isinstance(error.__context__, RedisError):
         error = error.__context__  # raised while the cluster's layout was read anew after the command had failed
     if isinstance(error, RedisError) and type(error) not in _UNKNOWN:
-        return True  # an answer, such as LOADING or NOAUTH, or no connection left in the pool
+        return True  # a reply, such as LOADING or NOAUTH, or no connection left in the pool
     return isinstance(error.__context__, _UNSENT)

@@ -1,8 +1,9 @@
 """One connection per event loop, shared by all its tasks, straight on hiredis: a tenth of the cost of a pool's.
 
-Commands given in one turn of the event loop leave in one write, and replies come back in order. Whoever stops waiting
-for a reply leaves its place in the queue, so that the reply is read and dropped, and given to nobody else. Nothing is
-ever sent twice: when the connection is lost, all who wait are told so, and the next command opens another.
+Commands given in one turn of the event loop leave in one write, and replies come back in order. A caller that stops
+waiting for its reply keeps its place in the queue, so that the reply is read and dropped instead of going to another
+caller. Nothing is ever sent twice: when the connection is lost, all waiting callers get an error, and the next command
+opens another connection.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ._url import Server
 __all__ = ["Multiplexed"]
 
 _GRACE: Final = 0.05
-"""Seconds for which a reply that is overdue may still be read: the event loop itself may have stood still."""
+"""Seconds for which a reply that is overdue may still be read: the event loop itself may have been blocked."""
 
 
 class _LostError(Exception):
@@ -36,7 +37,7 @@ class _LostError(Exception):
 
 
 class _Line(asyncio.Protocol):
-    """A connection and those who wait for its replies."""
+    """A connection and the callers that wait for its replies."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
         self._loop = loop
@@ -68,7 +69,7 @@ class _Line(asyncio.Protocol):
         return future
 
     def lose(self, error: Exception) -> None:
-        """End the connection, and tell everybody who waits."""
+        """End the connection, with an error for each waiting caller."""
         self.is_open = False
         if self._timer is not None:
             self._timer.cancel()
@@ -166,11 +167,11 @@ class Multiplexed(AsyncDriver):
                     loop.call_soon_threadsafe(line.lose, ConnectionAbortedError("closed by the store"))
 
     async def _connected(self, loop: asyncio.AbstractEventLoop) -> _Line:
-        """The event loop's connection, opened once for all who ask meanwhile."""
+        """The event loop's connection, opened once for all callers that ask for it meanwhile."""
         task = self._connecting.get(loop)
         if task is None:
             task = self._connecting[loop] = loop.create_task(self._connect(loop))
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # everybody may have left
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # perhaps no caller waits
         try:
             line = await asyncio.shield(task)
         except (OSError, ValueError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -12,7 +13,7 @@ from redis.crc import key_slot
 
 from ...errors import ConfigurationError
 
-__all__ = ["LAYOUTS", "Layout", "Names"]
+__all__ = ["LAYOUTS", "Layout", "Names", "decode", "encode", "slots"]
 
 
 class Layout(NamedTuple):
@@ -48,10 +49,10 @@ class Names:
         """The prefix as ``SCAN`` matches it."""
 
     def record(self, key: str) -> bytes:
-        return (self._prefix + key).encode("utf-8", "surrogateescape")
+        return encode(self._prefix + key)
 
     def key(self, record: bytes) -> str:
-        return record.decode("utf-8", "surrogateescape")[len(self._prefix) :]
+        return decode(record)[len(self._prefix) :]
 
     def pointer(self, record: bytes) -> bytes:
         return _beside(record) + b":owner"
@@ -66,11 +67,29 @@ class Names:
         return f"{{{self._prefix}owner:{hashlib.sha256(owner.encode('utf-8', 'surrogatepass')).hexdigest()}}}".encode()
 
 
+def encode(text: str) -> bytes:
+    """A key or a name as Redis keeps it."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def decode(stored: bytes) -> str:
+    """A key or a name that Redis keeps."""
+    return stored.decode("utf-8", "surrogateescape")
+
+
 def _beside(record: bytes) -> bytes:
     """A name in the same slot. The slot of a name with a tag in braces is that of the tag."""
     if b"{" in record or b"}" in record:
         return b"{%d}%b" % (_tag(key_slot(record)), record)
     return b"{%b}" % record
+
+
+def slots(names: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """The names that are in the same slot of a cluster, slot by slot."""
+    by_slot: dict[int, list[bytes]] = {}
+    for name in names:
+        by_slot.setdefault(key_slot(name), []).append(name)
+    yield from by_slot.values()
 
 
 @cache

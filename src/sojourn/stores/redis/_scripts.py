@@ -1,10 +1,10 @@
 """What runs inside the Redis server: the contract's writes, each an atomic script, for Redis 6.2+ and Valkey 7.2+.
 
-A record is a string. A tombstone is a list, so that nothing a caller stores can look like one, and ``SCAN ... TYPE
-string`` sees records alone. The owner of a record stands under a *pointer* key in the record's own slot: the name of
-the owner's *index*, a sorted set of names by deadline. In a cluster the index is in another slot, so there the scripts
-leave it alone and the store writes it beforehand by `INDEX`; an entry without a record that points back is passed over,
-and goes at its deadline.
+A record is a string. A tombstone is a list of two items, the word "replaced" and the key of its successor: so nothing
+that a caller stores can look like a tombstone, and ``SCAN ... TYPE string`` finds records alone. The owner of a
+record is under a *pointer* key in the record's own slot: the name of the owner's *index*, a sorted set of names by
+deadline. In a cluster the index is in another slot, so there the scripts leave it alone and the store writes it
+beforehand by `INDEX`. An entry without a record that points back is ignored, and expires at its deadline.
 """
 
 from __future__ import annotations
@@ -14,7 +14,19 @@ from typing import Final, NamedTuple
 
 from ...core.store import CONFLICT, EXISTS, MISSING, Outcome
 
-__all__ = ["CLUSTERED", "INDEX", "LIFETIMES", "OUTCOMES", "OWNED", "OWNERS", "STANDALONE", "UNLOCK", "Script", "Writes"]
+__all__ = [
+    "CLUSTERED",
+    "INDEX",
+    "LIFETIMES",
+    "OUTCOMES",
+    "OWNED",
+    "OWNERS",
+    "REPLACED",
+    "STANDALONE",
+    "UNLOCK",
+    "Script",
+    "Writes",
+]
 
 
 class Script(NamedTuple):
@@ -41,9 +53,10 @@ class Writes(NamedTuple):
 
 
 OUTCOMES: Final[dict[int, Outcome]] = {0: MISSING, -1: CONFLICT, -2: EXISTS}
-"""What the scripts answer when they change nothing."""
+"""What the scripts return when they change nothing."""
 
-# A script is refused for want of memory at its first write alone, so that comes first which may be refused.
+# A script is refused for want of memory at its first write alone, so the write that may be refused comes first.
+# Likewise a script reads before it writes: a user without the right to read is refused before anything is done.
 _INDEX: Final = """
 local function enter(index, name, ttl)
   local time = redis.call('TIME')
@@ -74,7 +87,7 @@ _LIVE: Final = """
 local function live(name) return redis.call('TYPE', name).ok == 'string' end
 """
 
-# The version is the data themselves; their hash is what travels.
+# The version is the data itself; its hash is what travels.
 _CHECK: Final = """
 local function check(name, hash)
   local data = redis.pcall('GET', name)
@@ -84,12 +97,15 @@ local function check(name, hash)
 end
 """
 
+REPLACED: Final = b"replaced"
+"""The first item of a tombstone. The second is the key of its successor, which older versions left out."""
+
 _RETIRE: Final = """
-local function retire(name, pointer, ttl)
+local function retire(name, pointer, ttl, successor)
   own(name, pointer, '', 0)
   redis.call('DEL', name)
   if ttl > 0 then
-    redis.call('RPUSH', name, 'replaced')
+    redis.call('RPUSH', name, 'replaced', successor)
     redis.call('PEXPIRE', name, ttl)
   end
 end
@@ -113,40 +129,40 @@ def _writes(prelude: str) -> Writes:
             prelude,
             _CHECK,
             """
-            local answer = check(KEYS[1], ARGV[4])
-            if answer ~= 1 then return answer end
+            local result = check(KEYS[1], ARGV[4])
+            if result ~= 1 then return result end
             own(KEYS[1], KEYS[2], ARGV[3], tonumber(ARGV[2]))
             redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
             return 1
             """,
         ),
-        # KEYS new name, new pointer, old name, old pointer; ARGV data, ttl, index, hash, tombstone
+        # KEYS new name, new pointer, old name, old pointer; ARGV data, ttl, index, hash, tombstone, new key
         regenerate=Script.of(
             prelude,
             _CHECK,
             _RETIRE,
             """
-            local answer = check(KEYS[3], ARGV[4])
-            if answer ~= 1 then return answer end
+            local result = check(KEYS[3], ARGV[4])
+            if result ~= 1 then return result end
             if redis.call('EXISTS', KEYS[1]) == 1 then return -2 end
             own(KEYS[1], KEYS[2], ARGV[3], tonumber(ARGV[2]))
             redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-            retire(KEYS[3], KEYS[4], tonumber(ARGV[5]))
+            retire(KEYS[3], KEYS[4], tonumber(ARGV[5]), ARGV[6])
             return 1
             """,
         ),
-        # KEYS name, pointer; ARGV hash, tombstone
+        # KEYS name, pointer; ARGV hash, tombstone, new key
         retire=Script.of(
             prelude,
             _CHECK,
             _RETIRE,
             """
-            local answer = check(KEYS[1], ARGV[1])
-            if answer == 1 then retire(KEYS[1], KEYS[2], tonumber(ARGV[2])) end
-            return answer
+            local result = check(KEYS[1], ARGV[1])
+            if result == 1 then retire(KEYS[1], KEYS[2], tonumber(ARGV[2]), ARGV[3]) end
+            return result
             """,
         ),
-        # KEYS name, pointer; ARGV ttl. Answers the owner's index if there is one
+        # KEYS name, pointer; ARGV ttl. Returns the owner's index if there is one
         touch=Script.of(
             prelude,
             _LIVE,
@@ -159,20 +175,22 @@ def _writes(prelude: str) -> Writes:
             return index
             """,
         ),
-        # KEYS name, pointer, for each. Answers how many
+        # KEYS name, pointer, for each. Returns for each: 1 for a record, the items of a tombstone, 0 for neither
         delete=Script.of(
             prelude,
-            _LIVE,
             """
-            local deleted = 0
+            local found = {}
             for i = 1, #KEYS, 2 do
-              if live(KEYS[i]) then
-                own(KEYS[i], KEYS[i + 1], '', 0)
-                redis.call('DEL', KEYS[i])
-                deleted = deleted + 1
+              local type = redis.call('TYPE', KEYS[i]).ok
+              found[#found + 1] = type == 'string' and 1 or type == 'list' and redis.call('LRANGE', KEYS[i], 0, 1) or 0
+            end
+            for i, what in ipairs(found) do
+              if what == 1 then
+                own(KEYS[2 * i - 1], KEYS[2 * i], '', 0)
+                redis.call('DEL', KEYS[2 * i - 1])
               end
             end
-            return deleted
+            return found
             """,
         ),
     )

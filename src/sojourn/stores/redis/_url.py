@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
-from ...clock import Duration, duration_ms
 from ...errors import ConfigurationError
+from .._url import Converter, boolean, duration, integer, is_number, parse_query, text
 
-__all__ = ["SCHEMES", "Server", "parse_url", "seconds"]
+__all__ = ["SCHEMES", "Server", "parse_url"]
 
 _KINDS: Final = {"": 6379, "unix": 0, "sentinel": 26379, "cluster": 6379}
 """The kinds of servers, and their ports."""
@@ -108,7 +107,7 @@ def parse_url(url: str) -> tuple[Server, dict[str, Any]]:
     """The server, and the arguments that the query gives to the store.
 
     Raises:
-        ConfigurationError: another form, or an option that does not exist. No message holds a password.
+        ConfigurationError: another form, or an unknown option. No message holds a password.
     """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in SCHEMES:
@@ -132,15 +131,9 @@ def parse_url(url: str) -> tuple[Server, dict[str, Any]]:
         raise _malformed(kind)
     else:
         given["hosts"] = tuple(_host(kind, host) for host in hosts.split(","))
-    ours: dict[str, Any] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        if name in _STORE_OPTIONS:
-            ours[name] = _STORE_OPTIONS[name](name, value)
-        elif name in _SERVER_OPTIONS:
-            given[name] = _SERVER_OPTIONS[name](name, value)
-        else:
-            names = ", ".join((*_STORE_OPTIONS, *_SERVER_OPTIONS))
-            raise ConfigurationError("store", f"option {name!r}", f"{scheme}:// has the options {names}")
+    options = parse_query(scheme, query, _STORE_OPTIONS | _SERVER_OPTIONS)
+    ours = {name: options.pop(name) for name in _STORE_OPTIONS if name in options}
+    given |= options
     if kind == "cluster" and given.get("db"):
         raise ConfigurationError("db", repr(given["db"]), "a cluster has database 0 alone")
     server = Server(**given)
@@ -159,14 +152,14 @@ def _path(kind: str, path: str) -> dict[str, Any]:
         service, _, path = path.partition("/")
         if not service:
             raise _malformed(kind)
-    if path and not _is_number(path):
+    if path and not is_number(path):
         raise _malformed(kind)
     return {"service": service, "db": int(path or 0)}
 
 
 def _host(kind: str, text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":") if ":" in text.rpartition("]")[2] else (text, "", "")
-    if port and not _is_number(port):
+    if port and not is_number(port):
         raise _malformed(kind)
     return unquote(host).strip("[]") or "localhost", int(port or _KINDS[kind])
 
@@ -175,62 +168,27 @@ def _malformed(kind: str) -> ConfigurationError:
     return ConfigurationError("store", "a URL of another form", f"give {_FORMS[kind]}")
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal()
-
-
-def seconds(option: str, given: Duration) -> float:
-    """A duration above zero, in seconds."""
-    ms = duration_ms(option, given)
-    if ms == 0:
-        raise ConfigurationError(option, repr(given), "give a duration above zero")
-    return ms / 1000
-
-
-def _seconds(option: str, value: str) -> float:
-    try:
-        return seconds(option, float(value))
-    except ValueError:
-        raise ConfigurationError(option, repr(value), "give a number of seconds above zero") from None
-
-
-def _integer(option: str, value: str) -> int:
-    if not _is_number(value):
-        raise ConfigurationError(option, repr(value), "give a whole number")
-    return int(value)
-
-
-def _boolean(option: str, value: str) -> bool:
-    if value not in {"true", "false"}:
-        raise ConfigurationError(option, repr(value), "give true or false")
-    return value == "true"
-
-
 def _requirement(option: str, value: str) -> str:
     if value not in {"required", "none"}:
         raise ConfigurationError(option, repr(value), "give required or none")
     return value
 
 
-def _text(_option: str, value: str) -> str:
-    return value
-
-
-_STORE_OPTIONS: Final[dict[str, Callable[[str, str], Any]]] = {
-    "prefix": _text,
-    "layout": _text,
-    "max_size": _integer,
+_STORE_OPTIONS: Final[dict[str, Converter]] = {
+    "prefix": text,
+    "layout": text,
+    "max_size": integer,
 }
-_SERVER_OPTIONS: Final[dict[str, Callable[[str, str], Any]]] = {
-    "db": _integer,
-    "connect_timeout": _seconds,
-    "timeout": _seconds,
-    "max_connections": _integer,
-    "ssl_ca_certs": _text,
-    "ssl_certfile": _text,
-    "ssl_keyfile": _text,
+_SERVER_OPTIONS: Final[dict[str, Converter]] = {
+    "db": integer,
+    "connect_timeout": duration,
+    "timeout": duration,
+    "max_connections": integer,
+    "ssl_ca_certs": text,
+    "ssl_certfile": text,
+    "ssl_keyfile": text,
     "ssl_cert_reqs": _requirement,
-    "ssl_check_hostname": _boolean,
-    "sentinel_username": _text,
-    "sentinel_password": _text,
+    "ssl_check_hostname": boolean,
+    "sentinel_username": text,
+    "sentinel_password": text,
 }

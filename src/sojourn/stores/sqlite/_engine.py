@@ -1,8 +1,8 @@
-"""Who talks to the SQLite file: readers on the thread that asks, and one thread that writes for everybody.
+"""The connections to the SQLite file: readers on the calling threads, and one thread that writes for all callers.
 
-The writer takes all jobs that wait, carries them out in one transaction, and only when that is committed wakes those who
-wait for them: a commit under load carries many writes for the price of one. A job that has been queued is carried out,
-whether or not somebody still waits for it.
+The writer takes all queued jobs, carries them out in one transaction, and notifies their callers when that is
+committed: a commit under load carries many writes for the price of one. A job that has been queued is carried out,
+whether or not its caller still waits for it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from ...aio import in_trio
 from ...errors import StoreError, StoreUnavailable
-from ._file import connect_reader, connect_writer, error_code, identity, patiently, prune
+from ._file import connect_reader, connect_writer, error_code, identity, prune, retry_while_busy
 from ._options import Settings
 
 __all__ = ["Engine", "Job", "Stopped", "as_store_error", "nothing", "run_in_thread"]
@@ -30,28 +30,28 @@ __all__ = ["Engine", "Job", "Stopped", "as_store_error", "nothing", "run_in_thre
 T = TypeVar("T")
 
 _PASSING: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_FULL}
-"""Failures that leave the connection sound. After any other it is made anew."""
+"""Failures after which the connection can still be used. After any other a new one is made."""
 
 
 class Stopped(Exception):
-    """This engine has ended; the next one is to be asked."""
+    """This engine has ended: use the next one."""
 
 
 class Job(Generic[T]):
-    """One operation for the writer, and how to wake who waits for it.
+    """One operation for the writer, and how to notify the caller that waits for it.
 
-    ``home`` runs a function where the waiter lives: all of a batch that live in one event loop are woken by one call
-    into it. None: the writer wakes the waiter itself.
+    ``home`` runs a function in the event loop of the caller: all callers of a batch in one event loop are notified by
+    one call into it. None: the writer notifies the caller itself.
     """
 
-    __slots__ = ("_arguments", "_error", "_operation", "_value", "home", "wake")
+    __slots__ = ("_arguments", "_error", "_operation", "_value", "home", "notify")
 
     def __init__(self, operation: Callable[..., T], *arguments: object) -> None:
         self._operation = operation
         self._arguments = arguments
         self._error: Exception | None = None
         self.home: Callable[..., object] | None = None
-        self.wake: Callable[[], object] = nothing
+        self.notify: Callable[[], object] = nothing
 
     def carry_out(self, connection: sqlite3.Connection, now: int) -> None:
         self._value = self._operation(connection, now, *self._arguments)
@@ -61,10 +61,10 @@ class Job(Generic[T]):
         self._error = error
 
     def result(self) -> T:
-        """The operation's own answer, once woken.
+        """What the operation returned, once notified.
 
         Raises:
-            StoreError: nothing was written. Each waiter gets an error of its own, with the one cause they share.
+            StoreError: nothing was written. Each caller gets an error of its own, with the same cause.
         """
         if self._error is not None:
             raise as_store_error(self._error)
@@ -74,7 +74,7 @@ class Job(Generic[T]):
         """Queue the job and block this thread until it is done."""
         done = threading.Lock()
         done.acquire()  # a lock as a one-shot signal, the cheapest there is; the writer releases it
-        self.wake = done.release
+        self.notify = done.release
         put(self)
         done.acquire()
         return self.result()
@@ -84,20 +84,20 @@ class Job(Generic[T]):
         if in_trio():
             trio: Any = sys.modules["trio"]
             event = trio.Event()
-            self.home, self.wake = trio.lowlevel.current_trio_token().run_sync_soon, event.set
+            self.home, self.notify = trio.lowlevel.current_trio_token().run_sync_soon, event.set
             put(self)
             await event.wait()
         else:
             loop = asyncio.get_running_loop()
             future = loop.create_future()
-            self.home, self.wake = loop.call_soon_threadsafe, partial(_settle, future)
+            self.home, self.notify = loop.call_soon_threadsafe, partial(_settle, future)
             put(self)
             await future
         return self.result()
 
 
 def nothing(*_: object) -> None:
-    """The job of opening the file: the engine does that before its first job."""
+    """The job that only opens the file: the engine does that before its first job."""
 
 
 async def run_in_thread(function: Callable[[], T]) -> T:
@@ -109,7 +109,7 @@ async def run_in_thread(function: Callable[[], T]) -> T:
 
 
 def as_store_error(error: Exception) -> Exception:
-    """The error that a caller gets, a new one each time; errors that lie in what the caller gave stay what they are."""
+    """The error for a caller, a new one each time. Errors about the caller's own arguments stay as they are."""
     if isinstance(error, StoreError):
         fresh = type(error)(*error.args)
         fresh.__cause__ = error.__cause__
@@ -149,11 +149,11 @@ class Engine:
     def fetch(self, statement: str, arguments: tuple[object, ...]) -> list[Any]:
         """Read on this thread, without waiting.
 
-        Connections go from hand to hand rather than belonging to a thread each: as many are open as threads were ever
-        reading at once, and none is left behind by a thread that ended.
+        Connections are shared by all threads: as many are open as threads were ever reading at once, and a thread
+        that ends leaves none behind.
 
         Raises:
-            Stopped: ask the next engine.
+            Stopped: use the next engine.
             sqlite3.Error: also when the file is busy.
         """
         try:
@@ -188,7 +188,7 @@ class Engine:
         with self._gate:
             if self.stopped:
                 raise Stopped
-            self._readers += 1  # before it is opened, and less one only when it is closed: a fork waits for both
+            self._readers += 1  # from before it is opened until it is closed, as a fork waits for both
         try:
             return connect_reader(self._settings.path)
         except BaseException:
@@ -206,7 +206,7 @@ class Engine:
             self._readers -= 1
 
     def _close_readers(self) -> None:
-        # Those in use are closed by their users, who look at `stopped` after giving them back.
+        # Those in use are closed by `fetch`, which looks at `stopped` after giving them back.
         while True:
             try:
                 self._discard(self._idle.pop())
@@ -222,7 +222,7 @@ class Engine:
         try:
             connection = connect_writer(settings.path, settings.synchronous, settings.timeout)
             self._serve(connection, identity(settings.path))
-        except Exception as error:  # noqa: BLE001 - whoever waits is told, and the next engine starts afresh
+        except Exception as error:  # noqa: BLE001 - the waiting callers get it, and the next engine starts afresh
             failure = error
         with self._gate:
             self.ready, self.stopped = False, True
@@ -233,7 +233,7 @@ class Engine:
                 connection.close()
         for job in left:
             job.fail(failure)
-        _wake([*self._batch, *left])  # only now: who asks again comes to the next engine
+        _notify([*self._batch, *left])  # only now: a caller that tries again comes to the next engine
 
     def _serve(self, connection: sqlite3.Connection, file: tuple[int, int]) -> None:
         self.ready = True
@@ -244,7 +244,7 @@ class Engine:
             self._batch = [job for job in jobs if job is not None]
             if self._batch:
                 self._transact(connection, file, self._batch, self._settings.timeout)
-                _wake(self._batch)
+                _notify(self._batch)
                 self._batch = []
             if is_last:
                 return
@@ -276,13 +276,13 @@ class Engine:
         """Carry out all jobs in one transaction, or none.
 
         Raises:
-            sqlite3.Error: the connection is of no more use. The jobs have failed with this error.
+            sqlite3.Error: the connection cannot be used any more. The jobs have failed with this error.
             OSError: likewise, because the file has gone.
         """
         try:
             if identity(self._settings.path) != file:
                 raise StoreUnavailable("the SQLite file was replaced by another")  # noqa: TRY301
-            patiently(lambda: connection.execute("BEGIN IMMEDIATE"), timeout)
+            retry_while_busy(lambda: connection.execute("BEGIN IMMEDIATE"), timeout)
             now = self._settings.clock()
             for job in jobs:
                 job.carry_out(connection, now)
@@ -314,25 +314,25 @@ def _has_more(pruning: Job[tuple[int, bool]]) -> bool:
         return False  # busy or full: another time
 
 
-def _wake(jobs: list[Job[Any]]) -> None:
+def _notify(jobs: list[Job[Any]]) -> None:
     homes: dict[Callable[..., object], list[Job[Any]]] = {}
     for job in jobs:
         if job.home is None:
-            job.wake()
+            job.notify()
         else:
             homes.setdefault(job.home, []).append(job)
-    for home, inhabitants in homes.items():
+    for home, there in homes.items():
         try:
-            home(_wake_here, inhabitants)
-        except RuntimeError:  # the event loop was closed: nobody waits any more
+            home(_notify_here, there)
+        except RuntimeError:  # the event loop was closed: no caller waits any more
             continue
 
 
-def _wake_here(jobs: list[Job[Any]]) -> None:
+def _notify_here(jobs: list[Job[Any]]) -> None:
     for job in jobs:
-        job.wake()
+        job.notify()
 
 
 def _settle(future: asyncio.Future[None]) -> None:
-    if not future.done():  # it is when its waiter was cancelled
+    if not future.done():  # it is when its caller was cancelled
         future.set_result(None)

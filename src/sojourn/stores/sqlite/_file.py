@@ -1,7 +1,7 @@
 """The SQLite file: its layout, how connections to it are made, and each operation of the store as statements.
 
 Operations take a connection and the time now. Writing ones expect to run inside a transaction that holds the write lock,
-so that what they read stays true until they write. Nothing here knows of threads.
+so that what they read stays true until they write. There are no threads here.
 
 The layout was measured with records of 400 bytes and of 10 KB: ``WITHOUT ROWID`` makes a read of the larger three times
 and a write twice as expensive, because a B-tree of keys keeps little of a row in place.
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
-from ...core.store import CONFLICT, EXISTS, MISSING, Conflict, Exists, Missing
+from ...core.store import CONFLICT, EXISTS, MISSING, Conflict, Deleted, Exists, Missing
 from ...errors import StoreError
 
 __all__ = [
@@ -37,10 +37,10 @@ __all__ = [
     "identity",
     "is_busy",
     "lock",
-    "patiently",
     "prune",
     "regenerate",
     "replace",
+    "retry_while_busy",
     "touch",
     "unlock",
 ]
@@ -55,12 +55,17 @@ _CHECKPOINT_PAGES: Final = 4000  # 16 MB of WAL: a quarter cheaper than SQLite's
 _APPLICATION_ID: Final = 0x536A726E  # "Sjrn", in the header of the file: see `file(1)`
 _LAYOUT: Final = 1
 
-# Data are NULL in a tombstone. Tombstones have an index of their own, so that live records can be counted without looking
-# at each: all that have not expired, less the few tombstones.
+# Data is NULL in a tombstone. Tombstones have an index of their own, so that live records can be counted without
+# looking at each: all that have not expired, less the few tombstones.
+#
+# A file of an older version has no column for the successor of a tombstone. The column is added, and the number of
+# the layout stays the same: older processes can share the file, as their statements name the columns.
+_ADD_SUCCESSOR: Final = "ALTER TABLE sessions ADD COLUMN successor TEXT"
 _SCHEMA: Final = (
     """CREATE TABLE sessions (
         key TEXT NOT NULL PRIMARY KEY, data BLOB, version INTEGER NOT NULL, expires INTEGER NOT NULL, owner TEXT
     )""",
+    _ADD_SUCCESSOR,
     "CREATE INDEX sessions_expires ON sessions (expires)",
     "CREATE INDEX sessions_replaced ON sessions (expires) WHERE data IS NULL",
     "CREATE INDEX sessions_owner ON sessions (owner) WHERE owner IS NOT NULL",
@@ -70,7 +75,9 @@ _SCHEMA: Final = (
     f"PRAGMA user_version = {_LAYOUT}",
 )
 
-LOAD: Final = "SELECT data, version, expires FROM sessions WHERE key = ?"
+# Data is bytes, and a tombstone returns its successor instead, which is text: one more column would make every read
+# slower.
+LOAD: Final = "SELECT ifnull(data, successor), version, expires FROM sessions WHERE key = ?"
 COUNT: Final = """SELECT (SELECT count(*) FROM sessions WHERE expires > ?)
     - (SELECT count(*) FROM sessions WHERE data IS NULL AND expires > ?)"""
 BY_OWNER: Final = "SELECT key FROM sessions WHERE owner = ? AND data IS NOT NULL AND expires > ?"
@@ -80,17 +87,22 @@ SCAN: Final = """SELECT key, data, version, expires FROM sessions
 _GET_VERSION: Final = "SELECT version FROM sessions WHERE key = ? AND data IS NOT NULL AND expires > ?"
 _CREATE: Final = """INSERT INTO sessions (key, data, version, expires, owner) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (key) DO UPDATE
-    SET data = excluded.data, version = excluded.version, expires = excluded.expires, owner = excluded.owner
+    SET data = excluded.data, version = excluded.version, expires = excluded.expires, owner = excluded.owner,
+        successor = NULL
     WHERE sessions.expires <= ?"""
 _REPLACE: Final = """UPDATE sessions SET data = ?, version = version + 1, expires = ?, owner = ?
     WHERE key = ? AND data IS NOT NULL AND expires > ? AND version = ?"""
-_BURY: Final = "UPDATE sessions SET data = NULL, version = version + 1, expires = ?, owner = NULL WHERE key = ?"
+_TO_TOMBSTONE: Final = """UPDATE sessions
+    SET data = NULL, version = version + 1, expires = ?, owner = NULL, successor = ? WHERE key = ?"""
 _REMOVE: Final = "DELETE FROM sessions WHERE key = ?"
 _TOUCH: Final = "UPDATE sessions SET expires = ? WHERE key = ? AND data IS NOT NULL AND expires > ?"
 _DELETE: Final = "DELETE FROM sessions WHERE key = ? AND data IS NOT NULL AND expires > ?"
-_TOMBSTONES: Final = "SELECT key, version, expires FROM sessions WHERE data IS NULL AND expires > ?"
+_SUCCESSOR: Final = (
+    "SELECT successor FROM sessions WHERE key = ? AND data IS NULL AND expires > ? AND successor NOT NULL"
+)
+_TOMBSTONES: Final = "SELECT key, version, expires, successor FROM sessions WHERE data IS NULL AND expires > ?"
 _REMOVE_ALL: Final = "DELETE FROM sessions"
-_PUT_BACK: Final = "INSERT INTO sessions (key, version, expires) VALUES (?, ?, ?)"
+_PUT_BACK: Final = "INSERT INTO sessions (key, version, expires, successor) VALUES (?, ?, ?, ?)"
 _PRUNE: Final = (
     """DELETE FROM sessions WHERE rowid IN (
         SELECT rowid FROM sessions WHERE data IS NOT NULL AND expires <= ? LIMIT ?)""",
@@ -109,7 +121,7 @@ _UNLOCK: Final = "DELETE FROM locks WHERE key = ? AND token = ? AND expires > ?"
 def create(
     connection: sqlite3.Connection, now: int, key: str, data: bytes, ttl: int, owner: str | None
 ) -> int | Exists:
-    # A random start: a record deleted and created again never gets a version that somebody still holds.
+    # A random start: a record deleted and created again never gets a version that a caller still holds.
     version = secrets.randbits(62) + 1
     taken = connection.execute(_CREATE, (key, data, version, now + ttl, owner, now)).rowcount == 0
     return EXISTS if taken else version
@@ -142,7 +154,7 @@ def regenerate(  # noqa: PLR0917 - called by the writer, which passes on what a 
     created = create(connection, now, new, data, ttl, owner)
     if created is not EXISTS:
         if tombstone > 0:
-            connection.execute(_BURY, (now + tombstone, old))
+            connection.execute(_TO_TOMBSTONE, (now + tombstone, new, old))
         else:
             connection.execute(_REMOVE, (old,))
     return created
@@ -152,8 +164,15 @@ def touch(connection: sqlite3.Connection, now: int, key: str, ttl: int) -> bool:
     return connection.execute(_TOUCH, (now + ttl, key, now)).rowcount > 0
 
 
-def delete(connection: sqlite3.Connection, now: int, key: str) -> bool:
-    return connection.execute(_DELETE, (key, now)).rowcount > 0
+def delete(connection: sqlite3.Connection, now: int, keys: tuple[str, ...]) -> Deleted:
+    count = 0
+    successors: dict[str, None] = {}
+    for key in keys:
+        if connection.execute(_DELETE, (key, now)).rowcount:
+            count += 1
+        elif (found := connection.execute(_SUCCESSOR, (key, now)).fetchone()) is not None:
+            successors[found[0]] = None
+    return Deleted(count, tuple(successors))
 
 
 def clear(connection: sqlite3.Connection, now: int) -> int:
@@ -190,11 +209,11 @@ def error_code(error: BaseException) -> int:
 
 
 def is_busy(error: BaseException) -> bool:
-    """Whether another connection is in the way, so that the same may work in a moment."""
+    """Whether another connection is in the way, so that a retry may work in a moment."""
     return error_code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL}
 
 
-def patiently(step: Callable[[], T], timeout: float) -> T:
+def retry_while_busy(step: Callable[[], T], timeout: float) -> T:
     """Take a step, again and again while the file is busy, for at most ``timeout`` seconds.
 
     SQLite's own busy handler polls at ever longer intervals, up to 100 ms: among several busy processes the one that
@@ -212,7 +231,7 @@ def patiently(step: Callable[[], T], timeout: float) -> T:
 
 
 def identity(path: str) -> tuple[int, int]:
-    """Which file is behind the path. A file that was deleted keeps serving whoever has it open, but nobody else."""
+    """Which file is behind the path. A deleted file goes on serving only those that have it open."""
     status = os.stat(path)  # noqa: PTH116 - once per transaction: half the price of pathlib's
     return status.st_dev, status.st_ino
 
@@ -229,7 +248,7 @@ def connect_reader(path: str) -> sqlite3.Connection:
 
 
 def connect_writer(path: str, synchronous: str, timeout: float) -> sqlite3.Connection:
-    """The connection that writes, to a file made ready: created where there is none, or refused if it is another's.
+    """The connection that writes. The file is created if there is none, and refused if it belongs to something else.
 
     Raises:
         StoreError: the file is of a newer layout, or belongs to something else, or the file system cannot do WAL.
@@ -238,7 +257,7 @@ def connect_writer(path: str, synchronous: str, timeout: float) -> sqlite3.Conne
     _create_private(path)
     connection = _connect(path)
     try:
-        patiently(lambda: _prepare(connection), timeout)
+        retry_while_busy(lambda: _prepare(connection), timeout)
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
     except BaseException:
@@ -260,8 +279,8 @@ _creation = threading.Lock()
 def _create_private(path: str) -> None:
     """Create the file, if there is none, for its owner alone; its WAL inherits that. An existing file keeps its mode.
 
-    Closing a file releases all locks that this process has on it (POSIX), also those of SQLite. Hence the lock: nobody
-    in this process opens the new file before it is closed here.
+    Closing a file releases all locks that this process has on it (POSIX), also those of SQLite. Hence the lock: the
+    new file is not opened elsewhere in this process before it is closed here.
     """
     with _creation:
         try:
@@ -275,32 +294,33 @@ def _prepare(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
         connection.execute("ROLLBACK")
     connection.execute("BEGIN")
-    is_new = _is_new(connection)  # before anything is changed: another's file stays as it is
+    statements = _missing(connection)  # before anything is changed: the file of another program stays as it is
     connection.execute("COMMIT")
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise StoreError(
             f"the file system cannot hold a SQLite file in WAL mode (it stays in mode {mode!r}): use a local disk"
         )
-    if is_new:
+    if statements:
         connection.execute("BEGIN IMMEDIATE")
-        if _is_new(connection):  # another process may have been faster
-            for statement in _SCHEMA:
-                connection.execute(statement)
+        for statement in _missing(connection):  # another process may have been faster
+            connection.execute(statement)
         connection.execute("COMMIT")
 
 
-def _is_new(connection: sqlite3.Connection) -> bool:
+def _missing(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """The statements that add what the file lacks: everything in a new file, a column in a file of an older version."""
     ((application,), (layout,), (objects,)) = (
         connection.execute(question).fetchone()
         for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
     )
     if (application, layout, objects) == (0, 0, 0):
-        return True
+        return _SCHEMA
     if application != _APPLICATION_ID:
         raise StoreError("the SQLite file belongs to something else: give the sessions a file of their own")
     if layout != _LAYOUT:
         raise StoreError(
             f"the SQLite file has layout {layout}, and this version of Sojourn knows layout {_LAYOUT}: upgrade it"
         )
-    return False
+    columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(sessions)")]
+    return () if "successor" in columns else (_ADD_SUCCESSOR,)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ._engine import Engine, Job, Stopped, as_store_error, nothing
-from ._file import is_busy, patiently
+from ._file import is_busy, retry_while_busy
 from ._options import Settings
 
 __all__ = ["Handle"]
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Handle:
-    """Has at most one engine at a time, and starts the next when that has ended."""
+    """Has at most one engine at a time, and starts the next one when that has ended."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -33,7 +33,7 @@ class Handle:
             self._engine.request_stop()
 
     def close(self) -> None:
-        """Finish what is queued and release the file. Whatever comes next opens it again."""
+        """Finish what is queued and release the file. The next operation opens it again."""
         with self._mutex:
             engine, self._engine = self._engine, None
         if engine is not None:
@@ -61,7 +61,7 @@ class Handle:
                 except sqlite3.OperationalError as error:
                     if not is_busy(error):
                         raise
-                return patiently(partial(engine.fetch, statement, arguments), self._settings.timeout)
+                return retry_while_busy(partial(engine.fetch, statement, arguments), self._settings.timeout)
             except Stopped:
                 continue
             except sqlite3.Error as error:
@@ -69,8 +69,8 @@ class Handle:
                     engine.request_stop()  # the file may have been deleted, or put right: the next one sees
                 raise as_store_error(error) from error
 
-    def glance(self, statement: str, *arguments: object) -> list[Any] | None:
-        """The rows; or None if that would take waiting, or failed, and ``read`` is to be asked where it may block."""
+    def try_read(self, statement: str, *arguments: object) -> list[Any] | None:
+        """The rows without waiting. None if that is not possible: then call ``read`` where it may block."""
         engine = self._engine
         if engine is None or not engine.ready:
             return None
@@ -92,7 +92,7 @@ class Handle:
                     engine = self._engine = Engine(self._settings)
         return engine
 
-    def hold(self) -> None:
+    def block_opening(self) -> None:
         """Keep engines from being started, until ``resume``."""
         self._mutex.acquire()
 
@@ -110,7 +110,7 @@ class Handle:
         """Forget everything, in a child process."""
         self._mutex = threading.Lock()
         if self._engine is not None:
-            _abandoned.append(self._engine)  # to close here what might still be open would be as bad as to use it
+            _abandoned.append(self._engine)  # its connections must neither be used nor closed here
         self._engine = None
 
 
@@ -125,7 +125,7 @@ _forking = threading.local()
 def _before_fork() -> None:
     _forking.held = held = []
     for handle in list(_handles):
-        handle.hold()
+        handle.block_opening()
         held.append(handle)
         handle.release_file()
 

@@ -1,15 +1,24 @@
-"""What the SQLite stores can be told, by argument or in a URL, and what they make of it."""
+"""The options of the SQLite stores, as arguments or in a URL."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ...clock import Clock, Duration, duration_ms
 from ...errors import ConfigurationError
+from .._url import (
+    Converter,
+    boolean,
+    check_clock,
+    check_positive,
+    check_seconds,
+    parse_query,
+    positive,
+    seconds,
+)
 
 __all__ = ["ASYNC_OPTIONS", "OPTIONS", "Settings", "parse_url"]
 
@@ -40,27 +49,18 @@ class Settings(NamedTuple):
         """Accept the arguments of a store.
 
         Raises:
-            ConfigurationError: naming the one that is not what it should be.
+            ConfigurationError: one is not valid; the error names it.
         """
         if synchronous not in _SYNCHRONOUS:
             raise ConfigurationError("synchronous", repr(synchronous), f"give one of {', '.join(_SYNCHRONOUS)}")
-        if not callable(clock):
-            raise ConfigurationError("clock", type(clock).__name__, "give a function that returns milliseconds")
         return cls(
             _path(path),
             str(synchronous),
             duration_ms("timeout", timeout) / 1000,
-            None if prune_interval is None else _interval(prune_interval),
-            _whole("max_size", max_size),
-            clock,
+            None if prune_interval is None else check_seconds("prune_interval", prune_interval, none="never"),
+            check_positive("max_size", max_size),
+            check_clock(clock),
         )
-
-
-def _interval(given: Duration) -> float:
-    interval = duration_ms("prune_interval", given)
-    if interval == 0:
-        raise ConfigurationError("prune_interval", repr(given), "give a duration above zero, or None for never")
-    return interval / 1000
 
 
 def _path(given: object) -> str:
@@ -80,48 +80,20 @@ def _path(given: object) -> str:
     return str(path)
 
 
-def _whole(option: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigurationError(option, repr(value), "give a whole number, at least 1")
-    return value
-
-
-def _number(option: str, value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise ConfigurationError(option, repr(value), "give a number of seconds") from None
-
-
-def _integer(option: str, value: str) -> int:
-    return _whole(option, int(value) if value.isascii() and value.isdecimal() else value)
-
-
-def _boolean(option: str, value: str) -> bool:
-    if value not in {"true", "false"}:
-        raise ConfigurationError(option, repr(value), "give true or false")
-    return value == "true"
-
-
-OPTIONS: Final[dict[str, Callable[[str, str], Any]]] = {
+OPTIONS: Final[dict[str, Converter]] = {
     "synchronous": lambda _, value: value.upper(),
-    "timeout": _number,
-    "prune_interval": _number,
-    "max_size": _integer,
+    "timeout": seconds,
+    "prune_interval": seconds,
+    "max_size": positive,
 }
-ASYNC_OPTIONS: Final = {**OPTIONS, "read_in_thread": _boolean}
+ASYNC_OPTIONS: Final = {**OPTIONS, "read_in_thread": boolean}
 
 
-def parse_url(url: str, known: dict[str, Callable[[str, str], Any]]) -> tuple[str, dict[str, Any]]:
+def parse_url(url: str, known: dict[str, Converter]) -> tuple[str, dict[str, Any]]:
     """The path in a ``sqlite://`` URL, and the arguments that its query gives."""
     parts = urlsplit(url)
     if parts.scheme != "sqlite" or parts.netloc or parts.fragment or not parts.path.startswith("/"):
         raise ConfigurationError(
             "store", "a URL of another form", "give sqlite:///relative.db or sqlite:////absolute/path.db"
         )
-    options = {}
-    for name, value in parse_qsl(parts.query, keep_blank_values=True):
-        if name not in known:
-            raise ConfigurationError("store", f"option {name!r}", f"sqlite:// has the options {', '.join(known)}")
-        options[name] = known[name](name, value)
-    return unquote(parts.path[1:]), options
+    return unquote(parts.path[1:]), parse_query("sqlite", parts.query, known)

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any, Final
 
 from ...clock import Clock, Duration, system_clock
-from ...core.store import DEFAULT_MAX_SIZE, REPLACED, Conflict, Exists, Missing, Replaced, Stored, Version, check_size
-from ...errors import ConfigurationError
+from ...core.store import DEFAULT_MAX_SIZE, Conflict, Deleted, Exists, Missing, Replaced, Stored, Version, check_size
+from .._url import check_flag
 from . import _file as file
 from ._engine import nothing, run_in_thread
 from ._handle import Handle
@@ -28,12 +28,12 @@ class SQLiteStore:
 
     The file is opened at first use, and created, readable by its owner alone, if there is none. It is in WAL mode, which
     needs a local disk. Reads run on the calling thread and wait for no writer. Writes go through one thread of the
-    store, which commits all that wait in one transaction. A write that has been queued is carried out, even when who
-    waits for it is interrupted. Expired records are removed in the background. Their space is used again, but the file
+    store, which commits all that wait in one transaction. A write that has been queued is carried out, even when its
+    caller is interrupted. Expired records are removed in the background. Their space is used again, but the file
     does not shrink.
 
-    When the process forks, each store finishes its writes and closes the file, to be opened again by whoever needs it:
-    SQLite's connections do not survive a fork.
+    When the process forks, each store finishes its writes and closes the file. The next operation opens it again, in
+    either process: SQLite's connections do not survive a fork.
 
     Args:
         path: the file. Its folder must exist.
@@ -47,7 +47,7 @@ class SQLiteStore:
         clock: milliseconds since the epoch.
 
     Raises:
-        ConfigurationError: an argument is not what it should be.
+        ConfigurationError: an argument is not valid.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class SQLiteStore:
         Options follow as a query: ``?synchronous=FULL&timeout=5&prune_interval=300&max_size=65536``.
 
         Raises:
-            ConfigurationError: another form of URL, or an option that there is not.
+            ConfigurationError: another form of URL, or an unknown option.
         """
         path, options = parse_url(url, OPTIONS)
         return cls(path, **options, clock=clock)
@@ -125,8 +125,8 @@ class SQLiteStore:
     def touch(self, key: str, ttl: int) -> bool:
         return self._file.write(file.touch, key, ttl)
 
-    def delete(self, key: str) -> bool:
-        return self._file.write(file.delete, key)
+    def delete(self, *keys: str) -> Deleted:
+        return self._file.write(file.delete, keys) if keys else Deleted(0, ())
 
     def scan(self) -> Iterator[tuple[str, Stored]]:
         after = ""
@@ -162,9 +162,9 @@ class SQLiteStore:
 class AsyncSQLiteStore:
     """`SQLiteStore` in the async colour, for asyncio and trio.
 
-    A load reads on the event loop's own thread: it costs a tenth of a change of threads, and waits for no writer. Where the
-    file is busy for once, the loop does not wait but leaves the read to a worker thread. Writes are awaited without
-    blocking the loop; cancelling one leaves open whether it is carried out.
+    A load reads on the event loop's own thread: it costs a tenth of a change of threads, and waits for no writer. If
+    the file is busy, which is rare, a worker thread reads instead. Writes are awaited without blocking the loop. A
+    write that is cancelled may be carried out or not.
 
     Takes the same arguments, and raises the same errors; also:
 
@@ -183,8 +183,6 @@ class AsyncSQLiteStore:
         max_size: int = DEFAULT_MAX_SIZE,
         clock: Clock = system_clock,
     ) -> None:
-        if not isinstance(read_in_thread, bool):
-            raise ConfigurationError("read_in_thread", repr(read_in_thread), "give True or False")
         self._store = SQLiteStore(
             path,
             synchronous=synchronous,
@@ -195,7 +193,7 @@ class AsyncSQLiteStore:
         )
         self._file = self._store._file  # noqa: SLF001 - one store in two colours
         self._clock = clock
-        self._read_in_thread = read_in_thread
+        self._read_in_thread = check_flag("read_in_thread", read_in_thread)
         self.path: str = self._store.path
         self.max_size: int = self._store.max_size
 
@@ -216,7 +214,7 @@ class AsyncSQLiteStore:
         await run_in_thread(self._store.close)
 
     async def load(self, key: str) -> Stored | Replaced | None:
-        rows = None if self._read_in_thread else self._file.glance(file.LOAD, key)
+        rows = None if self._read_in_thread else self._file.try_read(file.LOAD, key)
         if rows is None:
             return await run_in_thread(partial(self._store.load, key))
         return _interpret(rows, self._clock())
@@ -248,8 +246,8 @@ class AsyncSQLiteStore:
     async def touch(self, key: str, ttl: int) -> bool:
         return await self._file.write_async(file.touch, key, ttl)
 
-    async def delete(self, key: str) -> bool:
-        return await self._file.write_async(file.delete, key)
+    async def delete(self, *keys: str) -> Deleted:
+        return await self._file.write_async(file.delete, keys) if keys else Deleted(0, ())
 
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         after = ""
@@ -283,7 +281,7 @@ def _interpret(rows: list[Any], now: int) -> Stored | Replaced | None:
     data, version, expires = rows[0]
     if expires <= now:
         return None
-    return REPLACED if data is None else tuple.__new__(Stored, (data, version, expires - now))
+    return tuple.__new__(Stored, (data, version, expires - now)) if type(data) is bytes else Replaced(data)
 
 
 def _page(handle: Handle, now: int, after: str) -> list[tuple[str, bytes, int, int]]:
@@ -291,7 +289,7 @@ def _page(handle: Handle, now: int, after: str) -> list[tuple[str, bytes, int, i
 
 
 def _unexpired(page: list[tuple[str, bytes, int, int]], clock: Clock) -> Iterator[tuple[str, Stored]]:
-    """The records of a page, as whoever asks for them one by one finds them."""
+    """The records of a page that are live when the caller asks for them, one by one."""
     for key, data, version, expires in page:
         left = expires - clock()
         if left > 0:

@@ -8,6 +8,7 @@ from ...core.store import AsyncStore, Store
 from ..clock import ManualClock
 from ..colour import FullStore, as_async
 from .capabilities import LockCases, OwnerCases, ScanCases
+from .deletion import DeletionCases
 from .expiry import ExpiryCases
 from .races import RaceCases
 from .records import RecordCases
@@ -16,7 +17,7 @@ from .regeneration import RegenerationCases
 __all__ = ["AsyncStoreContract", "StoreContract"]
 
 
-class _Cases(RecordCases, ExpiryCases, RegenerationCases, ScanCases, OwnerCases, LockCases, RaceCases):
+class _Cases(RecordCases, ExpiryCases, RegenerationCases, DeletionCases, ScanCases, OwnerCases, LockCases, RaceCases):
     """Every case there is."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...core.store import CONFLICT, EXISTS, MISSING, Stored
+from ...core.store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Stored
 from ..colour import FullStore
 from .harness import LONG, Harness, case, live, new_key, number_of, record, wrote
 
@@ -103,9 +103,10 @@ class ScanCases(Harness):
     @case("clear", "count")
     async def test_clear_leaves_tombstones(self, store: FullStore) -> None:
         old, version = await self.create(store)
-        wrote(await store.regenerate(old, new_key(), record(1), LONG, version=version, tombstone=self.tombstone(LONG)))
+        new, ttl = new_key(), self.required_tombstone(LONG)
+        wrote(await store.regenerate(old, new, record(1), LONG, version=version, tombstone=ttl))
         assert await store.clear() == 1
-        assert await store.load(old) is self.left
+        assert await store.load(old) == Replaced(new)
         assert await store.count() == 0
 
     @case("delete_expired")
@@ -115,7 +116,8 @@ class ScanCases(Harness):
         touched, _ = await self.create(store, 2, self.short)
         await store.touch(touched, LONG)
         old, old_version = await self.create(store, 3)
-        wrote(await store.regenerate(old, new_key(), record(3), LONG, version=old_version, tombstone=self.grave))
+        new = new_key()
+        wrote(await store.regenerate(old, new, record(3), LONG, version=old_version, tombstone=self.tombstone))
         before = live(await store.load(kept))
         expired = [(await self.create(store, number, self.short))[0] for number in range(25)]
         await self.until_expired(self.short)
@@ -124,7 +126,7 @@ class ScanCases(Harness):
         assert await store.delete_expired() == 0
         await self.assert_unchanged(store, kept, before, self.short + self.tick - 1)
         assert number_of(live(await store.load(touched))) == 2
-        assert await store.load(old) is self.left
+        assert await store.load(old) == self.left(new)
         for key in expired:
             assert await store.load(key) is None
         wrote(await store.replace(kept, record(4), LONG, version=version))
@@ -132,8 +134,8 @@ class ScanCases(Harness):
     @case("delete_expired")
     async def test_delete_expired_removes_tombstones_without_counting_them(self, store: FullStore) -> None:
         old, version = await self.create(store)
-        grave = self.tombstone(self.short)
-        wrote(await store.regenerate(old, new_key(), record(1), LONG, version=version, tombstone=grave))
+        ttl = self.required_tombstone(self.short)
+        wrote(await store.regenerate(old, new_key(), record(1), LONG, version=version, tombstone=ttl))
         await self.until_expired(self.short)
         assert await store.delete_expired() == 0
         assert await store.load(old) is None
@@ -151,7 +153,7 @@ class OwnerCases(Harness):
         await self.create(store)
         await self.create(store, ttl=self.short, owner="ann")
         old, version = await self.create(store, owner="ann")
-        wrote(await store.regenerate(old, new_key(), record(1), LONG, version=version, tombstone=self.grave))
+        wrote(await store.regenerate(old, new_key(), record(1), LONG, version=version, tombstone=self.tombstone))
         deleted, _ = await self.create(store, owner="ann")
         await store.delete(deleted)
         await self.until_expired(self.short)
@@ -196,10 +198,10 @@ class OwnerCases(Harness):
         for owner, after in (("ann", "ann"), (None, "bob"), ("cid", "dan"), ("eve", None)):
             old, version = await self.create(store, owner=owner)
             new = new_key()
-            answer = await store.regenerate(
-                old, new, record(1), LONG, version=version, tombstone=self.grave, owner=after
+            result = await store.regenerate(
+                old, new, record(1), LONG, version=version, tombstone=self.tombstone, owner=after
             )
-            wrote(answer)
+            wrote(result)
             if owner is not None:
                 assert await store.by_owner(owner) == ([new] if after == owner else [])
             if after is not None:
@@ -213,9 +215,9 @@ class OwnerCases(Harness):
         assert await store.touch(key, LONG) is True
         assert await store.create(key, record(2), LONG, owner="bob") is EXISTS
         assert await store.replace(key, record(2), LONG, version=former, owner="bob") is CONFLICT
-        for new, known, answer in ((new_key(), former, CONFLICT), (taken, version, EXISTS)):
-            refused = store.regenerate(key, new, record(2), LONG, version=known, tombstone=self.grave, owner="bob")
-            assert await refused is answer
+        for new, known, result in ((new_key(), former, CONFLICT), (taken, version, EXISTS)):
+            refused = store.regenerate(key, new, record(2), LONG, version=known, tombstone=self.tombstone, owner="bob")
+            assert await refused is result
         assert await store.by_owner("ann") == [key]
         assert await store.by_owner("bob") == []
 
@@ -284,16 +286,16 @@ class LockCases(Harness):
         token = taken(await store.lock(key, LONG))
         version = wrote(await store.replace(key, record(1), LONG, version=version))
         assert await store.touch(key, LONG) is True
-        assert await store.delete(key) is True
+        assert await store.delete(key) == Deleted(1, ())
         assert await store.load(key) is None
         assert await store.lock(key, LONG) is None, "the lock went with the record"
         wrote(await store.create(key, record(2), LONG))
         old, new = key, new_key()
         version = live(await store.load(old)).version
-        wrote(await store.regenerate(old, new, record(3), LONG, version=version, tombstone=self.grave))
+        wrote(await store.regenerate(old, new, record(3), LONG, version=version, tombstone=self.tombstone))
         assert await store.lock(old, LONG) is None, "the lock went with the session's old key"
         assert await store.unlock(old, token) is True
-        assert await store.load(old) is self.left
+        assert await store.load(old) == self.left(new)
         assert number_of(live(await store.load(new))) == 3
 
     @case("lock", "unlock", "scan", "count", "clear", "delete_expired")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...core.store import CONFLICT, EXISTS, MISSING
+from ...core.store import CONFLICT, EXISTS, MISSING, Deleted
 from ..colour import FullStore
 from .harness import LONG, Harness, case, live, new_key, record, wrote
 
@@ -59,8 +59,10 @@ class ExpiryCases(Harness):
         await store.load(key)
         assert await store.create(key, record(2), LONG) is EXISTS
         assert await store.replace(key, record(2), LONG, version=stale) is CONFLICT
-        assert await store.regenerate(key, new_key(), record(2), LONG, version=stale, tombstone=self.grave) is CONFLICT
-        assert await store.regenerate(key, other, record(2), LONG, version=version, tombstone=self.grave) is EXISTS
+        assert (
+            await store.regenerate(key, new_key(), record(2), LONG, version=stale, tombstone=self.tombstone) is CONFLICT
+        )
+        assert await store.regenerate(key, other, record(2), LONG, version=version, tombstone=self.tombstone) is EXISTS
         await self.until_expired(self.short)
         assert await store.load(key) is None
 
@@ -73,9 +75,10 @@ class ExpiryCases(Harness):
         assert await store.touch(touched, LONG) is False
         assert await store.replace(replaced, record(1), LONG, version=version) is MISSING
         assert (
-            await store.regenerate(old, target, record(1), LONG, version=old_version, tombstone=self.grave) is MISSING
+            await store.regenerate(old, target, record(1), LONG, version=old_version, tombstone=self.tombstone)
+            is MISSING
         )
-        assert await store.delete(deleted) is False
+        assert await store.delete(deleted) == Deleted(0, ())
         for key in (touched, replaced, old, deleted, target):
             assert await store.load(key) is None
 

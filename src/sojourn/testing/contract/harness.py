@@ -1,4 +1,4 @@
-"""What the cases stand on: the hooks of a store's author, how a case is run, and what is said when it fails."""
+"""What all cases share: the hooks for the author of a store, how a case is run, and its assertions."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from ...core.store import DEFAULT_MAX_SIZE, REPLACED, Outcome, Replaced, Stored, Version
+from ...core.store import DEFAULT_MAX_SIZE, Deleted, Outcome, Replaced, Stored, Version
 from ..clock import ManualClock
 from ..colour import FullStore, in_threads
 
-__all__ = ["LONG", "Harness", "case", "live", "new_key", "number_of", "record", "wrote"]
+__all__ = ["LONG", "ODD_KEYS", "Harness", "case", "live", "new_key", "number_of", "record", "wrote"]
 
 T = TypeVar("T")
 H = TypeVar("H", bound="Harness")
@@ -25,25 +25,83 @@ H = TypeVar("H", bound="Harness")
 LONG: Final = 60_000
 """A ttl that no case waits out."""
 
+ODD_KEYS: Final = (
+    "0",
+    " ",
+    "a b",
+    " a b",
+    "a b ",
+    "a",
+    "A",
+    "*",
+    "a*",
+    "?",
+    "[ab]",
+    "[a-z]*",
+    "{a}",
+    "{a}:b",
+    "}{",
+    "a:b",
+    ":",
+    "::",
+    "sess:a",
+    "a/b",
+    "../a",
+    "a\\b",
+    "a'b",
+    'a"b',
+    "a;b",
+    "a--b",
+    "%",
+    "a%",
+    "a_",
+    "%s",
+    "%00",
+    "$a",
+    "$where",
+    "a.b",
+    ".",
+    "a\tb",
+    "a\nb",
+    "a\r\nb",
+    "\x01",
+    "\x7f",
+    "\u00e9",  # one letter in composed form,
+    "e\u0301",  # and the same in decomposed form
+    "stra\u00dfe",
+    "STRASSE",
+    "\u0130",
+    "\u4f1a\u8a71",
+    "\u202ea",
+    "\U0001f36a",
+    "\ufeffa",
+    "null",
+    "None",
+    "01",
+    "1e0",
+    "1",
+)
+"""No two of these are the same key."""
+
 _EAGER_SWITCHING: Final = 1e-5
-"""Seconds after which a thread makes way while threads race: five hundred times as many chances to go wrong as usual."""
+"""Seconds after which a thread makes way while threads race: five hundred times as often as usual."""
 
 
 class Harness:
-    """What a store's author may say about the store, and do for it."""
+    """What the author of a store can set and override."""
 
     backend: ClassVar[str] = "asyncio"
     """The event loop to run on, by AnyIO's name for it."""
     tick: ClassVar[int] = 1
-    """How exact the time of expiry is, in milliseconds: beside waiting for real, also how late the test may be itself."""
+    """How exact the time of expiry is, in milliseconds. If the suite really waits, also how late it may be."""
     short: ClassVar[int] = 1000
     """A ttl in milliseconds that cases wait out; at least four ticks."""
     tombstones: ClassVar[bool] = True
     """Whether ``regenerate`` can leave a tombstone; Express's layouts have no place for one."""
     reports_expiry: ClassVar[bool] = True
-    """Whether ``expires_in`` is told rather than None."""
+    """Whether ``load`` returns ``expires_in`` rather than None."""
     any_bytes: ClassVar[bool] = True
-    """Whether any bytes can be stored, rather than a JSON object with a ``cookie``, which all cases but one store."""
+    """Whether any bytes can be stored. If not, a JSON object with a ``cookie`` can, as all cases but one store it."""
     sweeps_itself: ClassVar[bool] = False
     """Whether expired records may be gone before ``delete_expired`` can count them."""
     longest_key: ClassVar[int] = 4096
@@ -65,7 +123,7 @@ class Harness:
         """Run in the event loop after the store of a case is closed, whatever came of it."""
 
     async def advance(self, ms: int) -> None:
-        """Let time pass. Move the clock, unless overridden: to sleep, where expiry is the server's affair."""
+        """Let time pass. Move the clock, unless overridden: to sleep, where the server itself keeps the time."""
         self.clock.advance(ms)
 
     async def until_expired(self, ttl: int) -> None:
@@ -92,16 +150,15 @@ class Harness:
             self.assert_expires_in(after, before.expires_in - meanwhile)
 
     @property
-    def grave(self) -> int:
-        """A tombstone's ttl that outlasts the case, or 0 where there are none."""
+    def tombstone(self) -> int:
+        """The ttl of a tombstone that outlasts the case, or 0 where there are none."""
         return LONG if self.tombstones else 0
 
-    @property
-    def left(self) -> Replaced | None:
-        """What ``load`` says of a key that was regenerated with `grave`."""
-        return REPLACED if self.tombstones else None
+    def left(self, successor: str) -> Replaced | None:
+        """What ``load`` returns for a key that was regenerated with `tombstone`."""
+        return Replaced(successor) if self.tombstones else None
 
-    def tombstone(self, ttl: int) -> int:
+    def required_tombstone(self, ttl: int) -> int:
         """The ttl of a tombstone that the case cannot do without."""
         if not self.tombstones:
             self.skip("the store leaves no tombstones: tombstones is False")
@@ -113,7 +170,7 @@ class Harness:
         return self.skip("make_peer() makes no second store over the same data") if peer is None else peer
 
     def skip(self, reason: str) -> NoReturn:
-        """Leave the case, and say why."""
+        """Skip the case, with the reason."""
         pytest.skip(reason)
 
     async def create(
@@ -129,16 +186,16 @@ class Harness:
         expired = await self.create(store, 1, self.short)
         await self.until_expired(self.short)
         deleted = await self.create(store, 2)
-        assert await store.delete(deleted[0]) is True
+        assert await store.delete(deleted[0]) == Deleted(1, ())
         replaced = await self.create(store, 3)
-        answer = await store.regenerate(
-            replaced[0], new_key(), record(3), LONG, version=replaced[1], tombstone=self.grave
+        result = await store.regenerate(
+            replaced[0], new_key(), record(3), LONG, version=replaced[1], tombstone=self.tombstone
         )
-        wrote(answer)
+        wrote(result)
         return {"never created": (never, version), "expired": expired, "deleted": deleted, "replaced": replaced}
 
     async def race(self, store: FullStore, *runners: Callable[[FullStore], Awaitable[T]]) -> list[T]:
-        """Run all at once, in tasks or threads; answer their results in order."""
+        """Run all at once, in tasks or threads, and return their results in order."""
         results: dict[int, T] = {}
         racing = in_threads(store)
 
@@ -195,7 +252,7 @@ def case(*capabilities: str) -> Callable[[Body[H]], Callable[[H], None]]:
 
 
 def new_key() -> str:
-    """A key that nobody else has."""
+    """A key that is used nowhere else."""
     return secrets.token_hex(32)
 
 
@@ -214,12 +271,12 @@ def number_of(stored: Stored) -> int:
 def live(found: object) -> Stored:
     """Assert that ``load`` found a live record."""
     assert isinstance(found, Stored), f"expected a live record, found {found!r}"
-    assert isinstance(found.data, bytes), f"data are {type(found.data).__name__}, not bytes"
+    assert isinstance(found.data, bytes), f"data is {type(found.data).__name__}, not bytes"
     return found
 
 
-def wrote(answer: object) -> Version:
-    """Assert that a write answered a version: anything that is none of the outcomes."""
-    assert not isinstance(answer, Outcome), f"expected a version, got {answer!r}"
-    assert answer, f"a version must be true, so that `if store.replace(...)` reads as it should; got {answer!r}"
-    return answer
+def wrote(result: object) -> Version:
+    """Assert that a write returned a version: anything that is none of the outcomes."""
+    assert not isinstance(result, Outcome), f"expected a version, got {result!r}"
+    assert result, f"a version must be true, so that `if store.replace(...)` reads as it should; got {result!r}"
+    return result

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 import anyio
 import anyio.lowlevel
 
-from ...core.store import CONFLICT, EXISTS, MISSING, Outcome, Stored, Version
+from ...core.store import CONFLICT, EXISTS, MISSING, Deleted, Outcome, Stored, Version
 from ..colour import FullStore
 from .harness import LONG, Harness, case, live, new_key, number_of, record, wrote
 
@@ -22,17 +22,17 @@ Act: TypeAlias = Callable[[FullStore, str, Version, int], Awaitable[object]]
 
 
 class RaceCases(Harness):
-    """Callers that get into each other's way."""
+    """Several callers at once."""
 
     @case()
     async def test_of_two_callers_who_read_the_same_the_second_to_write_is_told(self, store: FullStore) -> None:
         acts: dict[str, Act] = {
             "replace": lambda client, key, version, number: client.replace(key, record(number), LONG, version=version),
             "regenerate": lambda client, key, version, number: client.regenerate(
-                key, new_key(), record(number), LONG, version=version, tombstone=self.grave
+                key, new_key(), record(number), LONG, version=version, tombstone=self.tombstone
             ),
             "touch": lambda client, key, _, __: client.touch(key, LONG),
-            "delete": lambda client, key, _, __: client.delete(key),
+            "delete": lambda client, key, _, __: _delete(client, key=key),
         }
         wanted: dict[str, dict[str, object]] = {
             "replace": {"replace": CONFLICT, "regenerate": CONFLICT, "touch": True, "delete": True},
@@ -40,21 +40,21 @@ class RaceCases(Harness):
             "touch": {"replace": "a version", "regenerate": "a version", "touch": True, "delete": True},
             "delete": {"replace": MISSING, "regenerate": MISSING, "touch": False, "delete": False},
         }
-        for first, answers in wanted.items():
-            for second, answer in answers.items():
+        for first, results in wanted.items():
+            for second, result in results.items():
                 key, _ = await self.create(store)
                 mine, theirs = live(await store.load(key)), live(await store.load(key))
                 done = await acts[first](store, key, mine.version, 1)
                 assert done is True or wrote(done), first
                 between = await store.load(key)
                 got: object = await acts[second](store, key, theirs.version, 2)
-                assert got == answer or (answer == "a version" and wrote(got)), f"{first}, then {second}: {got!r}"
+                assert got == result or (result == "a version" and wrote(got)), f"{first}, then {second}: {got!r}"
                 if isinstance(got, Outcome) or got is False:
                     after = await store.load(key)
                     same = (
                         after[:2] == between[:2]
                         if isinstance(after, Stored) and isinstance(between, Stored)
-                        else after is between
+                        else after == between
                     )
                     assert same, f"{first}, then {second}: it was refused and did something nevertheless"
 
@@ -67,7 +67,7 @@ class RaceCases(Harness):
             wrote(await store.replace(key, record(1), LONG, version=version))
             assert await peer.replace(key, record(2), LONG, version=theirs) is CONFLICT
             theirs = live(await peer.load(key)).version
-            assert await store.delete(key) is True
+            assert await store.delete(key) == Deleted(1, ())
             assert await peer.replace(key, record(2), LONG, version=theirs) is MISSING
             assert await peer.touch(key, LONG) is False
             assert await store.load(key) is None
@@ -78,18 +78,18 @@ class RaceCases(Harness):
     async def test_of_many_that_create_one_key_one_succeeds(self, store: FullStore) -> None:
         for _ in range(self.rounds):
             key = new_key()
-            answers = await self.race(store, *(partial(_create, key=key, number=number) for number in range(WORKERS)))
-            winner = the_one(answers, EXISTS)
+            results = await self.race(store, *(partial(_create, key=key, number=number) for number in range(WORKERS)))
+            winner = the_one(results, EXISTS)
             assert number_of(live(await store.load(key))) == winner
 
     @case()
     async def test_of_many_that_replace_the_same_version_one_succeeds(self, store: FullStore) -> None:
         for _ in range(self.rounds):
             key, version = await self.create(store, 99)
-            answers = await self.race(
+            results = await self.race(
                 store, *(partial(_replace, key=key, version=version, number=number) for number in range(WORKERS))
             )
-            winner = the_one(answers, CONFLICT)
+            winner = the_one(results, CONFLICT)
             assert number_of(live(await store.load(key))) == winner
 
     @case()
@@ -97,23 +97,23 @@ class RaceCases(Harness):
         for _ in range(self.rounds):
             old, version = await self.create(store, 99)
             news = [new_key() for _ in range(WORKERS)]
-            answers = await self.race(
+            results = await self.race(
                 store, *(partial(self._regenerate, old=old, new=new, version=version) for new in news)
             )
-            winner = the_one(answers, MISSING)
+            winner = the_one(results, MISSING)
             found = [await store.load(new) is not None for new in news]
             assert found == [number == winner for number in range(WORKERS)]
-            assert await store.load(old) is self.left
+            assert await store.load(old) == self.left(news[winner])
 
     @case()
     async def test_of_many_that_regenerate_into_one_key_one_succeeds(self, store: FullStore) -> None:
         for _ in range(self.rounds):
             olds = [await self.create(store, number) for number in range(WORKERS)]
             new = new_key()
-            answers = await self.race(
+            results = await self.race(
                 store, *(partial(self._regenerate, old=old, new=new, version=version) for old, version in olds)
             )
-            winner = the_one(answers, EXISTS)
+            winner = the_one(results, EXISTS)
             live(await store.load(new))
             states = [await store.load(old) for old, _ in olds]
             assert [isinstance(state, Stored) for state in states] == [number != winner for number in range(WORKERS)]
@@ -127,12 +127,12 @@ class RaceCases(Harness):
                 partial(_replace, key=old, version=version, number=1),
                 partial(self._regenerate, old=old, new=new, version=version),
             ]
-            answers = await self.race(store, *runners[:: 1 if turn % 2 else -1])
-            replaced, regenerated = answers[:: 1 if turn % 2 else -1]
+            results = await self.race(store, *runners[:: 1 if turn % 2 else -1])
+            replaced, regenerated = results[:: 1 if turn % 2 else -1]
             if replaced is MISSING:
                 wrote(regenerated)
                 live(await store.load(new))
-                assert await store.load(old) is self.left
+                assert await store.load(old) == self.left(new)
             else:
                 wrote(replaced)
                 assert regenerated is CONFLICT
@@ -149,9 +149,9 @@ class RaceCases(Harness):
             while done < each:
                 stored = live(await client.load(key))
                 await anyio.lowlevel.checkpoint()
-                answer = await client.replace(key, record(number_of(stored) + 1), LONG, version=stored.version)
+                result = await client.replace(key, record(number_of(stored) + 1), LONG, version=stored.version)
                 done, conflicts = (
-                    (done, conflicts + 1) if answer is CONFLICT else (done + bool(wrote(answer)), conflicts)
+                    (done, conflicts + 1) if result is CONFLICT else (done + bool(wrote(result)), conflicts)
                 )
             return conflicts
 
@@ -170,15 +170,15 @@ class RaceCases(Harness):
                         return await client.touch(key, LONG)
                     await anyio.lowlevel.checkpoint()
                     stored = live(found)
-                    answer = await client.replace(key, record(number_of(stored) + 1), LONG, version=stored.version)
-                    assert answer is not EXISTS
+                    result = await client.replace(key, record(number_of(stored) + 1), LONG, version=stored.version)
+                    assert result is not EXISTS
                     await client.touch(key, LONG)
 
             async def delete(client: FullStore, key: str = key) -> bool:
                 for _ in range(5):
                     await anyio.lowlevel.checkpoint()
                     await client.load(key)
-                return await client.delete(key)
+                return await _delete(client, key=key)
 
             assert await self.race(store, write, write, delete, write) == [False, False, True, False]
             assert await store.load(key) is None
@@ -187,8 +187,8 @@ class RaceCases(Harness):
     async def test_of_many_that_delete_a_record_one_is_told_that_it_was_there(self, store: FullStore) -> None:
         for _ in range(self.rounds):
             key, _ = await self.create(store)
-            answers = await self.race(store, *[partial(_delete, key=key)] * WORKERS)
-            assert sorted(answers) == [False] * (WORKERS - 1) + [True]
+            results = await self.race(store, *[partial(_delete, key=key)] * WORKERS)
+            assert sorted(results) == [False] * (WORKERS - 1) + [True]
 
     @case()
     async def test_touches_among_writes_cause_no_conflict(self, store: FullStore) -> None:
@@ -199,12 +199,12 @@ class RaceCases(Harness):
 
         async def write(client: FullStore) -> list[object]:
             version = live(await client.load(key)).version
-            answers: list[object] = []
+            results: list[object] = []
             for number in range(1, 11):
                 await anyio.lowlevel.checkpoint()
                 version = await client.replace(key, record(number), LONG, version=version)
-                answers.append(isinstance(version, Outcome))
-            return answers
+                results.append(isinstance(version, Outcome))
+            return results
 
         assert await self.race(store, touch, write, touch) == [[True] * 20, [False] * 10, [True] * 20]
         assert number_of(live(await store.load(key))) == 10
@@ -223,7 +223,7 @@ class RaceCases(Harness):
 
         async def work(client: FullStore, number: int) -> None:
             for _ in range(3):
-                while (token := await client.lock(key, LONG)) is None:  # noqa: ASYNC110 - nobody signals
+                while (token := await client.lock(key, LONG)) is None:  # noqa: ASYNC110 - there is no signal
                     await anyio.sleep(0.001)
                 inside.append(number)
                 for _ in range(3):  # long enough to be met by another who was let in
@@ -235,7 +235,7 @@ class RaceCases(Harness):
         await self.race(store, *(partial(work, number=number) for number in range(4)))
 
     async def _regenerate(self, store: FullStore, *, old: str, new: str, version: Version) -> object:
-        return await store.regenerate(old, new, record(1), LONG, version=version, tombstone=self.grave)
+        return await store.regenerate(old, new, record(1), LONG, version=version, tombstone=self.tombstone)
 
 
 async def _create(store: FullStore, *, key: str, number: int) -> object:
@@ -247,17 +247,17 @@ async def _replace(store: FullStore, *, key: str, version: Version, number: int)
 
 
 async def _delete(store: FullStore, *, key: str) -> bool:
-    return await store.delete(key)
+    return (await store.delete(key)).count > 0
 
 
 async def _lock(store: FullStore, *, key: str) -> str | None:
     return await store.lock(key, LONG)
 
 
-def the_one(answers: list[Any], refusal: Outcome) -> int:
-    """Assert that one answer is a version and all others are this refusal; tell which one."""
-    winners = [index for index, answer in enumerate(answers) if not isinstance(answer, Outcome)]
-    assert len(winners) == 1, f"{len(winners)} of {len(answers)} succeeded: {answers!r}"
-    refusals = [answer for answer in answers if isinstance(answer, Outcome)]
-    assert refusals == [refusal] * (len(answers) - 1), f"expected {refusal} for all but one, got {answers!r}"
+def the_one(results: list[Any], refusal: Outcome) -> int:
+    """Assert that one result is a version and all others are this refusal, and return its index."""
+    winners = [index for index, result in enumerate(results) if not isinstance(result, Outcome)]
+    assert len(winners) == 1, f"{len(winners)} of {len(results)} succeeded: {results!r}"
+    refusals = [result for result in results if isinstance(result, Outcome)]
+    assert refusals == [refusal] * (len(results) - 1), f"expected {refusal} for all but one, got {results!r}"
     return winners[0]

@@ -26,6 +26,7 @@ from ....core.store import (
     EXISTS,
     MISSING,
     Conflict,
+    Deleted,
     Exists,
     Missing,
     Outcome,
@@ -37,7 +38,7 @@ from ....core.store import (
 from ....errors import ConfigurationError, StoreError, StoreTimeout, StoreUnavailable
 from .._conversion import CODEC
 from .._errors import Guard, reading, writing
-from .._layout import LOCKS, OWNER, SESSION, STATE, Document, MongoLayout
+from .._layout import LOCKS, OWNER, SESSION, STATE, SUCCESSOR, Document, MongoLayout
 from .._settings import Settings, is_indexed, refuse_trio, warn_of_index
 from .._url import connect, parse_url
 
@@ -80,7 +81,7 @@ class AsyncMongoStore:
         clock: milliseconds since the epoch.
 
     Raises:
-        ConfigurationError: an argument is not what it should be.
+        ConfigurationError: an argument is not valid.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class AsyncMongoStore:
         operation, may take 5 s unless PyMongo's options say otherwise, and ``retryWrites`` is always off.
 
         Raises:
-            ConfigurationError: another scheme, or an option that there is not.
+            ConfigurationError: another scheme, or an unknown option.
         """
         rest, options = parse_url(url)
         return cls(partial(connect, AsyncMongoClient, rest), **options, clock=clock)
@@ -181,8 +182,9 @@ class AsyncMongoStore:
     ) -> Version | Conflict | Missing | Exists:
         """Move a session to a new key, in three steps, each of them atomic: reserve the new, end the old, release the new.
 
-        The second one decides. The new key is live only when the old one is not any more, so that whoever finds it live
-        after a lost reply knows that all was done. Whoever is stopped in between leaves a reservation, which expires.
+        The second one decides. The new key is live only when the old one is not any more: a caller that finds it live
+        after a lost reply knows that all was done. A caller that is stopped in between leaves a reservation, which
+        expires.
         """
         check_size(data, self.max_size)
         session, token = self._layout.encode(data, version), secrets.token_hex(8)
@@ -191,7 +193,7 @@ class AsyncMongoStore:
         update = self._layout.to_insert(session, now, _RESERVED, owner, token)
         if not await self._insert(handles, handles.sessions, free, update):
             return await self._refusal(handles, old, version, unchanged=EXISTS)
-        if not await self._end(handles, old, version, tombstone):
+        if not await self._end(handles, old, version, tombstone, new):
             refusal = await self._refusal(handles, old, version)
             with suppress(StoreError), handles.write():
                 await handles.sessions.delete_one(self._layout.reserved(new, token, self._clock()))
@@ -213,16 +215,44 @@ class AsyncMongoStore:
             result = await handles.sessions.update_one(condition, self._layout.to_touch(now, ttl))
         return bool(result.matched_count)
 
-    async def delete(self, key: str) -> bool:
+    async def delete(self, *keys: str) -> Deleted:
+        """Remove the live records under these keys, then look for tombstones by a second command, if there may be any.
+
+        In this order no successor is overlooked: a record that was not there to be deleted has been moved already.
+        """
+        wanted = list(dict.fromkeys(keys))
+        if not wanted:
+            return Deleted(0, ())
         handles, now = await self._open(), self._clock()
-        with handles.write():
-            result = await handles.sessions.delete_one(self._layout.at(key, self._layout.standing(now)))
-        return bool(result.deleted_count)
+        with handles.write(several=len(wanted) > 1):
+            result = await handles.sessions.delete_many(
+                {self._layout.id_field: {"$in": wanted}, **self._layout.standing(now)}
+            )
+        count = result.deleted_count
+        if count == len(wanted) or self._layout.shared:
+            return Deleted(count, ())
+        try:
+            return Deleted(count, await self._successors(handles, wanted))
+        except StoreUnavailable as error:
+            if not count:
+                raise
+            raise StoreTimeout(
+                f"records were deleted, but the tombstones could not be read: {error}"
+            ) from error.__cause__
+
+    async def _successors(self, handles: _Handles, keys: list[str]) -> tuple[str, ...]:
+        """The successors of those keys that are tombstones, in the order of the keys."""
+        id_field = self._layout.id_field
+        with reading():
+            found = handles.sessions.find(self._layout.tombstones(keys, self._clock()), {id_field: 1, SUCCESSOR: 1})
+            successors = {document[id_field]: document.get(SUCCESSOR) async for document in found}
+        known = (successors.get(key) for key in keys)
+        return tuple(dict.fromkeys(key for key in known if key is not None))
 
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         handles, now = await self._open(), self._clock()
         # In the order of an index that no write moves a document in, each document is met once. A batch of MongoDB's own,
-        # up to 16 MiB, would be old by the time that a slow reader comes to its end, and the cursor closed.
+        # up to 16 MiB, would be old before a slow reader comes to its end, and the cursor closed.
         found = handles.sessions.find(self._layout.live(now), self._layout.projection)
         cursor = found.hint([("_id", 1)]).batch_size(_PAGE)
         with reading():
@@ -328,14 +358,16 @@ class AsyncMongoStore:
                 return False
         return True
 
-    async def _end(self, handles: _Handles, key: str, version: Version, tombstone: int) -> bool:
+    async def _end(self, handles: _Handles, key: str, version: Version, tombstone: int, successor: str) -> bool:
         """End a session that is still this version. False: it is not."""
         now = self._clock()
         condition = self._layout.unchanged(key, version, now)
         with handles.write():
             if tombstone > 0 and not self._layout.shared:
-                buried = await handles.sessions.update_one(condition, self._layout.to_bury(now, tombstone))
-                return bool(buried.matched_count)
+                ended = await handles.sessions.update_one(
+                    condition, self._layout.to_tombstone(now, tombstone, successor)
+                )
+                return bool(ended.matched_count)
             deleted = await handles.sessions.delete_one(condition)
             return bool(deleted.deleted_count)
 
@@ -358,7 +390,7 @@ class AsyncMongoStore:
                 ids = [document["_id"] async for document in found]
             if not ids:
                 return removed
-            with handles.write():
+            with handles.write(several=True):
                 result = await collection.delete_many({"_id": {"$in": ids}, **condition})
             removed += result.deleted_count
 

@@ -27,6 +27,7 @@ from ....core.store import (
     EXISTS,
     MISSING,
     Conflict,
+    Deleted,
     Exists,
     Missing,
     Outcome,
@@ -38,7 +39,7 @@ from ....core.store import (
 from ....errors import ConfigurationError, StoreError, StoreTimeout, StoreUnavailable
 from .._conversion import CODEC
 from .._errors import Guard, reading, writing
-from .._layout import LOCKS, OWNER, SESSION, STATE, Document, MongoLayout
+from .._layout import LOCKS, OWNER, SESSION, STATE, SUCCESSOR, Document, MongoLayout
 from .._settings import Settings, is_indexed, warn_of_index
 from .._url import connect, parse_url
 
@@ -81,7 +82,7 @@ class MongoStore:
         clock: milliseconds since the epoch.
 
     Raises:
-        ConfigurationError: an argument is not what it should be.
+        ConfigurationError: an argument is not valid.
     """
 
     def __init__(
@@ -123,7 +124,7 @@ class MongoStore:
         operation, may take 5 s unless PyMongo's options say otherwise, and ``retryWrites`` is always off.
 
         Raises:
-            ConfigurationError: another scheme, or an option that there is not.
+            ConfigurationError: another scheme, or an unknown option.
         """
         rest, options = parse_url(url)
         return cls(partial(connect, MongoClient, rest), **options, clock=clock)
@@ -182,8 +183,9 @@ class MongoStore:
     ) -> Version | Conflict | Missing | Exists:
         """Move a session to a new key, in three steps, each of them atomic: reserve the new, end the old, release the new.
 
-        The second one decides. The new key is live only when the old one is not any more, so that whoever finds it live
-        after a lost reply knows that all was done. Whoever is stopped in between leaves a reservation, which expires.
+        The second one decides. The new key is live only when the old one is not any more: a caller that finds it live
+        after a lost reply knows that all was done. A caller that is stopped in between leaves a reservation, which
+        expires.
         """
         check_size(data, self.max_size)
         session, token = self._layout.encode(data, version), secrets.token_hex(8)
@@ -192,7 +194,7 @@ class MongoStore:
         update = self._layout.to_insert(session, now, _RESERVED, owner, token)
         if not self._insert(handles, handles.sessions, free, update):
             return self._refusal(handles, old, version, unchanged=EXISTS)
-        if not self._end(handles, old, version, tombstone):
+        if not self._end(handles, old, version, tombstone, new):
             refusal = self._refusal(handles, old, version)
             with suppress(StoreError), handles.write():
                 handles.sessions.delete_one(self._layout.reserved(new, token, self._clock()))
@@ -214,16 +216,44 @@ class MongoStore:
             result = handles.sessions.update_one(condition, self._layout.to_touch(now, ttl))
         return bool(result.matched_count)
 
-    def delete(self, key: str) -> bool:
+    def delete(self, *keys: str) -> Deleted:
+        """Remove the live records under these keys, then look for tombstones by a second command, if there may be any.
+
+        In this order no successor is overlooked: a record that was not there to be deleted has been moved already.
+        """
+        wanted = list(dict.fromkeys(keys))
+        if not wanted:
+            return Deleted(0, ())
         handles, now = self._open(), self._clock()
-        with handles.write():
-            result = handles.sessions.delete_one(self._layout.at(key, self._layout.standing(now)))
-        return bool(result.deleted_count)
+        with handles.write(several=len(wanted) > 1):
+            result = handles.sessions.delete_many(
+                {self._layout.id_field: {"$in": wanted}, **self._layout.standing(now)}
+            )
+        count = result.deleted_count
+        if count == len(wanted) or self._layout.shared:
+            return Deleted(count, ())
+        try:
+            return Deleted(count, self._successors(handles, wanted))
+        except StoreUnavailable as error:
+            if not count:
+                raise
+            raise StoreTimeout(
+                f"records were deleted, but the tombstones could not be read: {error}"
+            ) from error.__cause__
+
+    def _successors(self, handles: _Handles, keys: list[str]) -> tuple[str, ...]:
+        """The successors of those keys that are tombstones, in the order of the keys."""
+        id_field = self._layout.id_field
+        with reading():
+            found = handles.sessions.find(self._layout.tombstones(keys, self._clock()), {id_field: 1, SUCCESSOR: 1})
+            successors = {document[id_field]: document.get(SUCCESSOR) for document in found}
+        known = (successors.get(key) for key in keys)
+        return tuple(dict.fromkeys(key for key in known if key is not None))
 
     def scan(self) -> Iterator[tuple[str, Stored]]:
         handles, now = self._open(), self._clock()
         # In the order of an index that no write moves a document in, each document is met once. A batch of MongoDB's own,
-        # up to 16 MiB, would be old by the time that a slow reader comes to its end, and the cursor closed.
+        # up to 16 MiB, would be old before a slow reader comes to its end, and the cursor closed.
         found = handles.sessions.find(self._layout.live(now), self._layout.projection)
         cursor = found.hint([("_id", 1)]).batch_size(_PAGE)
         with reading():
@@ -326,14 +356,14 @@ class MongoStore:
                 return False
         return True
 
-    def _end(self, handles: _Handles, key: str, version: Version, tombstone: int) -> bool:
+    def _end(self, handles: _Handles, key: str, version: Version, tombstone: int, successor: str) -> bool:
         """End a session that is still this version. False: it is not."""
         now = self._clock()
         condition = self._layout.unchanged(key, version, now)
         with handles.write():
             if tombstone > 0 and not self._layout.shared:
-                buried = handles.sessions.update_one(condition, self._layout.to_bury(now, tombstone))
-                return bool(buried.matched_count)
+                ended = handles.sessions.update_one(condition, self._layout.to_tombstone(now, tombstone, successor))
+                return bool(ended.matched_count)
             deleted = handles.sessions.delete_one(condition)
             return bool(deleted.deleted_count)
 
@@ -354,7 +384,7 @@ class MongoStore:
                 ids = [document["_id"] for document in found]
             if not ids:
                 return removed
-            with handles.write():
+            with handles.write(several=True):
                 result = collection.delete_many({"_id": {"$in": ids}, **condition})
             removed += result.deleted_count
 

@@ -21,14 +21,14 @@ from .._wire import Home, Row, Statement, acquire_sync, execute_sync, is_alive
 __all__ = ["Connections"]
 
 _LONGEST_IDLE: Final = 600.0
-"""Seconds after which a connection that nobody needed is closed."""
+"""Seconds after which a connection that was not used is closed."""
 
 
 class Pool:
     """As much of a pool as a store needs, with psycopg_pool's names.
 
-    Whoever finds no connection makes one: a server that is away is told at once, and with its reason. There is nothing in
-    the background to be stopped, or to keep an event loop from ending.
+    A caller that finds no connection makes one. If the server is away, the caller gets the error at once, with its
+    reason. Nothing runs in the background.
     """
 
     def __init__(self, conninfo: str, size: int) -> None:
@@ -67,7 +67,7 @@ class Pool:
     def close(self) -> None:
         """Close the connections, those lent out when they come back."""
         self._is_closed = True
-        # What was open before a fork is the parent's still.
+        # What was open before a fork still belongs to the parent.
         with suppress(IndexError):
             while self._process == os.getpid():  # pragma: no branch - the other is taken after a fork
                 _, connection = self._idle.pop()
@@ -104,7 +104,7 @@ class Connections:
         """Connect, and call ``survey`` with the connection, unless that is done; True if it was not.
 
         Raises:
-            StoreUnavailable: no connection, or the survey was not content.
+            StoreUnavailable: no connection, or the survey failed.
         """
         home = Home.here()
         if self._home == home:
@@ -119,7 +119,7 @@ class Connections:
                 # Another call found out while this one waited.
                 raise StoreUnavailable(str(self._failed[1])) from self._failed[1].__cause__
             if self._conninfo is not None:
-                # A pool whose process or event loop is gone is of no use any more.
+                # A pool whose process or event loop is gone cannot be used any more.
                 self._pool = Pool(self._conninfo, self._settings.pool_size)
             try:
                 pool, connection = self._borrow()
@@ -143,7 +143,7 @@ class Connections:
             self._pool = None
 
     def run(self, statement: Statement, *parameters: bytes | None) -> list[Row]:
-        """Run a statement on a connection of the pool; the rows it answers.
+        """Run a statement on a connection of the pool, and return its rows.
 
         Raises:
             StoreUnavailable: nothing was written.
@@ -163,7 +163,7 @@ class Connections:
         return execute_sync(connection, statement, parameters, prepare=prepare, timeout=timeout)
 
     def _borrow(self) -> tuple[psycopg_pool.ConnectionPool[Any] | Pool, psycopg.Connection[Any]]:
-        """A connection that is open as far as can be told, and the pool to put it back to."""
+        """A connection that is open as far as is known, and the pool to put it back to."""
         pool = self._pool
         if pool is None:
             raise StoreUnavailable("the store was closed meanwhile")

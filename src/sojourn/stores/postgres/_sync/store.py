@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterator
+from itertools import chain
 from time import monotonic
 from typing import Any, ClassVar, Final
 
@@ -23,8 +24,8 @@ from ....core.store import (
     DEFAULT_MAX_SIZE,
     EXISTS,
     MISSING,
-    REPLACED,
     Conflict,
+    Deleted,
     Exists,
     Missing,
     Replaced,
@@ -47,6 +48,8 @@ _PAGE: Final = 100
 """Records that a scan fetches at once."""
 _ATTEMPTS: Final = 5
 """How often the creation of a table is tried at most."""
+_ARRAY: Final = (1).to_bytes(4, "big") + (0).to_bytes(4, "big") + (17).to_bytes(4, "big")
+"""How an array of ``bytea`` begins in PostgreSQL's binary format; its length and first index follow."""
 _CREATED_MEANWHILE: Final = (
     errors.UniqueViolation,
     errors.DuplicateTable,
@@ -71,7 +74,7 @@ class PostgresStore:
         max_size: bytes of one record beyond which it is refused.
 
     Raises:
-        ConfigurationError: an argument is not what it should be.
+        ConfigurationError: an argument is not valid.
     """
 
     default_ttl: ClassVar[int] = DAY_MS
@@ -105,7 +108,7 @@ class PostgresStore:
         self.layout = self._settings.layout
         self.max_size: int = self._settings.max_size
         self._connections = Connections(pool, self._settings)
-        self._sql = Statements(self._settings.table, self._settings.layout, has_owner=False)
+        self._sql = Statements(self._settings.table, self._settings.layout, has_owner=False, has_successor=False)
         self._has_locks = False
         self._pruner: Repeating | None = None
 
@@ -117,7 +120,7 @@ class PostgresStore:
         unless given.
 
         Raises:
-            ConfigurationError: another form of URL, or an option that there is not.
+            ConfigurationError: another form of URL, or an unknown option.
         """
         conninfo, options = parse_url(url)
         return cls(conninfo, **options)
@@ -126,7 +129,7 @@ class PostgresStore:
         return f"{type(self).__name__}({self._settings.table.quoted}, layout={self._settings.layout!r})"
 
     def open(self) -> None:
-        """Connect, look whether the table is there, and create it if so told.
+        """Connect, look whether the table is there, and create it if ``create_table`` says so.
 
         Raises:
             StoreUnavailable: no connection, no table, or it cannot be created.
@@ -145,8 +148,8 @@ class PostgresStore:
         rows = self._run(sql.load, key.encode())
         if not rows:
             return None
-        data, left = rows[0]
-        return REPLACED if data == TOMBSTONE else Stored(data, data, _integer(left))
+        data, left, successor = rows[0]
+        return Replaced(_key(successor)) if data == TOMBSTONE else Stored(data, data, _integer(left))
 
     def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Version | Exists:
         check_size(data, self.max_size)
@@ -179,7 +182,7 @@ class PostgresStore:
         sql = self._statements()
         old_record = old.encode(), data, _int8(ttl), _digest(version)
         if tombstone > 0:
-            rows = self._run(sql.bury, *old_record, new.encode(), _int8(tombstone), *sql.owner(owner))
+            rows = self._run(sql.tombstone, *old_record, new.encode(), _int8(tombstone), *sql.owner(owner))
         else:
             rows = self._run(sql.move, *old_record, new.encode(), *sql.owner(owner))
         if not rows:
@@ -191,9 +194,15 @@ class PostgresStore:
         sql = self._statements()
         return bool(self._run(sql.touch, key.encode(), _int8(ttl)))
 
-    def delete(self, key: str) -> bool:
+    def delete(self, *keys: str) -> Deleted:
+        if not keys:
+            return Deleted(0, ())
         sql = self._statements()
-        return bool(self._run(sql.delete, key.encode()))
+        encoded = [key.encode() for key in keys]
+        rows = self._run(sql.delete, _array(encoded))
+        tombstones = {key: successor for key, record, successor in rows if not _boolean(record)}
+        successors = dict.fromkeys(filter(None, map(tombstones.get, encoded)))
+        return Deleted(len(rows) - len(tombstones), tuple(map(bytes.decode, successors)))
 
     def scan(self) -> Iterator[tuple[str, Stored]]:
         sql = self._statements()
@@ -203,7 +212,7 @@ class PostgresStore:
             read_at = monotonic()
             for key, data, left in rows:
                 expires_in = _integer(left) - int((monotonic() - read_at) * 1000)
-                if expires_in > 0:  # whoever asks for the next one may have taken time
+                if expires_in > 0:  # the caller may have taken its time to ask for the next one
                     yield key.decode(), Stored(data, data, expires_in)
             if len(rows) < _PAGE:
                 return
@@ -254,14 +263,14 @@ class PostgresStore:
         return self._connections.run(statement, *parameters)
 
     def _survey(self, connection: psycopg.Connection[Any]) -> None:
-        """See what there is of the tables, and create the rest if so told."""
+        """Look which of the tables and columns are there, and create the rest if ``create_table`` says so."""
         table = self._settings.table
         names = table.quoted.encode(), table.locks.encode()
         attempts = _ATTEMPTS if self._settings.create_table else 0
         while True:
             (row,) = self._connections.execute(connection, table.survey(), *names)
-            has_table, self._has_locks, has_owner = map(_boolean, row)
-            if not attempts or (has_table and self._has_locks and has_owner):
+            has_table, self._has_locks, has_owner, has_successor = map(_boolean, row)
+            if not attempts or all(map(_boolean, row)):
                 break
             attempts -= 1
             try:
@@ -272,7 +281,7 @@ class PostgresStore:
                     raise
         if not has_table:
             raise StoreUnavailable(f"there is no table {table.quoted}; give create_table=True to have it created")
-        self._sql = Statements(table, self._settings.layout, has_owner=has_owner)
+        self._sql = Statements(table, self._settings.layout, has_owner=has_owner, has_successor=has_successor)
 
     def _prune(self) -> None:
         self._delete_expired(alone=True)
@@ -297,6 +306,21 @@ def _digest(version: bytes) -> bytes:
 
 def _int8(value: int) -> bytes:
     return value.to_bytes(8, "big", signed=True)
+
+
+def _array(items: list[bytes]) -> bytes:
+    """A ``bytea[]``."""
+    return b"".join(
+        (_ARRAY, _int4(len(items)), _int4(1), *chain.from_iterable((_int4(len(item)), item) for item in items))
+    )
+
+
+def _int4(value: int) -> bytes:
+    return value.to_bytes(4, "big")
+
+
+def _key(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
 
 
 def _integer(value: bytes) -> int:

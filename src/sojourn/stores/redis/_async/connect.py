@@ -15,7 +15,7 @@ __all__ = ["connect_async"]
 
 
 def connect_async(server: Server) -> AsyncDriver:
-    """A client that waits no longer than it is told, and does not try again to connect."""
+    """A client that waits no longer than the URL says, and connects once."""
     if server.kind == "cluster":
         make_node: Any = redis.asyncio.cluster.ClusterNode  # untyped
         nodes = [make_node(host, port) for host, port in server.hosts]

@@ -2,7 +2,7 @@
 
 redis-py's ``execute_command`` sends a command again after a lost connection (three or ten times by default, whatever the
 command). Here a connection is taken from the client's pool and the command sent on it once. In a cluster, redis-py sends
-it once to a node it is told (``target_nodes``), and again only after MOVED, ASK or TRYAGAIN, when nothing was done.
+it once to a node that is named (``target_nodes``), and again only after MOVED, ASK or TRYAGAIN, when nothing was done.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class AsyncDriver(ABC):
 
     @abstractmethod
     async def call(self, name: bytes, *command: Any, writes: bool) -> Any:
-        """The answer to a command about the key ``name``.
+        """Send a command about the key ``name``, and return the reply.
 
         Raises:
             ErrorReply: the server refused it.
@@ -81,7 +81,7 @@ class AsyncPool(AsyncDriver):
                 await connection.disconnect(_NOWAIT)  # a replica by now; another connection may lead to the new master
             raise translate(error, sent=writes) from error
         except BaseException as error:
-            # nobody else may read the reply to this command
+            # the reply to this command must not be read as that to another
             await connection.disconnect(_NOWAIT)
             if isinstance(error, DRIVER_ERRORS):
                 raise translate(error, sent=writes) from error
@@ -137,23 +137,23 @@ class AsyncCluster(AsyncDriver):
         return [value if isinstance(value, bytes) else None for value in await self._each("GET", names)]
 
     async def lifetimes(self, names: Sequence[bytes]) -> list[int]:
-        """Milliseconds that each has left, as ``PTTL`` answers: below zero where it never ends, or has ended."""
+        """Milliseconds that each has left, as ``PTTL`` returns them: below zero where it never ends, or has ended."""
         return [left if isinstance(left, int) else -2 for left in await self._each("PTTL", names)]
 
     async def _each(self, command: str, names: Sequence[bytes]) -> list[Any]:
-        """The answers to a command about each name; an exception where it is refused for that one."""
+        """Send a command about each name, and return the replies: an exception where it is refused for that one."""
         try:
             client = await self._connected()
             pipeline = client.pipeline()
             for name in names:
                 pipeline.execute_command(command, name, **{NEVER_DECODE: True})
-            answers: list[Any] = await pipeline.execute(raise_on_error=False)
+            replies: list[Any] = await pipeline.execute(raise_on_error=False)
         except DRIVER_ERRORS as error:
             raise translate(error, sent=False) from error
-        for answer in answers:
-            if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
-                raise translate(answer, sent=False) from answer
-        return answers
+        for reply in replies:
+            if isinstance(reply, Exception) and not isinstance(reply, ResponseError):
+                raise translate(reply, sent=False) from reply
+        return replies
 
     async def close(self) -> None:
         if self._make is not None and self._client is not None:

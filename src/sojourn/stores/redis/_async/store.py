@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from itertools import chain
 from time import monotonic
@@ -26,8 +26,8 @@ from ....core.store import (
     DEFAULT_MAX_SIZE,
     EXISTS,
     MISSING,
-    REPLACED,
     Conflict,
+    Deleted,
     Exists,
     Missing,
     Replaced,
@@ -35,10 +35,11 @@ from ....core.store import (
     Version,
     check_size,
 )
-from ....errors import ConfigurationError, StoreError
+from ....errors import ConfigurationError, StoreError, StoreTimeout, StoreUnavailable
+from ..._url import check_positive
 from .._errors import ErrorReply
-from .._names import LAYOUTS, Names
-from .._scripts import CLUSTERED, INDEX, LIFETIMES, OUTCOMES, OWNED, OWNERS, STANDALONE, UNLOCK, Script
+from .._names import LAYOUTS, Names, decode, encode, slots
+from .._scripts import CLUSTERED, INDEX, LIFETIMES, OUTCOMES, OWNED, OWNERS, REPLACED, STANDALONE, UNLOCK, Script
 from .._url import Server, parse_url
 from .connect import connect_async
 from .driver import AsyncCluster, AsyncDriver, AsyncPool
@@ -46,7 +47,7 @@ from .driver import AsyncCluster, AsyncDriver, AsyncPool
 __all__ = ["AsyncRedisStore"]
 
 _ENDLESS: Final = -1
-"""What ``PTTL`` answers for a record without an expiry, such as connect-redis writes with ``disableTTL``."""
+"""What ``PTTL`` returns for a record without an expiry, such as connect-redis writes with ``disableTTL``."""
 _TRIO: Final = "redis-py runs on asyncio; use SQLite or memory under trio"  # async only
 
 
@@ -62,7 +63,7 @@ class AsyncRedisStore:
         max_size: bytes of one record beyond which it is refused.
 
     Raises:
-        ConfigurationError: an argument is not what it should be.
+        ConfigurationError: an argument is not valid.
     """
 
     default_ttl: ClassVar[int] = DAY_MS
@@ -78,11 +79,9 @@ class AsyncRedisStore:
     ) -> None:
         if layout not in LAYOUTS:
             raise ConfigurationError("layout", repr(layout), f"give {' or '.join(map(repr, LAYOUTS))}")
-        if not _is_positive(max_size):
-            raise ConfigurationError("max_size", repr(max_size), "give a whole number, at least 1")
         self.layout = layout
         self.prefix: str = LAYOUTS[layout].prefix if prefix is None else prefix
-        self.max_size = max_size
+        self.max_size: int = check_positive("max_size", max_size)
         self._tick = LAYOUTS[layout].tick
         self._tombstones = LAYOUTS[layout].tombstones
         self._names = Names(self.prefix)
@@ -99,7 +98,7 @@ class AsyncRedisStore:
         in seconds: ``?prefix=app:&timeout=2``.
 
         Raises:
-            ConfigurationError: another form of URL, or an option that does not exist.
+            ConfigurationError: another form of URL, or an unknown option.
         """
         server, options = parse_url(url)
         return cls(server, **options)
@@ -123,16 +122,26 @@ class AsyncRedisStore:
         try:
             data = await self._call(name, "GET", name, writes=False)
         except ErrorReply as error:
-            if error.code == "WRONGTYPE":
-                return REPLACED
-            raise
+            if error.code != "WRONGTYPE":
+                raise
+            return await self._tombstone(name)
         return None if data is None else Stored(data, data, None)
+
+    async def _tombstone(self, name: bytes) -> Replaced | None:
+        """The tombstone that was there a moment ago; None if it has expired since."""
+        try:
+            items = await self._call(name, "LRANGE", name, 0, 1, writes=False)
+        except ErrorReply as error:
+            if error.code != "WRONGTYPE":
+                raise
+            return Replaced(None)  # no tombstone of ours, but the key is taken
+        return Replaced(_successor(items)) if items else None
 
     async def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Version | Exists:
         check_size(data, self.max_size)
         name, px = self._names.record(key), self._px(ttl)
         index = await self._enter(name, px, owner)
-        return self._answer(data, await self._run(self._scripts.create, self._with_pointer(name), data, px, index))
+        return self._outcome(data, await self._run(self._scripts.create, self._with_pointer(name), data, px, index))
 
     async def replace(
         self, key: str, data: bytes, ttl: int, *, version: Version, owner: str | None = None
@@ -141,7 +150,7 @@ class AsyncRedisStore:
         name, px = self._names.record(key), self._px(ttl)
         index = await self._enter(name, px, owner)
         keys = self._with_pointer(name)
-        return self._answer(data, await self._run(self._scripts.replace, keys, data, px, index, _digest(version)))
+        return self._outcome(data, await self._run(self._scripts.replace, keys, data, px, index, _digest(version)))
 
     async def regenerate(
         self,
@@ -160,13 +169,13 @@ class AsyncRedisStore:
             return await self._regenerate_in_two_slots(old, new, data, ttl, version, tombstone, owner)
         check_size(data, self.max_size)
         keys = (*self._with_pointer(self._names.record(new)), *self._with_pointer(self._names.record(old)))
-        arguments = (data, self._px(ttl), self._names.index(owner), _digest(version), tombstone)
-        return self._answer(data, await self._run(self._scripts.regenerate, keys, *arguments))
+        arguments = (data, self._px(ttl), self._names.index(owner), _digest(version), tombstone, encode(new))
+        return self._outcome(data, await self._run(self._scripts.regenerate, keys, *arguments))
 
     async def _regenerate_in_two_slots(
         self, old: str, new: str, data: bytes, ttl: int, version: bytes, tombstone: int, owner: str | None
     ) -> Version | Conflict | Missing | Exists:
-        """Create the new record, then retire the old one; the new one goes again if that cannot be done."""
+        """Create the new record, then retire the old one. If that is not possible, delete the new one again."""
         if await self.create(new, data, ttl, owner=owner) is EXISTS:
             found = await self.load(old)
             if not isinstance(found, Stored):
@@ -174,24 +183,43 @@ class AsyncRedisStore:
             return EXISTS if found.version == version else CONFLICT
         keys = self._with_pointer(self._names.record(old))
         try:
-            answer = await self._run(self._scripts.retire, keys, _digest(version), tombstone)
+            result = await self._run(self._scripts.retire, keys, _digest(version), tombstone, encode(new))
         except StoreError:
             with suppress(StoreError):
                 await self.delete(new)
             raise
-        if answer in OUTCOMES:
+        if result in OUTCOMES:
             await self.delete(new)
-        return self._answer(data, answer)
+        return self._outcome(data, result)
 
     async def touch(self, key: str, ttl: int) -> bool:
         name, px = self._names.record(key), self._px(ttl)
-        answer = await self._run(self._scripts.touch, self._with_pointer(name), px)
-        if self._driver.clustered and isinstance(answer, bytes):
-            await self._run(INDEX, (answer,), name, px)
-        return bool(answer)
+        result = await self._run(self._scripts.touch, self._with_pointer(name), px)
+        if self._driver.clustered and isinstance(result, bytes):
+            await self._run(INDEX, (result,), name, px)
+        return bool(result)
 
-    async def delete(self, key: str) -> bool:
-        return bool(await self._run(self._scripts.delete, self._with_pointer(self._names.record(key))))
+    async def delete(self, *keys: str) -> Deleted:
+        names = [self._names.record(key) for key in keys]
+        found = await self._delete(names)
+        successors = (_successor(items) for items in map(found.get, names) if isinstance(items, list))
+        known = dict.fromkeys(successor for successor in successors if successor is not None)
+        return Deleted(_count(found), tuple(known))
+
+    async def _delete(self, names: Iterable[bytes]) -> dict[bytes, int | list[bytes]]:
+        """Delete the records, by one script, in a cluster one for each slot. Returns what was under each name."""
+        names = list(dict.fromkeys(names))
+        found: dict[bytes, int | list[bytes]] = {}
+        for together in slots(names) if self._driver.clustered else filter(None, [names]):
+            pairs = tuple(chain.from_iterable(map(self._with_pointer, together)))
+            try:
+                result = await self._run(self._scripts.delete, pairs)
+            except StoreUnavailable as error:
+                if not _count(found):
+                    raise
+                raise StoreTimeout(f"not all of the records were deleted: {error}") from error.__cause__
+            found.update(zip(together, result, strict=True))
+        return found
 
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         seen: set[bytes] = set()
@@ -221,10 +249,7 @@ class AsyncRedisStore:
     async def clear(self) -> int:
         cleared = 0
         async for batch in self._driver.names(self._names.pattern):
-            pairs = [self._with_pointer(name) for name in batch]
-            # in a cluster each record is in a slot of its own
-            for keys in pairs if self._driver.clustered else [tuple(chain.from_iterable(pairs))]:
-                cleared += await self._run(self._scripts.delete, keys) if keys else 0
+            cleared += _count(await self._delete(batch))
         return cleared
 
     async def delete_expired(self) -> int:
@@ -249,7 +274,7 @@ class AsyncRedisStore:
         return bool(await self._run(UNLOCK, (self._names.lock(self._names.record(key)),), token))
 
     async def _run(self, script: Script, keys: tuple[bytes, ...], *arguments: Any, writes: bool = True) -> Any:
-        """A script's answer. Where the server does not know it, nothing ran, and its text is sent."""
+        """Run a script and return its result. If the server does not know it, nothing ran, and its text is sent."""
         rest = (len(keys), *keys, *arguments)
         try:
             return await self._call(keys[0], "EVALSHA", script.sha, *rest, writes=writes)
@@ -275,8 +300,8 @@ class AsyncRedisStore:
         return -(-ttl // self._tick) * self._tick
 
     @staticmethod
-    def _answer(data: bytes, answer: int) -> Any:
-        return OUTCOMES.get(answer, data)
+    def _outcome(data: bytes, result: int) -> Any:
+        return OUTCOMES.get(result, data)
 
     async def _first_call(self, name: bytes, *command: Any, writes: bool) -> Any:
         if in_trio():  # async only
@@ -296,8 +321,14 @@ def _driver(client: object) -> AsyncDriver:
     raise ConfigurationError("client", kind, f"give a {redis.asyncio.__name__}.Redis or RedisCluster, or use from_url")
 
 
-def _is_positive(given: object) -> bool:
-    return isinstance(given, int) and not isinstance(given, bool) and given > 0
+def _count(found: dict[bytes, int | list[bytes]]) -> int:
+    """How many records were there."""
+    return sum(what == 1 for what in found.values())
+
+
+def _successor(tombstone: list[bytes]) -> str | None:
+    """The key that a tombstone keeps. None if it was left by an older version."""
+    return decode(tombstone[1]) if tombstone[0] == REPLACED and len(tombstone) > 1 else None
 
 
 def _digest(version: bytes) -> str:

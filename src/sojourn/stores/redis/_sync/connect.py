@@ -15,7 +15,7 @@ __all__ = ["connect_sync"]
 
 
 def connect_sync(server: Server) -> Driver:
-    """A client that waits no longer than it is told, and does not try again to connect."""
+    """A client that waits no longer than the URL says, and connects once."""
     if server.kind == "cluster":
         make_node: Any = redis.cluster.ClusterNode  # untyped
         nodes = [make_node(host, port) for host, port in server.hosts]

@@ -1,0 +1,239 @@
+"""Sessions for any framework: the door for those that have none of their own here. See "Integrating a framework" in the documentation.
+
+A request goes through three calls, in either colour. `begin` looks its session up, `respond` commits it and returns the headers to send,
+`finish` does what is left when the response is out::
+
+    driver = AsyncSessionDriver(secret=..., store="sqlite:///sessions.db")
+
+    exchange = await driver.begin(request_headers, path="/", https=True)
+    ...                                             # the handler uses exchange.session
+    headers = await exchange.respond(response_headers)
+    ...                                             # send the headers, and then the body
+    await exchange.finish()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, Generic, TypeVar, Unpack
+
+from .core.plan import Phase, Plan
+from .core.session import AsyncSession, BaseSession, Session
+from .core.state import Arrival, Found, State
+from .middleware.base import AsyncMiddleware, ErrorResponse, Middleware, SyncMiddleware
+from .middleware.exchange import Exchange
+from .options import OptionsDict, Request
+from .wire.headers import TEXT, with_session
+from .wire.request import RequestParts
+
+__all__ = ["AsyncSessionDriver", "AsyncSessionExchange", "ErrorResponse", "SessionDriver", "SessionExchange"]
+
+Headers = Iterable[tuple[str, str]]
+
+_SLOT: Final = "session"
+
+M = TypeVar("M", SyncMiddleware, AsyncMiddleware)
+S = TypeVar("S", bound=BaseSession)
+
+
+def _arrive(
+    middleware: Middleware,
+    headers: Headers,
+    path: str,
+    *,
+    https: bool,
+    direct_tls: bool,
+    query: str,
+    body: bytes,
+    request: Request,
+) -> State | None:
+    """What the request brings; None where it has no session."""
+    reader, settings = middleware.reader, middleware.settings
+    config = reader.cookie_for(request, path)
+    if config is None:
+        return None
+    given = [(name.lower(), value) for name, value in headers]
+
+    def header(name: str) -> list[bytes]:
+        wanted = name.lower()
+        return [value.encode("latin-1", "replace") for other, value in given if other == wanted]
+
+    forwarded = next((value for name, value in given if name == "x-forwarded-proto"), None)
+    secure = reader.is_secure(https=https, forwarded=forwarded, direct=direct_tls)
+    ids, source = reader.read_all(RequestParts(header, query.encode("latin-1", "replace")), config, body, secure=secure)
+    kept = request if settings.keeps_request else None
+    arrival = Arrival(config, secure, tuple(ids), source, kept)
+    return State(settings, arrival, middleware, Found.PENDING if ids else Found.NOTHING)
+
+
+class _Exchange(Generic[M, S]):
+    """What both colours share."""
+
+    def __init__(self, driver: M, state: State, session: S, error: ErrorResponse | None) -> None:
+        self.session: S = session
+        """The session: for the handler."""
+        self.error: ErrorResponse | None = error
+        """The 503 to send instead of running the handler, where the store failed; else None."""
+        self._driver: M = driver
+        self._slot: dict[str, Any] = {_SLOT: session}
+        self._exchange: Exchange[M] = Exchange(driver, state, session, self._slot, _SLOT, refused=error is not None)
+
+    def put(self, value: object) -> None:
+        """Say what the application put in the session's place, where a framework lets it.
+
+        None unsets the session, a member of an enumeration ends it, anything else is another layer's and changes nothing.
+        """
+        self._slot[_SLOT] = value
+
+    def _unavailable(self) -> ErrorResponse:
+        self._exchange.state.sent = self._exchange.refused = True
+        self.error = self._driver.unavailable()
+        return self.error
+
+    def _headers(self, plan: Plan, headers: Headers) -> list[tuple[str, str]]:
+        self._exchange.state.sent = True
+        vary = self._driver.reader.vary if plan.vary else ()
+        return with_session(headers, TEXT, session_header=plan.header, vary=vary)
+
+
+class SessionExchange(_Exchange[SyncMiddleware, Session]):
+    """One request and its response, in the sync colour."""
+
+    def respond(self, headers: Headers = ()) -> list[tuple[str, str]] | ErrorResponse:
+        """Commit the session, once, when the response's headers are about to leave.
+
+        Args:
+            headers: the response's own.
+
+        Returns:
+            The headers to send, which are the given ones and what the session adds. Or, where the store failed, the 503 to send
+            in the application's place.
+
+        Raises:
+            SessionEncodeError: the handler put something into the session that cannot be stored. Send an error page, by calling
+                this again with its headers. Nothing of the request is saved.
+            SessionTooLarge: the record is larger than the store takes. Likewise.
+        """
+        plan = self._exchange.prepare(Phase.RESPONSE)
+        if plan is not None and plan.needs_store:
+            plan = self._driver.run(self._exchange.respond(plan, Phase.RESPONSE))
+        return self._unavailable() if plan is None else self._headers(plan, headers)
+
+    def finish(self, *, failed: bool = False) -> None:
+        """Do what is left when the response is out: save what was changed late, and give an exclusive session back. Always call it.
+
+        Args:
+            failed: the handler raised. Nothing is saved; only what was to end ends.
+        """
+        self._driver.run(self._exchange.finish(failed=failed))
+
+
+class AsyncSessionExchange(_Exchange[AsyncMiddleware, AsyncSession]):
+    """One request and its response, in the async colour; each call means what it means in `SessionExchange`."""
+
+    async def respond(self, headers: Headers = ()) -> list[tuple[str, str]] | ErrorResponse:
+        """Commit the session, once, when the response's headers are about to leave; see `SessionExchange.respond`."""
+        plan = self._exchange.prepare(Phase.RESPONSE)
+        if plan is not None and plan.needs_store:
+            plan = await self._driver.run(self._exchange.respond(plan, Phase.RESPONSE))
+        return self._unavailable() if plan is None else self._headers(plan, headers)
+
+    async def finish(self, *, failed: bool = False) -> None:
+        """Do what is left when the response is out; see `SessionExchange.finish`."""
+        await self._driver.run(self._exchange.finish(failed=failed))
+
+
+class SessionDriver(SyncMiddleware):
+    """Opens sessions for requests, in the sync colour.
+
+    Args:
+        options: the middleware's; see `sojourn.options.Options`. ``secret`` is required.
+
+    Raises:
+        ConfigurationError: an option is wrong; it names the option, what was given, and what would be right.
+    """
+
+    def __init__(self, **options: Unpack[OptionsDict]) -> None:
+        super().__init__(options)
+
+    def begin(
+        self,
+        headers: Headers,
+        *,
+        path: str = "/",
+        https: bool = False,
+        direct_tls: bool = False,
+        query: str = "",
+        body: bytes = b"",
+        request: Request = None,
+    ) -> SessionExchange | None:
+        """Look up the session of a request.
+
+        Args:
+            headers: the request's.
+            path: its path, percent-decoded, with all prefixes that a mount may have taken away.
+            https: what the server says of the request's scheme; `Options.trust_proxy` says what else counts.
+            direct_tls: the server itself ended TLS.
+            query: the URL's query, percent-encoded; only needed with a `QueryTransport`.
+            body: the beginning of the body; only needed with a `FormTransport`.
+            request: what the options that are functions of the request are given.
+
+        Returns:
+            The exchange. None where the request has no session, as its path is outside the cookie's or excluded.
+        """
+        state = _arrive(
+            self, headers, path, https=https, direct_tls=direct_tls, query=query, body=body, request=request
+        )
+        if state is None:
+            return None
+        is_lazy = self.options.lazy or not state.arrival.ids
+        error = None if is_lazy or self.look_up_or_note(state) else self.unavailable()
+        return SessionExchange(self, state, Session(state), error)
+
+    def open(self) -> None:
+        """Open the store. Optional: the first request does it, too.
+
+        Raises:
+            StoreError: it cannot be opened.
+        """
+        self.store.open()
+
+    def close(self) -> None:
+        """Close what the store itself opened."""
+        self.store.close()
+
+
+class AsyncSessionDriver(AsyncMiddleware):
+    """Opens sessions for requests, in the async colour; see `SessionDriver`."""
+
+    def __init__(self, **options: Unpack[OptionsDict]) -> None:
+        super().__init__(options)
+
+    async def begin(
+        self,
+        headers: Headers,
+        *,
+        path: str = "/",
+        https: bool = False,
+        direct_tls: bool = False,
+        query: str = "",
+        body: bytes = b"",
+        request: Request = None,
+    ) -> AsyncSessionExchange | None:
+        """Look up the session of a request; see `SessionDriver.begin`."""
+        state = _arrive(
+            self, headers, path, https=https, direct_tls=direct_tls, query=query, body=body, request=request
+        )
+        if state is None:
+            return None
+        is_lazy = self.options.lazy or not state.arrival.ids
+        error = None if is_lazy or await self.look_up_or_note(state) else self.unavailable()
+        return AsyncSessionExchange(self, state, AsyncSession(state), error)
+
+    async def open(self) -> None:
+        """Open the store. Optional: the first request does it, too."""
+        await self.store.open()
+
+    async def close(self) -> None:
+        """Close what the store itself opened."""
+        await self.store.close()
