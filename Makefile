@@ -9,10 +9,13 @@ PORT ?= 8000
 VENV ?= .venv
 DEMO_VENV ?= .venv-demo
 BIN := $(VENV)/bin
-PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
 CODE := $(wildcard src tests examples benchmarks scripts)
+# The tests that need no server, browser or Node.js and take no minutes, on all cores.
+QUICK := -q -n auto --dist worksteal \
+	-m "not server and not browser and not express and not package and not search and not torture"
 PINS := pyproject.toml constraints.txt
 # Build backends come from the same pins as everything else.
 UV_INSTALL = pip install --quiet --constraints constraints.txt --build-constraints constraints.txt
@@ -54,6 +57,23 @@ test: ## everything that is checked before a commit lands
 	@$(MAKE) --no-print-directory docs
 	@echo "== make test: format, lint, types, tests, coverage gate and docs all passed on $$($(BIN)/python --version)"
 
+.PHONY: quick
+quick: ## format, lint, types, and the tests that need no server, browser or Node.js
+	@$(MAKE) --no-print-directory check-format
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory types
+	@$(MAKE) --no-print-directory quick-tests
+	@echo "== make quick: format, lint, types and quick tests passed on $$($(BIN)/python --version)"
+
+.PHONY: quick-tests
+quick-tests: $(VENV)/.stamp
+	@echo "== quick tests"
+	@$(BIN)/python -m pytest $(QUICK) $(ARGS)
+
+.PHONY: interpreters
+interpreters: $(VENV)/.stamp ## the quick tests on every CPython >= 3.11 that is here
+	@$(BIN)/python -m scripts.interpreters $(QUICK) $(ARGS)
+
 .PHONY: check-format
 check-format: $(VENV)/.stamp
 	@echo "== format"
@@ -65,9 +85,10 @@ lint: $(VENV)/.stamp ## ruff, nearly all rules
 	@$(BIN)/ruff check .
 
 .PHONY: types
-types: $(VENV)/.stamp ## mypy --strict
+types: $(VENV)/.stamp ## mypy --strict, and a type for every public name
 	@echo "== types"
 	@$(BIN)/mypy $(CODE)
+	@$(BIN)/python -m scripts.public_types
 
 .PHONY: check-tests
 check-tests: $(VENV)/.stamp browser node-peers
@@ -110,14 +131,12 @@ browser: $(VENV)/.stamp ## find a Chromium for the browser test, or install one
 node-peers: tests/node/node_modules/.stamp ## the Express peers, by Node.js from PATH or from a wheel
 
 tests/node/node_modules/.stamp: tests/node/package.json tests/node/package-lock.json | $(VENV)/.stamp
-	@$(BIN)/python -c 'import sys; from scripts.node_peers import find_node; sys.exit(find_node() is None)' \
-		|| $(BIN)/uv $(UV_INSTALL) --python $(BIN)/python --group node
 	@$(BIN)/python -m scripts.node_peers
 	@touch $@
 
 .PHONY: lock
 lock: $(VENV)/.stamp ## pin everything anew: constraints.txt and tests/node/package-lock.json
-	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev --group node \
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev \
 		--strip-extras --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-index-annotation \
 		--custom-compile-command "make lock" -o constraints.txt pyproject.toml
 	@cd tests/node && rm -f package-lock.json \
@@ -125,6 +144,6 @@ lock: $(VENV)/.stamp ## pin everything anew: constraints.txt and tests/node/pack
 
 .PHONY: clean
 clean: ## remove everything that was made
-	rm -rf $(VENV) $(DEMO_VENV) build dist docs/_build htmlcov coverage.json .coverage .coverage.* \
+	rm -rf $(VENV) $(DEMO_VENV) $(wildcard .venv-*) build dist docs/_build htmlcov coverage.json .coverage .coverage.* \
 		.hypothesis .mypy_cache .pytest_cache .ruff_cache tests/node/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

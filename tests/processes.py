@@ -29,10 +29,12 @@ class Running:
 
 
 @contextmanager
-def serving(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> Iterator[Running]:
+def serving(
+    *arguments: str, cwd: Path, env: dict[str, str] | None = None, python: str | Path = sys.executable
+) -> Iterator[Running]:
     """Run a Python program that prints ``http://host:port`` when it is ready."""
     process = subprocess.Popen(
-        [sys.executable, *arguments],
+        [python, *arguments],
         cwd=cwd,
         env={**os.environ, **(env or {})},
         stdout=subprocess.PIPE,

@@ -72,7 +72,7 @@ class _Exchange(Generic[M, S]):
     def __init__(self, driver: M, state: State, session: S, error: ErrorResponse | None) -> None:
         self.session: S = session
         """The session: for the handler."""
-        self.error = error
+        self.error: ErrorResponse | None = error
         """The 503 to send instead of running the handler, where the store failed; else None."""
         self._driver: M = driver
         self._slot: dict[str, Any] = {_SLOT: session}

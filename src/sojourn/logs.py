@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 __all__ = ["OutageLog", "log", "warn_once"]
 
-log = logging.getLogger("sojourn")
+log: Final = logging.getLogger("sojourn")
 
 _said: set[str] = set()
 
@@ -24,7 +25,7 @@ class OutageLog:
     __slots__ = ("failures",)
 
     def __init__(self) -> None:
-        self.failures = 0
+        self.failures: int = 0
         """Failed operations since the last that worked."""
 
     def failure(self, error: BaseException, answer: str) -> None:

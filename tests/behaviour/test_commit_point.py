@@ -1,4 +1,4 @@
-"""When the commit happens, what is late, and what a failing handler or store leaves behind (design, "When the commit happens")."""
+"""When the commit happens, what is late, and what a failing handler or store leaves behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract section 1: construction and options."""
+"""Express contract, section 1: construction and options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract section 11: cookie options and object."""
+"""Express contract, section 11: cookie options and object."""
 
 from __future__ import annotations
 

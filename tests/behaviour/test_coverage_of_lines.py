@@ -1,4 +1,4 @@
-"""Every line of the contract (sections 1 to 15) is named by a test here, or has no counterpart for the reason given."""
+"""Every line of the Express contract (docs/express-contract.md, sections 1 to 15) is named by a test here, or has no counterpart."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LAST = 191
 NO_COUNTERPART = {
     37: "constant-time comparison cannot be seen from outside; `sojourn.wire.signing` uses hmac.compare_digest and has its own tests",
     45: "missing is an answer of the store (None), not an error with a code",
-    168: "Node mechanics: how the last byte is held back; here the save lands before any byte (test_14)",
+    168: "Node mechanics: how the last byte is held back; here the save lands before any byte (test_ending_the_response.py)",
     169: "Node mechanics: as 168, for chunked bodies",
     171: "neither ASGI nor WSGI has an end call; what an app sends beyond its end is between it and the server",
     173: "Node mechanics: neither ASGI nor WSGI has an end call that could be repeated with headers set in between",

@@ -1,4 +1,4 @@
-"""Contract section 14: ending the response."""
+"""Express contract, section 14: ending the response."""
 
 from __future__ import annotations
 

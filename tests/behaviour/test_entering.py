@@ -1,4 +1,4 @@
-"""Contract section 2: entering a request."""
+"""Express contract, section 2: entering a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract section 6: id generation."""
+"""Express contract, section 6: id generation."""
 
 from __future__ import annotations
 

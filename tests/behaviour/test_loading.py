@@ -1,4 +1,4 @@
-"""Contract section 4: loading."""
+"""Express contract, section 4: loading."""
 
 from __future__ import annotations
 

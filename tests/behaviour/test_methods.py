@@ -1,4 +1,4 @@
-"""Contract section 12: methods."""
+"""Express contract, section 12: methods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract section 3: reading the cookie."""
+"""Express contract, section 3: reading the cookie."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract section 10: Secure, proxy, SameSite."""
+"""Express contract, section 10: Secure, proxy, SameSite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract section 9: Set-Cookie."""
+"""Express contract, section 9: Set-Cookie."""
 
 from __future__ import annotations
 

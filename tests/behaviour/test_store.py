@@ -1,4 +1,4 @@
-"""Contract section 15: what the store contract promises, as far as a request can see it. The stores have a suite of their own."""
+"""Express contract, section 15: what the store contract promises, as far as a request can see it. The stores have a suite of their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract section 5: the session object."""
+"""Express contract, section 5: the session object."""
 
 from __future__ import annotations
 

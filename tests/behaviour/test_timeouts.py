@@ -1,4 +1,4 @@
-"""Idle and absolute timeout: one truth about expiry (design, "Expiry, one truth")."""
+"""Idle and absolute timeout: one truth about expiry."""
 
 from __future__ import annotations
 

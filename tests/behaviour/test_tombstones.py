@@ -1,4 +1,4 @@
-"""Fixation, renewal, and the browser's parallel requests (design): an id regenerated a moment ago."""
+"""Fixation, renewal, and the browser's parallel requests: an id regenerated a moment ago."""
 
 from __future__ import annotations
 

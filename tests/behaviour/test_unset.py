@@ -1,4 +1,4 @@
-"""Contract section 13: unset."""
+"""Express contract, section 13: unset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract section 7: what counts as "modified"."""
+"""Express contract, section 7: what counts as "modified"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract section 8: whether to save, touch or do nothing at the end."""
+"""Express contract, section 8: whether to save, touch or do nothing at the end."""
 
 from __future__ import annotations
 

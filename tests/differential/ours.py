@@ -1,4 +1,4 @@
-"""Our world: the middleware with `sojourn.express`, under ASGI and under WSGI, driven as in the contract's tests."""
+"""Our world: the middleware with `sojourn.express`, under ASGI and under WSGI, driven as in tests/behaviour."""
 
 from __future__ import annotations
 

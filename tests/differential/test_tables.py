@@ -13,6 +13,7 @@ from tests.differential.exemptions import EXEMPTIONS, OURS, SAME, UNLISTED
 from tests.differential.model import ALL
 from tests.differential.test_written import ALL_WRITTEN
 from tests.differential.written import Written, lines_in
+from tests.test_docs import ROOT, rows
 
 LAST = 191
 
@@ -28,7 +29,7 @@ NOT_VISIBLE = {
     178: "through which call Node's headers are flushed",
     181: "methods of the store that the middleware never calls",
     183: "the base class of Node's stores",
-    186: "what the store's own all() is; tests/behaviour/test_15",
+    186: "what the store's own all() is; tests/behaviour/test_store.py",
     187: "what the store's own get() answers; tests/stores",
     188: "on which tick a Node store calls back",
 }
@@ -50,6 +51,14 @@ def test_every_line_has_a_scenario_or_a_reason_not_to_have_one(line: int) -> Non
 def test_the_exemptions_are_those_of_the_contract_one_for_one() -> None:
     assert tuple(one.lines for one in EXEMPTIONS) == OURS
     assert not set(OURS) & set(SAME)
+    table = rows("docs/express-contract.md", "Where Sojourn differs")
+    assert tuple(lines for lines, *_, profile in table if profile.startswith("Sojourn")) == OURS
+    assert {lines for lines, *_, profile in table if not profile.startswith("Sojourn")} <= set(SAME)
+
+
+def test_the_lines_of_the_contract_are_numbered_without_a_gap() -> None:
+    text = (ROOT / "docs" / "express-contract.md").read_text(encoding="utf-8")
+    assert [int(number) for number in re.findall(r"^(\d+)\. ", text, re.MULTILINE)] == list(range(1, 205))
 
 
 def test_the_model_asks_for_each_exemption_that_it_knows_and_for_no_other() -> None:

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-import time
+import threading
 import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
 from sojourn.core.store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Stored
 from sojourn.stores.memory.store import MemoryStore
+
+
+class Meeting:
+    """Where callers wait for each other, so that they collide however busy the machine is; one that is alone goes on after a while."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._came = self._here = 0
+
+    def wait(self) -> None:
+        with self._changed:
+            self._came += 1
+            self._here += 1
+            came = self._came
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._here > 1 or self._came > came, timeout=0.1)
+            self._here -= 1
+
+
+BETWEEN_CHECK_AND_WRITE, AFTER_THE_WRITE = Meeting(), Meeting()
 
 
 class ReplaceInserts(MemoryStore):
@@ -31,7 +51,7 @@ class ReplaceIsNotAtomic(MemoryStore):
             return MISSING
         if found.version != version:
             return CONFLICT
-        time.sleep(0.002)
+        BETWEEN_CHECK_AND_WRITE.wait()
         with self._mutex:
             self._records.put(key, data, owner, self._clock() + ttl, self._clock())
         return data
@@ -80,7 +100,7 @@ class CreateTouchesWhatExists(MemoryStore):
 class CreateIsNotAtomic(MemoryStore):
     def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Any:
         found = self.load(key)
-        time.sleep(0.002)
+        BETWEEN_CHECK_AND_WRITE.wait()
         if found is not None:
             return EXISTS
         self.delete(key)
@@ -280,10 +300,24 @@ class DeleteFollowsSuccessors(MemoryStore):
 class DeleteInTwoStepsIsNotAtomic(MemoryStore):
     """It looks for tombstones first, and so overlooks that of a record which is moved before the second step."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.moved = threading.Condition()
+        self.moves = 0
+
+    def regenerate(self, old: str, new: str, data: bytes, ttl: int, **rest: Any) -> Any:
+        done = super().regenerate(old, new, data, ttl, **rest)
+        with self.moved:
+            self.moves += 1
+            self.moved.notify_all()
+        return done
+
     def delete(self, *keys: str) -> Deleted:
-        found = map(self.load, keys)
+        moves = self.moves
+        found = [self.load(key) for key in keys]
         successors = tuple(one.successor for one in found if isinstance(one, Replaced) and one.successor is not None)
-        time.sleep(0.002)
+        with self.moved:
+            self.moved.wait_for(lambda: self.moves != moves, timeout=0.1)
         return super().delete(*keys)._replace(successors=successors)
 
 
@@ -322,7 +356,7 @@ class DeleteDoesNothing(MemoryStore):
 class DeleteIsNotAtomic(MemoryStore):
     def delete(self, *keys: str) -> Deleted:
         found = sum(isinstance(self.load(key), Stored) for key in keys)
-        time.sleep(0.002)
+        BETWEEN_CHECK_AND_WRITE.wait()
         return super().delete(*keys)._replace(count=found)
 
 
@@ -390,7 +424,7 @@ class RegenerateIsNotAtomic(MemoryStore):
             return CONFLICT
         if self.load(new) is not None:
             return EXISTS
-        time.sleep(0.002)
+        BETWEEN_CHECK_AND_WRITE.wait()
         with self._mutex:
             now = self._clock()
             self._records.put(new, data, rest.get("owner"), now + ttl, now)
@@ -783,10 +817,11 @@ class LocksAreProlongedByTrying(MemoryStore):
 class LocksAreNotAtomic(MemoryStore):
     def lock(self, key: str, ttl: int) -> str | None:
         held = key in self._locks.entries
-        time.sleep(0.002)
+        BETWEEN_CHECK_AND_WRITE.wait()
         if held:
             return None
         self._locks.put(key, key[:8].encode(), None, self._clock() + ttl, self._clock())
+        AFTER_THE_WRITE.wait()  # else the first may be done with the lock before the second has written
         return key[:8]
 
 

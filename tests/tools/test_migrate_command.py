@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import pty
 import re
 import secrets
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,9 @@ from sojourn.core.record import Record, pack
 from sojourn.core.store import Stored
 from sojourn.ids import hash_id, mask_id
 from sojourn.migrate import Report
+from sojourn.migrate.carry import Carrier
 from sojourn.migrate.command import _Shown
+from sojourn.migrate.state import State
 from sojourn.stores import RedisStore, SQLiteStore
 from tests.servers import free_port, valkey
 
@@ -243,6 +247,30 @@ def test_a_run_that_is_stopped_is_resumed_by_running_it_again(
     expected = {"copied": 600 - done, "skipped": 0 if state else done, "expired": 0, "failed": 0} | already
     assert counts(output) == expected
     assert count(new) == 600
+
+
+@pytest.mark.parametrize("moment", ["carry", "keep", "tell"])
+def test_a_signal_at_whatever_moment_loses_nothing_of_what_was_done(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "old.db", 600)
+    owner, name = {"carry": (Carrier, "_create"), "keep": (State, "keep"), "tell": (_Shown, "__call__")}[moment]
+    do, turns = getattr(owner, name), itertools.count()
+
+    def interrupted(*arguments: Any) -> Any:
+        if next(turns) == 1:
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(0.05)  # the main thread has time to act upon it
+        return do(*arguments)
+
+    monkeypatch.setattr(owner, name, interrupted)
+    assert main(["migrate", *GOOD, *STATE, "--workers", "2"]) == 130
+    told, done = counts(capsys.readouterr().out), count(tmp_path / "new.db")
+    assert 0 < told["copied"] < 600
+    assert told["copied"] == done
+    with closing(sqlite3.connect(tmp_path / "state")) as state:
+        assert state.execute("SELECT count(*) FROM copies").fetchone() == (done,)
 
 
 @pytest.mark.server

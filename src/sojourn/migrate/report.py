@@ -21,8 +21,6 @@ class Fate(enum.Enum):
     REMOVED = "removed"
     ORPHANED = "orphaned"
 
-    __hash__ = object.__hash__  # Enum's own is written in Python until 3.12
-
 
 @dataclass(frozen=True, slots=True)
 class Report:

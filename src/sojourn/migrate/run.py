@@ -1,4 +1,8 @@
-"""A run: the source is walked over once, some sessions at a time, which a few threads then carry over."""
+"""A run: the source is walked over once, some sessions at a time, which a few threads then carry over.
+
+A signal may end it at any moment. Python raises what a signal's handler raises in the main thread, between any two steps of
+it: what belongs together is therefore done by another thread (`_Crew`), and the main thread does nothing but wait.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,7 @@ from .state import Copy, State
 __all__ = ["DEFAULT_WORKERS", "Progress", "migrate"]
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 Progress: TypeAlias = Callable[[Report, int | None], object]
 """Called now and then with the report so far, and how many sessions the source had at the start, if it could tell."""
@@ -92,17 +97,19 @@ def migrate(
                 stack.callback(side.store.close)
             with naming(role):
                 side.store.open()
-        with ThreadPoolExecutor(workers, thread_name_prefix="sojourn-migrate") as pool:
-            run = _Run(
-                one.store,
-                name_of,
-                Carrier(one, other, clock, remembers=copies.remembers),
-                copies,
-                partial(_each, pool, workers),
-                _Pace(rate, clock, sleep),
-                progress,
-                clock,
-            )
+        crew = _Crew(workers)
+        run = _Run(
+            one.store,
+            name_of,
+            Carrier(one, other, clock, remembers=copies.remembers),
+            copies,
+            crew,
+            _Pace(rate, clock, sleep),
+            progress,
+            clock,
+        )
+        stack.callback(run.tell)  # what was done when it was cut short
+        with crew:
             run.carry_all()
             run.end_all(remove=remove_ended)
         return run.report
@@ -136,6 +143,52 @@ class _Pace:
         self._due = max(self._due, now) + count * 1000 / self._rate
 
 
+class _Crew:
+    """The threads of a run: some do the work, and one more sees to it that what they did is settled. It leaves when all are done."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._hands = ThreadPoolExecutor(workers, thread_name_prefix="sojourn-migrate")
+        self._clerk = ThreadPoolExecutor(1, thread_name_prefix="sojourn-migrate-clerk")
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self._clerk.shutdown()  # the first, as it gives the others their work
+        self._hands.shutdown()
+
+    def do(self, items: Sequence[T], work: Callable[[T], R], settle: Callable[[Sequence[R]], None]) -> None:
+        """Do the work on all items, and settle the outcomes. If it is cut short, what was begun is done and settled."""
+        stop = Event()
+        step = self._clerk.submit(self._step, items, work, settle, stop)
+        try:
+            wait([step])
+        finally:
+            stop.set()
+            wait([step])
+        step.result()
+
+    def _step(
+        self, items: Sequence[T], work: Callable[[T], R], settle: Callable[[Sequence[R]], None], stop: Event
+    ) -> None:
+        outcomes: list[R] = []
+
+        def part(start: int) -> None:
+            for item in items[start :: self._workers]:
+                if stop.is_set():
+                    return
+                outcomes.append(work(item))
+
+        parts = [self._hands.submit(part, start) for start in range(min(self._workers, len(items)))]
+        wait(parts, return_when=FIRST_EXCEPTION)
+        stop.set()
+        wait(parts)
+        settle(outcomes)
+        for done in parts:
+            done.result()
+
+
 class _Run:
     """One run from a store by way of a carrier."""
 
@@ -145,7 +198,7 @@ class _Run:
         name_of: Callable[[str], str],
         carrier: Carrier,
         copies: State,
-        each: Callable[[Sequence[Any], Callable[[Any], Any], list[Any]], None],
+        crew: _Crew,
         pace: _Pace,
         progress: Progress | None,
         clock: Clock,
@@ -154,12 +207,13 @@ class _Run:
         self._name_of = name_of
         self._carrier = carrier
         self._copies = copies
-        self._each = each
+        self._crew = crew
         self._pace = pace
         self._progress = progress
         self._clock = clock
         self._total: int | None = None
         self._counts: Counter[Fate] = Counter()
+        self._told: Report | None = None
 
     @property
     def report(self) -> Report:
@@ -171,7 +225,7 @@ class _Run:
         if self._progress is not None and callable(count := getattr(self._source, "count", None)):
             with naming("source"):
                 self._total = count()
-        self._tell()
+        self.tell()
         for batch in self._batches():
             known = self._copies.find([session.name for session in batch])
             self._do(batch, partial(self._carrier.carry, known), self._copies.keep)
@@ -208,19 +262,22 @@ class _Run:
         work: Callable[[T], tuple[Fate | None, Copy | None]],
         note: Callable[[Iterable[Copy]], None],
     ) -> None:
-        """Do the work on each, count what became of it, and note the copies it answers, even if it is cut short."""
-        outcomes: list[tuple[Fate | None, Copy | None]] = []
-        self._pace.wait(len(items))
-        try:
-            self._each(items, work, outcomes)
-        finally:
+        """Do the work on each, count what became of it, and note the copies it returns, even if it is cut short."""
+
+        def settle(outcomes: Sequence[tuple[Fate | None, Copy | None]]) -> None:
             self._counts.update(fate for fate, _ in outcomes if fate is not None)
             note(copy for _, copy in outcomes if copy is not None)
-            self._tell()
 
-    def _tell(self) -> None:
-        if self._progress is not None:
-            self._progress(self.report, self._total)
+        self._pace.wait(len(items))
+        self._crew.do(items, work, settle)
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell the progress, if there is any."""
+        report = self.report
+        if self._progress is not None and report != self._told:
+            self._progress(report, self._total)
+            self._told = report
 
 
 def _is_text(key: str) -> bool:
@@ -230,25 +287,3 @@ def _is_text(key: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _each(
-    pool: ThreadPoolExecutor, workers: int, items: Sequence[Any], work: Callable[[Any], T], outcomes: list[T]
-) -> None:
-    """Do the work on all items, in threads. If it is cut short, what was begun is done, and its outcome kept."""
-    stop = Event()
-
-    def part(start: int) -> None:
-        for item in items[start::workers]:
-            if stop.is_set():
-                return
-            outcomes.append(work(item))
-
-    futures = [pool.submit(part, start) for start in range(min(workers, len(items)))]
-    try:
-        wait(futures, return_when=FIRST_EXCEPTION)
-    finally:
-        stop.set()
-        wait(futures)
-    for future in futures:
-        future.result()

@@ -139,7 +139,9 @@ class State:
 
 def _open(path: str) -> sqlite3.Connection:
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    file = sqlite3.connect(path, timeout=0)
+    file = sqlite3.connect(
+        path, timeout=0, check_same_thread=False
+    )  # a run has a thread that notes, while the others wait
     try:
         is_new = file.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
         if not is_new:

@@ -9,7 +9,7 @@ class ManualClock:
     """The ``clock`` of a store: ``clock()`` returns milliseconds since the epoch, ``clock.advance(ms)`` moves on."""
 
     def __init__(self, now: int = 1_750_000_000_000) -> None:
-        self.now = now
+        self.now: int = now
 
     def __call__(self) -> int:
         """Return the time."""

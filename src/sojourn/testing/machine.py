@@ -24,12 +24,12 @@ TTLS: Final = (MONTH, MONTH, MONTH, 60_000, 60_000, 1_000, 50, 1)
 PAUSES: Final = (1, 1, 49, 50, 50, 999, 1_000, 60_000, MONTH)
 """Weighted, so that most records live long enough for something to happen to them."""
 
-keys = st.sampled_from(KEYS)
-picks = st.integers(0, 8)
-ages = st.sampled_from((0, 0, 0, 1, 2))
-owners = st.sampled_from((None, *OWNERS))
-ttls = st.sampled_from(TTLS)
-data = st.sampled_from([b'{"cookie":{},"n":%d}' % number for number in range(3)])
+keys: Final = st.sampled_from(KEYS)
+picks: Final = st.integers(0, 8)
+ages: Final = st.sampled_from((0, 0, 0, 1, 2))
+owners: Final = st.sampled_from((None, *OWNERS))
+ttls: Final = st.sampled_from(TTLS)
+data: Final = st.sampled_from([b'{"cookie":{},"n":%d}' % number for number in range(3)])
 
 
 class _Live(NamedTuple):

@@ -52,7 +52,7 @@ class RequestReader:
     )
 
     def __init__(self, options: Options, naming: CookieNaming, signer: Signer) -> None:
-        self.options = options
+        self.options: Options = options
         self._naming = naming
         self._signer = signer
         cookie = options.cookie
@@ -61,17 +61,19 @@ class RequestReader:
             if isinstance(cookie, Cookie)
             else None
         )
-        self.cookie_everywhere = (
+        self.cookie_everywhere: Cookie | None = (
             cookie if isinstance(cookie, Cookie) and cookie.path == "/" and not options.exclude else None
         )
         """What `cookie_for` returns for every request, where it does not depend on the request."""
         ways = options.ways
-        self.by_cookie = ways == (CookieTransport(),)
+        self.by_cookie: bool = ways == (CookieTransport(),)
         """Whether ids come by cookie alone, for which `ids` will do."""
-        self.parameters = [way.name for way in ways if isinstance(way, QueryTransport)]
+        self.parameters: list[str] = [way.name for way in ways if isinstance(way, QueryTransport)]
         """The parameters of the query that carry ids, and are to go no further."""
         self._writable = [way for way in ways if isinstance(way, CookieTransport | HeaderTransport)]
-        self.vary = tuple("Cookie" if isinstance(way, CookieTransport) else way.read_from for way in self._writable)
+        self.vary: tuple[str, ...] = tuple(
+            "Cookie" if isinstance(way, CookieTransport) else way.read_from for way in self._writable
+        )
         """The request headers that a response depends on which looked at its session (contract 101)."""
 
     def cookie_for(self, request: Request, path: str) -> Cookie | None:

@@ -73,8 +73,8 @@ class MemoryStore:
         max_size: int = DEFAULT_MAX_SIZE,
         clock: Clock = system_clock,
     ) -> None:
-        self.max_sessions = None if max_sessions is None else check_positive("max_sessions", max_sessions)
-        self.max_size = check_positive("max_size", max_size)
+        self.max_sessions: int | None = None if max_sessions is None else check_positive("max_sessions", max_sessions)
+        self.max_size: int = check_positive("max_size", max_size)
         self._limit = sys.maxsize if self.max_sessions is None else self.max_sessions
         self._clock = check_clock(clock)
         self._mutex = threading.Lock()
@@ -287,8 +287,8 @@ class AsyncMemoryStore:
         clock: Clock = system_clock,
     ) -> None:
         self._store = MemoryStore(max_sessions=max_sessions, max_size=max_size, clock=clock)
-        self.max_sessions = self._store.max_sessions
-        self.max_size = self._store.max_size
+        self.max_sessions: int | None = self._store.max_sessions
+        self.max_size: int = self._store.max_size
 
     @classmethod
     def from_url(cls, url: str, *, clock: Clock = system_clock) -> AsyncMemoryStore:

@@ -68,8 +68,8 @@ class SQLiteStore:
             max_size=max_size,
             clock=clock,
         )
-        self.path = settings.path
-        self.max_size = settings.max_size
+        self.path: str = settings.path
+        self.max_size: int = settings.max_size
         self._clock = clock
         self._file = Handle(settings)
 
@@ -194,8 +194,8 @@ class AsyncSQLiteStore:
         self._file = self._store._file  # noqa: SLF001 - one store in two colours
         self._clock = clock
         self._read_in_thread = check_flag("read_in_thread", read_in_thread)
-        self.path = self._store.path
-        self.max_size = self._store.max_size
+        self.path: str = self._store.path
+        self.max_size: int = self._store.max_size
 
     @classmethod
     def from_url(cls, url: str, *, clock: Clock = system_clock) -> AsyncSQLiteStore:

@@ -104,9 +104,9 @@ class AsyncMongoStore:
         self._handles: _Handles | None = None
         self._mutex = threading.Lock()
         self._unindexed = self._settings.to_index
-        self.layout = self._layout.name
+        self.layout: str = self._layout.name
         self.max_size = max_size
-        self.default_ttl = self._layout.default_ttl
+        self.default_ttl: int = self._layout.default_ttl
         if isinstance(client, AsyncMongoClient):
             self._handles = self._take(client)
         elif inspect.isroutine(client) or isinstance(client, partial):

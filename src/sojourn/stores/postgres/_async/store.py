@@ -105,7 +105,7 @@ class AsyncPostgresStore:
             max_size=max_size,
         )
         self.layout = self._settings.layout
-        self.max_size = self._settings.max_size
+        self.max_size: int = self._settings.max_size
         self._connections = AsyncConnections(pool, self._settings)
         self._sql = Statements(self._settings.table, self._settings.layout, has_owner=False, has_successor=False)
         self._has_locks = False

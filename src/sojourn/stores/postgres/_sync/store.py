@@ -106,7 +106,7 @@ class PostgresStore:
             max_size=max_size,
         )
         self.layout = self._settings.layout
-        self.max_size = self._settings.max_size
+        self.max_size: int = self._settings.max_size
         self._connections = Connections(pool, self._settings)
         self._sql = Statements(self._settings.table, self._settings.layout, has_owner=False, has_successor=False)
         self._has_locks = False

@@ -80,8 +80,8 @@ class AsyncRedisStore:
         if layout not in LAYOUTS:
             raise ConfigurationError("layout", repr(layout), f"give {' or '.join(map(repr, LAYOUTS))}")
         self.layout = layout
-        self.prefix = LAYOUTS[layout].prefix if prefix is None else prefix
-        self.max_size = check_positive("max_size", max_size)
+        self.prefix: str = LAYOUTS[layout].prefix if prefix is None else prefix
+        self.max_size: int = check_positive("max_size", max_size)
         self._tick = LAYOUTS[layout].tick
         self._tombstones = LAYOUTS[layout].tombstones
         self._names = Names(self.prefix)
