@@ -19,7 +19,7 @@ from sojourn.transports import HeaderTransport, QueryTransport
 from sojourn.wire.cookies import encode_value
 from sojourn.wire.id_source import IdSource
 from tests.core.deciding import change, clear, in_turn, kept, login, respond, sent, written
-from tests.core.making import ID, NOW, begin, clock_of, make_settings
+from tests.core.making import ID, NOW, begin, clock_of, make_settings, stored_state
 
 OWED: Final[list[tuple[str, bool, Callable[[Session], object], Callable[[Session], object], str, str, bool]]] = [
     # what; whether a record was loaded; before the save(); after it; what the response writes and sends, and whether a session is left
@@ -67,6 +67,26 @@ def test_after_a_save_the_response_writes_what_is_new_and_sends_what_is_owed(
         assert plan.header is not None and encode_value(session.id) in plan.header[1]
         assert [key for key, _ in store.scan()] == [session.key]
     assert not needs_late_commit(state)
+
+
+def test_a_cookie_of_its_own_that_a_save_has_ended_is_expired_where_it_is():
+    settings = make_settings()
+    state = stored_state(settings, before=lambda s: setattr(s.cookie, "path", "/app"))
+    store = MemoryStore(clock=clock_of(settings))
+    Session(state).destroy()
+    run(save(state), store)
+    header = respond(state, store).header
+    assert header is not None and "; Path=/app; " in header[1]
+
+
+def test_a_regenerate_beside_another_is_a_new_session_once_it_is_saved_with_nothing_in_it():
+    settings = make_settings()
+    state, store = begin(settings, Found.TOMBSTONE), MemoryStore(clock=clock_of(settings))
+    session = Session(state)
+    session.regenerate()
+    run(save(state), store)
+    session["m"] = 1
+    assert written(respond(state, store)) == "Create"
 
 
 # contract 154

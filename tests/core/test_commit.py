@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from sojourn.clock import from_ms
 from sojourn.codecs import EncryptedCodec, PlainCodec
 from sojourn.core import commit as task
 from sojourn.core.commit import LOCK_MS, Load, Pause, acquire, commit
@@ -294,10 +295,12 @@ def test_a_conflicting_regenerate_without_data_takes_nothing_along():
 
 @pytest.mark.parametrize("keep_data", [False, True])
 @pytest.mark.parametrize("returned", [(MISSING,), (CONFLICT, None), (CONFLICT, TOMBSTONE)])
-def test_a_session_that_had_ended_when_it_was_regenerated_gives_no_data_to_the_new_one(keep_data, returned):
+def test_a_session_that_had_ended_when_it_was_regenerated_gives_no_data_to_the_new_one(keep_data, returned, caplog):
+    caplog.set_level("INFO", logger="sojourn")
     settings = make_settings()
     state = stored_state(settings, {"n": 1, "cart": {"a": 1}}, before=lambda s: s.login("bob", keep_data=True))
     session = Session(state)
+    assert session.created_at == from_ms(NOW)
     session["cart"]["b"] = 2
     clock_of(settings).advance(1)
     session.login("ann", keep_data=keep_data)
@@ -308,6 +311,8 @@ def test_a_session_that_had_ended_when_it_was_regenerated_gives_no_data_to_the_n
     assert plan.write.owner == "ann"
     assert plan.write.key == session.key
     assert plan.header is not None
+    assert session.created_at == from_ms(NOW + 1)
+    assert "had ended when it was regenerated" in caplog.text and session.id not in caplog.text
 
 
 def test_an_owner_of_an_ended_session_is_not_carried_over_either():
@@ -322,7 +327,8 @@ def test_an_owner_of_an_ended_session_is_not_carried_over_either():
     assert session.authenticated_at is None
 
 
-def test_the_others_owner_and_cookie_stand_unless_this_request_changed_them():
+@pytest.mark.parametrize("looked", [False, True])
+def test_the_others_owner_and_cookie_stand_unless_this_request_changed_them(looked):
     def other(session: Session) -> None:
         session.login("ann", keep_data=True)
         session.cookie.max_age = 60
@@ -330,6 +336,8 @@ def test_the_others_owner_and_cookie_stand_unless_this_request_changed_them():
     settings = make_settings()
     state = changed(settings)
     session = Session(state)
+    if looked:
+        assert session.cookie.max_age is None
     plan, _ = ask(state, CONFLICT, theirs(settings, {"n": 1}, before=other), b"v")
     assert plan.record is not None
     assert (plan.record.owner, plan.record.overrides) == ("ann", {"originalMaxAge": 60_000})

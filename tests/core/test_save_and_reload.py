@@ -9,7 +9,7 @@ from sojourn.core.plan import Replace
 from sojourn.core.policy import decide
 from sojourn.core.session import Session
 from sojourn.core.state import Event, Found
-from sojourn.core.store import MISSING, Stored
+from sojourn.core.store import CONFLICT, MISSING, Stored
 from sojourn.core.transitions import note_loaded
 from sojourn.errors import HeadersAlreadySent, SessionDestroyed, SessionNotFound
 from sojourn.wire.signing import Verified
@@ -113,6 +113,14 @@ def test_reload_takes_what_the_store_holds_and_discards_the_rest():
     assert decide(state).write is None
 
 
+# contract 101
+def test_a_response_that_reloaded_its_session_varies_though_nothing_was_read_since():
+    state = stored_state(make_settings())
+    assert not decide(state).vary
+    play(reload(state), lying(state))
+    assert decide(state).vary
+
+
 def test_a_session_that_had_ended_may_be_found_again_by_reload():
     settings = make_settings()
     state = changed(settings)
@@ -158,6 +166,40 @@ def test_what_goes_on_under_an_id_that_is_not_stored_yet_is_not_reloaded(act):
     with pytest.raises(SessionNotFound):
         play(reload(state))
     assert dict(session) == {"m": 1} and session.id != ID
+
+
+def test_an_increment_that_was_saved_is_not_added_again():
+    settings = make_settings()
+    state = stored_state(settings)
+    session = Session(state)
+    session.increment("n")
+    play(save(state), b"v")
+    session.increment("n")
+    plan, _ = ask(state, CONFLICT, theirs(settings, {"n": 10}), b"v")
+    assert plan.record is not None and plan.record.body == b'{"n":11}'
+
+
+def test_of_what_was_saved_and_has_ended_since_no_cookie_is_sent(caplog):
+    state = begin(make_settings())
+    session = Session(state)
+    session["n"] = 1
+    play(save(state), b"v")
+    session["n"] = 2
+    with pytest.raises(SessionNotFound):
+        play(save(state), MISSING)
+    plan = decide(state)
+    assert (plan.write, plan.header) == (None, None)
+
+
+def test_a_new_session_that_was_saved_is_reloaded():
+    settings = make_settings()
+    state = begin(settings)
+    session = Session(state)
+    session["n"] = 1
+    play(save(state), b"v")
+    session_id = session.id
+    play(reload(state), theirs(settings, {"n": 7}))
+    assert dict(session) == {"n": 7} and session.id == session_id
 
 
 def test_a_saved_session_is_reloaded_under_its_new_id():

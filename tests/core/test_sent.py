@@ -63,6 +63,9 @@ COOKIES: Final[list[tuple[Found, Callable[[Session], object], dict[str, Any], st
     (Found.NOTHING, look, {"rolling": True}, "-"),  # contract 93
     (Found.NOTHING, look, {"rolling": True, **RESAVE}, "send"),  # contract 94
     (Found.NOTHING, change, {"rolling": True}, "send"),  # contract 95
+    (Found.NOTHING, lambda s: s.id, {"rolling": True}, "-"),
+    (Found.TOMBSTONE, lambda s: s.id, {"rolling": True}, "-"),
+    (Found.UNAVAILABLE, lambda s: s.id, {"rolling": True}, "-"),
     (Found.TOMBSTONE, change, {"rolling": True}, "-"),
     (Found.TOMBSTONE, change, {"rolling": True, **RESAVE}, "-"),
     (Found.UNAVAILABLE, change, {"rolling": True}, "-"),
@@ -299,6 +302,14 @@ def test_where_nothing_was_loaded_the_first_id_says_what_is_expired(first, name)
     Session(state).destroy()
     header = decide(state).header
     assert (None if header is None else header[0]) == name
+
+
+@pytest.mark.parametrize(("secure", "write"), [(False, "-"), (True, "Create")])
+def test_beside_other_transports_a_secure_cookie_goes_over_https_alone(secure, write):
+    settings = make_settings(cookie=Cookie(secure=True))
+    state = begin(settings, secure=secure, source=IdSource(COOKIE, {}))
+    change(Session(state))
+    assert written(decide(state)) == write
 
 
 # contract 104: over plain http a header may carry what a Secure cookie may not
