@@ -1,4 +1,4 @@
-"""A run: the source is walked over once, some sessions at a time, which a few threads then carry over."""
+"""A run: the source is walked over once, some sessions at a time, which a few threads then copy."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ..clock import Clock, system_clock
 from ..codecs import Codec
 from ..core.store import Stored
 from ..errors import ConfigurationError
-from .carry import SLACK, Carrier, Session, complain
-from .report import Fate, Report
-from .sides import key_rule, naming, source_side, target_side
+from .copy import SLACK, Copier, Session, complain
+from .endpoints import key_rule, naming, source_endpoint, target_endpoint
+from .report import Report, Result
 from .state import Copy, State
 
 __all__ = ["DEFAULT_WORKERS", "Progress", "migrate"]
@@ -81,22 +81,22 @@ def migrate(
     """
     _check(state=state, remove_ended=remove_ended, rate=rate, workers=workers)
     with ExitStack() as stack:
-        one, other = source_side(source, source_codec), target_side(target, target_codec, dry_run=dry_run)
+        one, other = source_endpoint(source, source_codec), target_endpoint(target, target_codec, dry_run=dry_run)
         name_of = key_rule(one, other, hash_ids)
         if source is target or one.place == other.place != "":
             raise ConfigurationError("target", "the source", "give another store")
         copies = State(state, f"{one} -> {other}, {name_of.__name__}", dry_run=dry_run)
         stack.callback(copies.close)
-        for role, side in (("source", one), ("target", other)):
-            if side.place:  # made here
-                stack.callback(side.store.close)
+        for role, endpoint in (("source", one), ("target", other)):
+            if endpoint.place:  # made here
+                stack.callback(endpoint.store.close)
             with naming(role):
-                side.store.open()
+                endpoint.store.open()
         with ThreadPoolExecutor(workers, thread_name_prefix="sojourn-migrate") as pool:
             run = _Run(
                 one.store,
                 name_of,
-                Carrier(one, other, clock, remembers=copies.remembers),
+                Copier(one, other, clock, remembers=copies.remembers),
                 copies,
                 partial(_each, pool, workers),
                 _Pace(rate, clock, sleep),
@@ -143,7 +143,7 @@ class _Run:
         self,
         source: Any,
         name_of: Callable[[str], str],
-        carrier: Carrier,
+        carrier: Copier,
         copies: State,
         each: Callable[[Sequence[Any], Callable[[Any], Any], list[Any]], None],
         pace: _Pace,
@@ -152,14 +152,14 @@ class _Run:
     ) -> None:
         self._source = source
         self._name_of = name_of
-        self._carrier = carrier
+        self._copier = carrier
         self._copies = copies
         self._each = each
         self._pace = pace
         self._progress = progress
         self._clock = clock
         self._total: int | None = None
-        self._counts: Counter[Fate] = Counter()
+        self._counts: Counter[Result] = Counter()
 
     @property
     def report(self) -> Report:
@@ -174,14 +174,14 @@ class _Run:
         self._tell()
         for batch in self._batches():
             known = self._copies.find([session.name for session in batch])
-            self._do(batch, partial(self._carrier.carry, known), self._copies.keep)
+            self._do(batch, partial(self._copier.copy, known), self._copies.keep)
 
     def end_all(self, *, remove: bool) -> None:
         """Look after the copies whose sessions `carry_all` has not met."""
         if remove and not self._counts:
             raise ConfigurationError("remove_ended", "a source without any session", "is it the right one?")
         for copies in self._copies.unseen(self._clock() + SLACK, self._pace.batch):
-            self._do(copies, partial(self._carrier.end, remove), self._copies.forget)
+            self._do(copies, partial(self._copier.end, remove), self._copies.forget)
         self._copies.forget_expired(self._clock())
 
     def _batches(self) -> Iterator[list[Session]]:
@@ -196,7 +196,7 @@ class _Run:
 
     def _session(self, key: str, stored: Stored) -> Session | None:
         if not _is_text(key):
-            self._counts[Fate.FAILED] += 1
+            self._counts[Result.FAILED] += 1
             complain(key, "its key is not UTF-8")
             return None
         left = stored.expires_in
@@ -205,16 +205,16 @@ class _Run:
     def _do(
         self,
         items: Sequence[T],
-        work: Callable[[T], tuple[Fate | None, Copy | None]],
+        work: Callable[[T], tuple[Result | None, Copy | None]],
         note: Callable[[Iterable[Copy]], None],
     ) -> None:
-        """Do the work on each, count what became of it, and note the copies it answers, even if it is cut short."""
-        outcomes: list[tuple[Fate | None, Copy | None]] = []
+        """Do the work on each, count what became of it, and note the copies it returns, even if it is cut short."""
+        outcomes: list[tuple[Result | None, Copy | None]] = []
         self._pace.wait(len(items))
         try:
             self._each(items, work, outcomes)
         finally:
-            self._counts.update(fate for fate, _ in outcomes if fate is not None)
+            self._counts.update(result for result, _ in outcomes if result is not None)
             note(copy for _, copy in outcomes if copy is not None)
             self._tell()
 
