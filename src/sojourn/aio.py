@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 def in_trio() -> bool:
     """Whether the caller runs under trio; asyncio otherwise."""
-    trio: Any = sys.modules.get("trio")  # who runs under trio has imported it
+    trio: Any = sys.modules.get("trio")  # whatever runs under trio has imported it
     return trio is not None and trio.lowlevel.in_trio_run()
 
 

@@ -15,7 +15,7 @@ from .core.session import AsyncSession
 from .core.state import Arrival, Found, State
 from .errors import StoreError
 from .logs import warn_once
-from .middleware.base import AsyncMiddleware
+from .middleware.async_ import AsyncMiddleware
 from .middleware.exchange import Exchange
 from .options import OptionsDict
 from .wire.headers import BYTES, with_session

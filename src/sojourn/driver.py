@@ -20,8 +20,10 @@ from typing import Any, Final, Generic, TypeVar, Unpack
 from .core.plan import Phase, Plan
 from .core.session import AsyncSession, BaseSession, Session
 from .core.state import Arrival, Found, State
-from .middleware.base import AsyncMiddleware, ErrorResponse, Middleware, SyncMiddleware
+from .middleware.async_ import AsyncMiddleware
+from .middleware.base import ErrorResponse, Middleware
 from .middleware.exchange import Exchange
+from .middleware.sync import SyncMiddleware
 from .options import OptionsDict, Request
 from .wire.headers import TEXT, with_session
 from .wire.request import RequestParts

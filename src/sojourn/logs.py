@@ -28,11 +28,11 @@ class OutageLog:
         self.failures: int = 0
         """Failed operations since the last that worked."""
 
-    def failure(self, error: BaseException, answer: str) -> None:
+    def failure(self, error: BaseException, consequence: str) -> None:
         """Count a failure; the first of an outage is logged with its cause and what requests get meanwhile."""
         self.failures += 1
         if self.failures == 1:
-            log.error("session store fails: %s: %s; %s", type(error).__name__, error, answer, exc_info=error)
+            log.error("session store fails: %s: %s; %s", type(error).__name__, error, consequence, exc_info=error)
 
     def success(self) -> None:
         """Note a success; the first after an outage is logged."""

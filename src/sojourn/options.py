@@ -206,7 +206,7 @@ class Options:
         cookie = self.cookie
         if not isinstance(cookie, Cookie) and not callable(cookie):
             raise ConfigurationError(
-                "cookie", type(cookie).__name__, "give a sojourn.Cookie, or a function that answers one"
+                "cookie", type(cookie).__name__, "give a sojourn.Cookie, or a function that returns one"
             )
         idle = None if self.idle_timeout is None else duration_ms("idle_timeout", self.idle_timeout)
         absolute = None if self.absolute_timeout is None else duration_ms("absolute_timeout", self.absolute_timeout)

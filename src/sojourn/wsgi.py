@@ -15,8 +15,8 @@ from .core.plan import Phase
 from .core.session import BaseSession, Session
 from .core.state import Arrival, Found, State
 from .logs import warn_once
-from .middleware.base import SyncMiddleware
 from .middleware.exchange import Exchange
+from .middleware.sync import SyncMiddleware
 from .options import OptionsDict
 from .wire.headers import TEXT, with_session
 from .wire.id_source import IdSource

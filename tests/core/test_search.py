@@ -21,8 +21,8 @@ from sojourn.core.state import Arrival, Found, State
 from sojourn.core.store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Stored
 from sojourn.errors import SojournError, StoreUnavailable
 from sojourn.logs import log
-from sojourn.middleware.base import SyncMiddleware
 from sojourn.middleware.exchange import Exchange
+from sojourn.middleware.sync import SyncMiddleware
 from sojourn.wire.signing import Verified
 from tests.core.reference import DEFAULTS, FIRST, OPS, SECOND, SUCCESSOR, Expected, Live, Options, expected
 

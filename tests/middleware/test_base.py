@@ -13,7 +13,8 @@ from sojourn.core.session import AsyncSession, Session
 from sojourn.core.state import Arrival, Found, Intent, State
 from sojourn.core.store import Replaced, Stored
 from sojourn.errors import SessionDestroyed, SessionNotFound, StoreUnavailable
-from sojourn.middleware.base import AsyncMiddleware, SyncMiddleware
+from sojourn.middleware.async_ import AsyncMiddleware
+from sojourn.middleware.sync import SyncMiddleware
 from sojourn.stores import MemoryStore
 from sojourn.testing import as_async
 from sojourn.wire.request import MOST_LOOKUPS

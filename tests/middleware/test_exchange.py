@@ -13,8 +13,8 @@ from sojourn.core.session import Session
 from sojourn.core.state import Arrival, Found, Intent, State
 from sojourn.errors import SessionEncodeError, SessionTooLarge, StoreUnavailable
 from sojourn.middleware import exchange as exchange_module
-from sojourn.middleware.base import SyncMiddleware
 from sojourn.middleware.exchange import Exchange
+from sojourn.middleware.sync import SyncMiddleware
 from sojourn.stores import MemoryStore
 from sojourn.wire.signing import Verified
 from tests.core.making import DAY, ID, SECRET, record_bytes

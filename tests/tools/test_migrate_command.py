@@ -27,8 +27,8 @@ from sojourn.core.record import Record, pack
 from sojourn.core.store import Stored
 from sojourn.ids import hash_id, mask_id
 from sojourn.migrate import Report
-from sojourn.migrate.carry import Carrier
 from sojourn.migrate.command import _Shown
+from sojourn.migrate.copy import Copier
 from sojourn.migrate.state import State
 from sojourn.stores import RedisStore, SQLiteStore
 from tests.servers import free_port, valkey
@@ -255,7 +255,7 @@ def test_a_signal_at_whatever_moment_loses_nothing_of_what_was_done(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     fill(tmp_path / "old.db", 600)
-    owner, name = {"carry": (Carrier, "_create"), "keep": (State, "keep"), "tell": (_Shown, "__call__")}[moment]
+    owner, name = {"carry": (Copier, "_create"), "keep": (State, "keep"), "tell": (_Shown, "__call__")}[moment]
     do, turns = getattr(owner, name), itertools.count()
 
     def interrupted(*arguments: Any) -> Any:

@@ -16,7 +16,7 @@ from sojourn.codecs import Codec, EncryptedCodec, JSONCodec, PlainCodec, dumps
 from sojourn.core.record import Record, pack, unpack
 from sojourn.errors import SessionDecodeError, SessionEncodeError
 from sojourn.migrate.convert import convert
-from sojourn.migrate.sides import CODECS
+from sojourn.migrate.endpoints import CODECS
 
 JSON, PLAIN = CODECS["json"], CODECS["plain"]
 OLD, NEW = "the key at the source", "the key at the target"

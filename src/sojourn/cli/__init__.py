@@ -19,11 +19,11 @@ class _Command(NamedTuple):
     help: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
-    """Answers the exit status."""
+    """Returns the exit status."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; answers the exit status: 2 for arguments that are not what they should be."""
+    """Run the command; returns the exit status: 2 for arguments that are not what they should be."""
     parser = argparse.ArgumentParser(prog="sojourn", description="Server-side HTTP sessions for Python.")
     parser.add_argument("--version", action="version", version=f"sojourn {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")

@@ -3,7 +3,7 @@
 A sealed record is the JSON string ``"sj1.<key id>.<base64url(nonce + ciphertext)>"``, so that it fits wherever JSON does.
 The record's key in the store is the associated data: ciphertext copied to another session's key does not open.
 
-**Limits.** Each seal draws a random 96-bit nonce. NIST SP 800-38D (section 8.3) allows 2^32 seals under one key that way;
+**Limits.** Each seal generates a random 96-bit nonce. NIST SP 800-38D (section 8.3) allows 2^32 seals under one key that way;
 at a hundred writes a second that is sixteen months, so rotate a busy site's key once a year.
 """
 
@@ -52,7 +52,7 @@ class KeyRing:
 
     def __init__(self, keys: Keys) -> None:
         try:
-            from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - an extra: only who encrypts needs it
+            from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - an extra: only encryption needs it
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
         except ImportError as error:
             raise ImportError(

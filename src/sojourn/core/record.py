@@ -12,7 +12,7 @@ attributes this session changed; all others come from the configuration). Member
 that in a rolling deployment an older process erases nothing.
 
 A store sees a record as bytes; nothing but `pack` makes them and nothing but `unpack` takes them apart. `unpack` has two ways: one cut,
-where the sum tells that the data are the text that we wrote, and a slow one for what others wrote, with their own spacing and order.
+where the sum tells that the data is the text that we wrote, and a slow one for what others wrote, with their own spacing and order.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ class Record(Struct):
     overrides: dict[str, Any] = {}
     """The cookie attributes this session changed, by their names in the record."""
     write: int | None = None
-    """The number drawn for the write that made it."""
+    """The number generated for the write that made it."""
     extra: dict[str, Any] = {}
     """Members of the reserved part that this version does not know."""
     written_by_us: bool = True
-    """Lifetime and data are exactly as Sojourn wrote them; False where somebody else wrote it, or wrote it anew with others."""
+    """Lifetime and data are exactly as Sojourn wrote them; False where another program wrote it, or wrote it anew with others."""
 
 
 class _Own(Struct, forbid_unknown_fields=True):
@@ -125,7 +125,7 @@ def unpack(text: bytes) -> tuple[Record, dict[str, Any]]:
         SessionDecodeError: not JSON, not an object, without its cookie part (contract 50), or of a newer layout.
     """
     # A record as we wrote it falls into head and data by one cut, which saves encoding the data anew to know their text.
-    # Wherever the cut is: if the head is one and the sum is right, the data are those that we wrote.
+    # Wherever the cut is: if the head is one and the sum is right, the data is what we wrote.
     if text.startswith(_HEAD):
         cut = text.find(b"}", text.find(_END_OF_HEAD)) + 1
         body = b"{" + text[cut + 1 :] if text.startswith(b",", cut) else NO_DATA

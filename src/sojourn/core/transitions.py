@@ -1,4 +1,4 @@
-"""Every way that a session's state changes, other than by its data: what the application asks, and what the store has answered. No I/O."""
+"""Every way that a session's state changes, other than by its data: what the application asks, and what the store returned. No I/O."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def unset(state: State) -> None:
         state.data = state.cookie = None
 
 
-# -- what the store has answered ------------------------------------------------------------------------------------------
+# -- what the store returned ------------------------------------------------------------------------------------------
 
 
 def note_loaded(state: State, verified: Verified, key: str, found: Stored | Replaced | None) -> bool:

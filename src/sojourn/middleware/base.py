@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
-from ..aio import shielded, sleep
 from ..clock import DAY_MS
-from ..core.commit import Steps, acquire, reload, save
 from ..core.settings import SessionSettings
 from ..core.state import Event, Found, Intent, State
-from ..core.transitions import check_reload, note_first_load, note_loaded, note_unavailable
+from ..core.transitions import note_unavailable
 from ..errors import StoreError
 from ..logs import OutageLog
 from ..options import EXPRESS, Options, OptionsDict
 from ..stores import resolve
-from ..wire.request import MOST_LOOKUPS, RequestReader
-from .drive import run, run_async
-from .sessions import AsyncStoreSessions, StoreSessions
+from ..wire.request import RequestReader
 
-__all__ = ["AsyncMiddleware", "ErrorResponse", "Middleware", "SyncMiddleware"]
-
-T = TypeVar("T")
+__all__ = ["NOT_LOADED", "ErrorResponse", "Middleware"]
 
 _PAGE: Final = (
     "<!doctype html><title>Service unavailable</title><h1>Service unavailable</h1><p>Please try again in a moment."
 )
 _RETRY_AFTER: Final = "5"
-_NOT_LOADED: Final = (Found.PENDING, Found.UNAVAILABLE)
+NOT_LOADED: Final = (Found.PENDING, Found.UNAVAILABLE)
+"""What a ``reload()`` has to look up first."""
 _NEVER_PASSED_OVER: Final = (Intent.DESTROY, Intent.INVALIDATE, Intent.REGENERATE)
 
 
@@ -91,128 +85,3 @@ class Middleware:
             ("Retry-After", _RETRY_AFTER),
         ]
         return ErrorResponse(503, headers, body)
-
-
-class SyncMiddleware(Middleware):
-    """The sync colour. Its sessions reach the store through it."""
-
-    def __init__(self, given: OptionsDict) -> None:
-        super().__init__(given, asynchronous=False)
-
-    def run(self, steps: Steps[T]) -> T:
-        """Run a task on the store."""
-        return run(steps, self.store)
-
-    def look_up_or_note(self, state: State) -> bool:
-        """Look up the session that the request asks for. False if the response is to be a 503."""
-        try:
-            self.look_up(state)
-        except StoreError as error:
-            return self.load_failed(state, error)
-        return True
-
-    def look_up(self, state: State) -> None:
-        """Look up the session that the request asks for; where it is exclusive, once no other request has it."""
-        if self.options.exclusive is not None and self.is_exclusive(state):
-            key = self.settings.key_of(state.arrival.ids[0].id)
-            state.lock = key, self.run(acquire(key))
-        key_of, load = self.settings.key_of, self.store.load
-        for verified in state.arrival.ids[:MOST_LOOKUPS]:
-            key = key_of(verified.id)
-            if note_loaded(state, verified, key, load(key)):
-                break
-        if self.loads.failures:
-            self.loads.success()
-
-    def load(self, state: State) -> None:
-        """Look up the session in the midst of a handler. Where that fails, what the handler sends becomes a 503.
-
-        Raises:
-            StoreError: it failed, and the request cannot go on.
-        """
-        try:
-            self.look_up(state)
-        except StoreError as error:
-            if not self.load_failed(state, error):
-                raise
-
-    def save(self, state: State) -> None:
-        self.run(save(state))
-        self.writes.success()
-
-    def reload(self, state: State) -> None:
-        if state.found in _NOT_LOADED:
-            check_reload(state)
-            self.look_up(state)
-            note_first_load(state)
-        else:
-            self.run(reload(state))
-
-    @property
-    def sessions(self) -> StoreSessions:
-        return StoreSessions(self.store, self.settings)
-
-
-class AsyncMiddleware(Middleware):
-    """The async colour. Its sessions reach the store through it."""
-
-    def __init__(self, given: OptionsDict) -> None:
-        super().__init__(given, asynchronous=True)
-        self.guard: Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]] = (
-            _directly if getattr(self.store, "in_process", False) else shielded
-        )
-        """Finishes what it is given even if the client goes away meanwhile."""
-
-    def run(self, steps: Steps[T]) -> Awaitable[T]:
-        """Run a task on the store, whatever happens to the client meanwhile."""
-        return self.guard(run_async(steps, self.store, sleep))
-
-    async def look_up_or_note(self, state: State) -> bool:
-        """Look up the session that the request asks for. False if the response is to be a 503."""
-        try:
-            await self.look_up(state)
-        except StoreError as error:
-            return self.load_failed(state, error)
-        return True
-
-    async def look_up(self, state: State) -> None:
-        """Look up the session that the request asks for; where it is exclusive, once no other request has it."""
-        if self.options.exclusive is not None and self.is_exclusive(state):
-            key = self.settings.key_of(state.arrival.ids[0].id)
-            state.lock = key, await run_async(acquire(key), self.store, sleep)
-        key_of, load = self.settings.key_of, self.store.load
-        for verified in state.arrival.ids[:MOST_LOOKUPS]:
-            key = key_of(verified.id)
-            if note_loaded(state, verified, key, await load(key)):
-                break
-        if self.loads.failures:
-            self.loads.success()
-
-    async def load(self, state: State) -> None:
-        """Look up the session in the midst of a handler; see `SyncMiddleware.load`."""
-        try:
-            await self.look_up(state)
-        except StoreError as error:
-            if not self.load_failed(state, error):
-                raise
-
-    async def save(self, state: State) -> None:
-        await self.run(save(state))
-        self.writes.success()
-
-    async def reload(self, state: State) -> None:
-        if state.found in _NOT_LOADED:
-            check_reload(state)
-            await self.look_up(state)
-            note_first_load(state)
-        else:
-            await run_async(reload(state), self.store, sleep)
-
-    @property
-    def sessions(self) -> AsyncStoreSessions:
-        return AsyncStoreSessions(self.store, self.settings)
-
-
-def _directly(work: Coroutine[Any, Any, T]) -> Awaitable[T]:
-    # A store in this process never suspends, so that nothing can cancel it half way.
-    return work

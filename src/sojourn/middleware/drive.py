@@ -44,13 +44,17 @@ def run(steps: Steps[T], store: Any) -> T:
         return cast("T", stop.value)
 
 
-async def run_async(steps: Steps[T], store: Any, sleep: Callable[[float], Any]) -> T:
-    """Run a task on an async store."""
+async def run_async(steps: Steps[T], store: Any, sleep: Callable[[float], Any] | None = None) -> T:
+    """Run a task on an async store. ``sleep`` is needed by tasks that pause: a commit, and the taking of a lock."""
     try:
         op = next(steps)
         while True:
             try:
-                returned = await (sleep(op.seconds) if isinstance(op, Pause) else _CALLS[type(op)](store, op))
+                if isinstance(op, Pause):
+                    assert sleep is not None
+                    returned = await sleep(op.seconds)
+                else:
+                    returned = await _CALLS[type(op)](store, op)
             except Exception as error:  # noqa: BLE001 - the steps decide what to do about it
                 op = steps.throw(error)
             else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from ..aio import sleep
 from ..core.commit import end
 from ..core.record import unpack
 from ..core.settings import SessionSettings
@@ -94,7 +93,7 @@ class AsyncStoreSessions(_StoreView):
         return self._view(key, await self._store.load(key))
 
     async def destroy(self, session: str | SessionView) -> bool:
-        return await run_async(end((self._key(session),)), self._store, sleep) > 0
+        return await run_async(end((self._key(session),)), self._store) > 0
 
     async def all(self) -> AsyncIterator[SessionView]:
         async for key, found in self._capability("scan")():

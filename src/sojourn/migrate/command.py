@@ -16,9 +16,9 @@ from typing import Any, Final, TextIO
 from ..codecs import Codec, EncryptedCodec
 from ..errors import ConfigurationError, SojournError
 from ..logs import log
+from .endpoints import CODECS
 from .report import Report
 from .run import DEFAULT_WORKERS, migrate
-from .sides import CODECS
 
 __all__ = ["add_arguments", "run"]
 
@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Carry it out; answers the exit status: 0, 1 where a session or a store failed, 128 + the signal's number."""
+    """Carry it out; returns the exit status: 0, 1 where a session or a store failed, 128 + the signal's number."""
     shown = _Shown(sys.stderr)
     status, stopped = 0, ""
     with _stopping(), _logging(sys.stderr):

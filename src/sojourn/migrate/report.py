@@ -6,10 +6,10 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Fate", "Report"]
+__all__ = ["Report", "Result"]
 
 
-class Fate(enum.Enum):
+class Result(enum.Enum):
     """What became of a session; the names are those of `Report`'s fields."""
 
     COPIED = "copied"
@@ -47,9 +47,9 @@ class Report:
     """Ended at the source since an earlier run copied them, and live at the target."""
 
     @classmethod
-    def of(cls, counts: Mapping[Fate, int]) -> Report:
-        """A report from how often each fate was met."""
-        return cls(**{fate.value: count for fate, count in counts.items()})
+    def of(cls, counts: Mapping[Result, int]) -> Report:
+        """A report from how often each result was met."""
+        return cls(**{result.value: count for result, count in counts.items()})
 
     @property
     def seen(self) -> int:

@@ -1,4 +1,4 @@
-"""A run: the source is walked over once, some sessions at a time, which a few threads then carry over.
+"""A run: the source is walked over once, some sessions at a time, which a few threads then copy.
 
 A signal may end it at any moment. Python raises what a signal's handler raises in the main thread, between any two steps of
 it: what belongs together is therefore done by another thread (`_Crew`), and the main thread does nothing but wait.
@@ -21,9 +21,9 @@ from ..clock import Clock, system_clock
 from ..codecs import Codec
 from ..core.store import Stored
 from ..errors import ConfigurationError
-from .carry import SLACK, Carrier, Session, complain
-from .report import Fate, Report
-from .sides import key_rule, naming, source_side, target_side
+from .copy import SLACK, Copier, Session, complain
+from .endpoints import key_rule, naming, source_endpoint, target_endpoint
+from .report import Report, Result
 from .state import Copy, State
 
 __all__ = ["DEFAULT_WORKERS", "Progress", "migrate"]
@@ -86,22 +86,22 @@ def migrate(
     """
     _check(state=state, remove_ended=remove_ended, rate=rate, workers=workers)
     with ExitStack() as stack:
-        one, other = source_side(source, source_codec), target_side(target, target_codec, dry_run=dry_run)
+        one, other = source_endpoint(source, source_codec), target_endpoint(target, target_codec, dry_run=dry_run)
         name_of = key_rule(one, other, hash_ids)
         if source is target or one.place == other.place != "":
             raise ConfigurationError("target", "the source", "give another store")
         copies = State(state, f"{one} -> {other}, {name_of.__name__}", dry_run=dry_run)
         stack.callback(copies.close)
-        for role, side in (("source", one), ("target", other)):
-            if side.place:  # made here
-                stack.callback(side.store.close)
+        for role, endpoint in (("source", one), ("target", other)):
+            if endpoint.place:  # made here
+                stack.callback(endpoint.store.close)
             with naming(role):
-                side.store.open()
+                endpoint.store.open()
         crew = _Crew(workers)
         run = _Run(
             one.store,
             name_of,
-            Carrier(one, other, clock, remembers=copies.remembers),
+            Copier(one, other, clock, remembers=copies.remembers),
             copies,
             crew,
             _Pace(rate, clock, sleep),
@@ -196,7 +196,7 @@ class _Run:
         self,
         source: Any,
         name_of: Callable[[str], str],
-        carrier: Carrier,
+        carrier: Copier,
         copies: State,
         crew: _Crew,
         pace: _Pace,
@@ -205,14 +205,14 @@ class _Run:
     ) -> None:
         self._source = source
         self._name_of = name_of
-        self._carrier = carrier
+        self._copier = carrier
         self._copies = copies
         self._crew = crew
         self._pace = pace
         self._progress = progress
         self._clock = clock
         self._total: int | None = None
-        self._counts: Counter[Fate] = Counter()
+        self._counts: Counter[Result] = Counter()
         self._told: Report | None = None
 
     @property
@@ -228,14 +228,14 @@ class _Run:
         self.tell()
         for batch in self._batches():
             known = self._copies.find([session.name for session in batch])
-            self._do(batch, partial(self._carrier.carry, known), self._copies.keep)
+            self._do(batch, partial(self._copier.copy, known), self._copies.keep)
 
     def end_all(self, *, remove: bool) -> None:
         """Look after the copies whose sessions `carry_all` has not met."""
         if remove and not self._counts:
             raise ConfigurationError("remove_ended", "a source without any session", "is it the right one?")
         for copies in self._copies.unseen(self._clock() + SLACK, self._pace.batch):
-            self._do(copies, partial(self._carrier.end, remove), self._copies.forget)
+            self._do(copies, partial(self._copier.end, remove), self._copies.forget)
         self._copies.forget_expired(self._clock())
 
     def _batches(self) -> Iterator[list[Session]]:
@@ -250,7 +250,7 @@ class _Run:
 
     def _session(self, key: str, stored: Stored) -> Session | None:
         if not _is_text(key):
-            self._counts[Fate.FAILED] += 1
+            self._counts[Result.FAILED] += 1
             complain(key, "its key is not UTF-8")
             return None
         left = stored.expires_in
@@ -259,13 +259,13 @@ class _Run:
     def _do(
         self,
         items: Sequence[T],
-        work: Callable[[T], tuple[Fate | None, Copy | None]],
+        work: Callable[[T], tuple[Result | None, Copy | None]],
         note: Callable[[Iterable[Copy]], None],
     ) -> None:
         """Do the work on each, count what became of it, and note the copies it returns, even if it is cut short."""
 
-        def settle(outcomes: Sequence[tuple[Fate | None, Copy | None]]) -> None:
-            self._counts.update(fate for fate, _ in outcomes if fate is not None)
+        def settle(outcomes: Sequence[tuple[Result | None, Copy | None]]) -> None:
+            self._counts.update(result for result, _ in outcomes if result is not None)
             note(copy for _, copy in outcomes if copy is not None)
 
         self._pace.wait(len(items))

@@ -1,6 +1,6 @@
 """Signing of session ids, in the two formats that exist on the wire.
 
-- ``native``: ``<id>.<base64url HMAC-SHA256>``, which needs no percent-encoding for the ids we draw.
+- ``native``: ``<id>.<base64url HMAC-SHA256>``, which needs no percent-encoding for the ids we generate.
 - ``express``: ``s:<id>.<base64 HMAC-SHA256 without padding>``, what the Node package cookie-signature writes (contract 30, 33).
 
 The first secret signs, all verify (contract 34).
@@ -74,7 +74,7 @@ class Signer:
                     session_id = message.decode("utf-8", "surrogatepass")
                     # As Verified() does, which is a Python function around it.
                     return tuple.__new__(Verified, (session_id, key is not self._keys[0])) if message else None
-                except UnicodeDecodeError:  # signed, but by somebody who signs more than ids
+                except UnicodeDecodeError:  # signed, but by a program that signs more than ids
                     return None
         return None
 

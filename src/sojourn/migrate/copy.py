@@ -15,16 +15,16 @@ from ..errors import SessionDecodeError, SessionEncodeError, SessionTooLarge, St
 from ..ids import mask_id
 from ..logs import log
 from .convert import Converted, convert
-from .report import Fate
-from .sides import Side, naming
+from .endpoints import Endpoint, naming
+from .report import Result
 from .state import Copy, fingerprint
 
-__all__ = ["SLACK", "Carrier", "Session", "complain"]
+__all__ = ["SLACK", "Copier", "Session", "complain"]
 
 SLACK: Final = 1000
 """Milliseconds by which a lifetime may seem to differ without having changed: stores round, and clocks are read apart."""
 _MOST_REFUSALS: Final = 10
-"""Writes in a row that a target may refuse, and still answer reads, before it is held to refuse them all."""
+"""Writes in a row that a target may refuse, and still serve reads, before it is held to refuse them all."""
 
 
 class Session(NamedTuple):
@@ -38,10 +38,10 @@ class Session(NamedTuple):
     """When it ends, epoch ms; None if never."""
 
 
-class Carrier:
-    """Carries sessions from one side to the other."""
+class Copier:
+    """Copies sessions from one endpoint to the other."""
 
-    def __init__(self, source: Side, target: Side, clock: Clock, *, remembers: bool) -> None:
+    def __init__(self, source: Endpoint, target: Endpoint, clock: Clock, *, remembers: bool) -> None:
         self._source = source
         self._target = target
         self._store = target.store
@@ -49,7 +49,7 @@ class Carrier:
         self._remembers = remembers
         self._refusals = 0
 
-    def carry(self, copies: Mapping[str, Copy], session: Session) -> tuple[Fate, Copy | None]:
+    def copy(self, copies: Mapping[str, Copy], session: Session) -> tuple[Result, Copy | None]:
         """What becomes of a session, and what is known about it then.
 
         Raises:
@@ -58,7 +58,7 @@ class Carrier:
         known = copies.get(session.name)
         version = fingerprint(session.stored.version)
         if known is not None and known.source == version and not _outlasts(session, known):
-            return (Fate.UNCHANGED if known.target else Fate.SKIPPED), known
+            return (Result.UNCHANGED if known.target else Result.SKIPPED), known
         try:
             made = convert(session.stored.data, session.key, session.name, self._source.codec, self._target.codec)
             outcome = self._write(session, made, version, known)
@@ -66,52 +66,54 @@ class Carrier:
             # of an encode error the reason alone: the path to the value consists of data
             reason = error.reason if isinstance(error, SessionEncodeError) else error
             complain(session.key, reason)
-            return Fate.FAILED, known
+            return Result.FAILED, known
         except StoreError as error:
             self._refused(session, error)
-            return Fate.FAILED, known
+            return Result.FAILED, known
         self._refusals = 0
         return outcome
 
-    def _write(self, session: Session, made: Converted, version: bytes, known: Copy | None) -> tuple[Fate, Copy | None]:
+    def _write(
+        self, session: Session, made: Converted, version: bytes, known: Copy | None
+    ) -> tuple[Result, Copy | None]:
         now = self._clock()
         deadline = session.deadline
         if deadline is None:  # as if it had been used just now
             deadline = now + (made.lifetime or self._source.default_ttl)
         copy = Copy(session.name, version, b"", deadline)
         if deadline <= now:
-            return Fate.EXPIRED, known
+            return Result.EXPIRED, known
         if known is None:
             return self._create(made, copy, deadline - now)
         found = self._store.load(session.name)
         if found is None and known.expires <= now:  # it was not used there, and expired, but was used at the source
             return self._create(made, copy, deadline - now)
         if not isinstance(found, Stored):
-            return Fate.SKIPPED, known
+            return Result.SKIPPED, known
         as_copied = fingerprint(found.version)
         if as_copied != known.target and not self._holds(session.name, found, made):
-            return Fate.SKIPPED, known
+            return Result.SKIPPED, known
         ttl = deadline - now
         if found.expires_in is not None and found.expires_in > known.expires - now + SLACK:
             ttl = max(ttl, found.expires_in)  # used at the target too
         if version == known.source:
             self._store.touch(session.name, ttl)
-            return Fate.UPDATED, copy._replace(target=as_copied)
+            return Result.UPDATED, copy._replace(target=as_copied)
         written = self._store.replace(session.name, made.data, ttl, version=found.version, owner=made.owner)
         if written is CONFLICT or written is MISSING:
-            return Fate.SKIPPED, known
-        return Fate.UPDATED, copy._replace(target=fingerprint(written))
+            return Result.SKIPPED, known
+        return Result.UPDATED, copy._replace(target=fingerprint(written))
 
-    def _create(self, made: Converted, copy: Copy, ttl: int) -> tuple[Fate, Copy | None]:
+    def _create(self, made: Converted, copy: Copy, ttl: int) -> tuple[Result, Copy | None]:
         version = self._store.create(copy.key, made.data, ttl, owner=made.owner)
         if version is not EXISTS:
-            return Fate.COPIED, copy._replace(target=fingerprint(version))
+            return Result.COPIED, copy._replace(target=fingerprint(version))
         if self._remembers:
             # A run that was killed had no time to note its last copies.
             found = self._store.load(copy.key)
             if isinstance(found, Stored) and self._holds(copy.key, found, made):
-                return Fate.UNCHANGED, copy._replace(target=fingerprint(found.version))
-        return Fate.SKIPPED, copy
+                return Result.UNCHANGED, copy._replace(target=fingerprint(found.version))
+        return Result.SKIPPED, copy
 
     def _holds(self, name: str, found: Stored, made: Converted) -> bool:
         """Whether the target has exactly what would be written."""
@@ -120,17 +122,17 @@ class Carrier:
         except SessionDecodeError:
             return False
 
-    def end(self, remove: bool, copy: Copy) -> tuple[Fate | None, Copy | None]:
+    def end(self, remove: bool, copy: Copy) -> tuple[Result | None, Copy | None]:
         """What becomes of a copy whose session has ended at the source, and the copy if there is none any more."""
         with naming("target"):
             found = self._store.load(copy.key)
             if not isinstance(found, Stored) or fingerprint(found.version) != copy.target:
                 return None, None  # it has ended there too, or is the target's own by now
             if not remove:
-                return Fate.ORPHANED, None
+                return Result.ORPHANED, None
             # A delete would not see that it was written meanwhile. A replace does, and a millisecond is soon over.
             written = self._store.replace(copy.key, found.data, 1, version=found.version)
-            return (None, None) if written is CONFLICT or written is MISSING else (Fate.REMOVED, copy)
+            return (None, None) if written is CONFLICT or written is MISSING else (Result.REMOVED, copy)
 
     def _refused(self, session: Session, error: StoreError) -> None:
         """One record was refused; or the target fails, which ends the run.

@@ -12,7 +12,7 @@ from sojourn import ConfigurationError, EncryptedCodec
 from sojourn.core.store import Store
 from sojourn.ids import hash_id
 from sojourn.migrate import migrate
-from sojourn.migrate.sides import CODECS, key_rule, source_side, target_side
+from sojourn.migrate.endpoints import CODECS, key_rule, source_endpoint, target_endpoint
 from sojourn.stores import AsyncMemoryStore, MemoryStore, SQLiteStore
 
 ID = "kX9-zQ2rLw_7Vb4mTn0sYc8HdJe5uPaGf3iRo1BxMt6"  # as `new_id` draws them; the same each time, since tests are named by it
@@ -33,8 +33,8 @@ LAYOUTS = [
 
 @pytest.mark.parametrize(("url", "is_express"), LAYOUTS)
 def test_a_layout_says_whose_codec_it_is(url: str, is_express: bool) -> None:
-    side = target_side(url, None, dry_run=False)
-    assert (side.is_express, side.codec) == (is_express, CODECS["plain" if is_express else "json"])
+    endpoint = target_endpoint(url, None, dry_run=False)
+    assert (endpoint.is_express, endpoint.codec) == (is_express, CODECS["plain" if is_express else "json"])
 
 
 EXPRESS, NATIVE = "redis://localhost?layout=connect-redis", "redis://localhost"
@@ -61,7 +61,7 @@ RULES = [
 def test_keys_are_kept_or_hashed_as_said_and_nothing_that_would_lose_them_is_done(
     source: str, target: str, hash_ids: bool | None, of_id: str, of_hash: str
 ) -> None:
-    ends = source_side(source, None), target_side(target, None, dry_run=False)
+    ends = source_endpoint(source, None), target_endpoint(target, None, dry_run=False)
     for key, expected in ((ID, of_id), (HASH, of_hash)):
         if expected is REFUSED:
             with pytest.raises(ConfigurationError, match="hash_ids") as refused:
@@ -147,6 +147,6 @@ def test_one_instance_at_both_ends_is_refused() -> None:
 
 
 def test_where_a_store_is_holds_no_password() -> None:
-    side = target_side("postgresql://ann:secret@host/shop?password=secret&table=t", None, dry_run=False)
-    assert "secret" not in f"{side} {side.place}"
-    assert "host/shop" in side.place and '"t"' in side.place
+    endpoint = target_endpoint("postgresql://ann:secret@host/shop?password=secret&table=t", None, dry_run=False)
+    assert "secret" not in f"{endpoint} {endpoint.place}"
+    assert "host/shop" in endpoint.place and '"t"' in endpoint.place

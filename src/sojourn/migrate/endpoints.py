@@ -17,7 +17,7 @@ from ..ids import hash_id
 from ..profiles import express
 from ..stores import resolve
 
-__all__ = ["CODECS", "Rehearsal", "Side", "key_rule", "naming", "source_side", "target_side"]
+__all__ = ["CODECS", "Endpoint", "Rehearsal", "key_rule", "naming", "source_endpoint", "target_endpoint"]
 
 CODECS: Final[dict[str, Codec]] = {"json": JSONCodec(), "plain": express()["codec"]}
 """By the names that the command knows: the codec of our own profile, and that of Express's."""
@@ -33,7 +33,7 @@ _QUIET: Final = {
 """The options by which opening a store makes something there, by the URL's scheme."""
 
 
-class Side(NamedTuple):
+class Endpoint(NamedTuple):
     """One end."""
 
     store: Any
@@ -52,36 +52,36 @@ class Side(NamedTuple):
         return int(getattr(self.store, "default_ttl", DAY_MS))
 
 
-def source_side(given: Any, codec: Codec | str | None) -> Side:
+def source_endpoint(given: Any, codec: Codec | str | None) -> Endpoint:
     """The end that is read. Nothing is made there.
 
     Raises:
         ConfigurationError: no store, one of the other colour, one that cannot be walked over, or no codec.
     """
-    side = _side("source", _quiet(given)[0], codec)
-    if not callable(getattr(side.store, "scan", None)):
-        raise ConfigurationError("source", type(side.store).__name__, "give a store that has scan()")
-    if not _is_there(side.store):
+    endpoint = _endpoint("source", _quiet(given)[0], codec)
+    if not callable(getattr(endpoint.store, "scan", None)):
+        raise ConfigurationError("source", type(endpoint.store).__name__, "give a store that has scan()")
+    if not _is_there(endpoint.store):
         raise ConfigurationError("source", "a SQLite file that does not exist", "give the path of the sessions' file")
-    return side
+    return endpoint
 
 
-def target_side(given: Any, codec: Codec | str | None, *, dry_run: bool) -> Side:
+def target_endpoint(given: Any, codec: Codec | str | None, *, dry_run: bool) -> Endpoint:
     """The end that is written; in a dry run only looked at.
 
     Raises:
         ConfigurationError: no store, one of the other colour, or a codec that is none or that Express does not know.
     """
     quiet, makes_table = _quiet(given)
-    side = _side("target", quiet if dry_run else given, codec)
-    if side.is_express and side.codec.name == "encrypted":
+    endpoint = _endpoint("target", quiet if dry_run else given, codec)
+    if endpoint.is_express and endpoint.codec.name == "encrypted":
         raise ConfigurationError(
             "target_codec", "encryption", "Express cannot read encrypted sessions: give the target another layout"
         )
-    return side._replace(store=Rehearsal(side.store, makes_table=makes_table)) if dry_run else side
+    return endpoint._replace(store=Rehearsal(endpoint.store, makes_table=makes_table)) if dry_run else endpoint
 
 
-def key_rule(source: Side, target: Side, hash_ids: bool | None) -> Callable[[str], str]:
+def key_rule(source: Endpoint, target: Endpoint, hash_ids: bool | None) -> Callable[[str], str]:
     """How a key at the source becomes the key at the target.
 
     Express's keys are session ids. Ours are their SHA-256, unless the middleware was told otherwise: no store can tell. An id
@@ -132,7 +132,7 @@ def _same_if_hashed(key: str) -> str:
     return key
 
 
-def _side(option: str, given: Any, codec: Codec | str | None) -> Side:
+def _endpoint(option: str, given: Any, codec: Codec | str | None) -> Endpoint:
     try:
         parts = urlsplit(given if isinstance(given, str) else "")
     except ValueError:
@@ -150,7 +150,7 @@ def _side(option: str, given: Any, codec: Codec | str | None) -> Side:
     if isinstance(given, str):
         path = "" if parts.scheme == "sqlite" else parts.path  # it may be relative; the store knows it in full
         place = f"{parts.netloc.rpartition('@')[2]}{path} {_LAYOUT.sub('', repr(store))}"
-    return Side(store, _codec(f"{option}_codec", codec, is_express=is_express), is_express, place)
+    return Endpoint(store, _codec(f"{option}_codec", codec, is_express=is_express), is_express, place)
 
 
 def _codec(option: str, given: Codec | str | None, *, is_express: bool) -> Codec:
@@ -192,7 +192,7 @@ def naming(role: str) -> Iterator[None]:
 
 
 class Rehearsal:
-    """A target that answers as it would, and writes nothing."""
+    """A target that returns what it would, and writes nothing."""
 
     def __init__(self, store: Any, *, makes_table: bool) -> None:
         self._store = store
