@@ -39,6 +39,11 @@ def unset(ctx: Ctx) -> None:
     ctx.session = None
 
 
+def login_and_unset(ctx: Ctx) -> None:
+    ctx.session.login("eve")
+    ctx.session = None
+
+
 ENDINGS: dict[str, Any] = {
     "logout": logout,
     "invalidate": clear,
@@ -48,7 +53,7 @@ ENDINGS: dict[str, Any] = {
     "login, invalidate": lambda ctx: (ctx.session.login("eve"), ctx.session.invalidate()),
     "None": unset,
     "enum": empty,
-    "login, None": lambda ctx: (ctx.session.login("eve"), unset(ctx)),
+    "login, None": login_and_unset,
 }
 
 
@@ -98,7 +103,7 @@ def test_regenerate_and_then_none_under_keep_ends_the_old_id(native: Make) -> No
     world = native(unset="keep")
     client = world.session(user="ann")
     old = client.copy()
-    client.get(lambda ctx: (ctx.session.login("bob"), unset(ctx))[1])
+    client.get(login_and_unset)
     assert world.stored() == {} and old.get(read).seen == {}
 
 
