@@ -2,7 +2,7 @@
 
 The decisions of contract sections 8, 9, 12 and 13, with our differences, are one table, `DECISIONS`: what the store last said
 (`Found`), what was asked for (`Intent`), and whether there is anything worth storing give what is written and what ends. What may no
-longer be done in a later phase is decided before. The write, what ends, and what is configured give the header.
+longer be done in a later phase is decided before. What the client is told of it is in `header`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from typing import Final, NamedTuple
 
 from ..errors import StoreUnavailable
 from ..logs import log, warn_once
-from ..transports import CookieTransport, HeaderTransport
-from ..wire.cookies import render
-from ..wire.headers import Header
-from .data import ClosedData, decode, encode, is_same_text, loaded_record
+from ..transports import CookieTransport
+from .data import ClosedData, decode, encode, is_same_text
+from .header import session_header
 from .plan import Create, Phase, Plan, Regenerate, Replace, Touch, Write
 from .record import NO_DATA, Record, lifetime_prefix, pack
-from .session_cookie import SessionCookie, stored_as_configured
+from .session_cookie import stored_as_configured
 from .settings import ExpiryCache
 from .state import Event, Found, Intent, State
 from .transitions import destroy, unset
@@ -120,7 +119,6 @@ DECISIONS: Final[Mapping[tuple[Found, Intent, bool], Decision]] = {
 
 _NEEDS_COOKIE: Final = (Create, Regenerate)  # of no use unless the client learns the id
 _MAY_LIVE: Final = (Found.RECORD, Found.UNAVAILABLE)
-_UNMOVED: Final = (Intent.NONE, Intent.TOUCH)
 _GOES_ON_ANEW: Final = (Intent.REGENERATE, Intent.INVALIDATE)
 
 _DO_NOTHING: Final = Plan()
@@ -169,7 +167,7 @@ def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = Non
     now = options.clock()
     changed, text = False, NO_DATA
     if DECISIONS[found, intent, True] is not DECISIONS[found, intent, False]:  # so it counts what there is to store
-        if found is _RECORD and (options.rolling or options.resave or _needs_resigning(state)):
+        if found is _RECORD and (options.rolling or options.resave or state.needs_resigning()):
             data = decode(state)
         if data is not None:
             text = encode(state, data) if body is None else body
@@ -179,9 +177,11 @@ def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = Non
         raise StoreUnavailable("the session was not loaded, so its old id cannot be ended")
     keys = () if ends is _ENDS_NONE else _keys(state, ends, write)
     made, record = (None, None) if write is None else _make(state, write, text, now)
-    header, expires = (
-        _header(state, made, ends, keys, changed=changed, now=now) if phase is _RESPONSE else (None, False)
-    )
+    header, expires = None, False
+    if phase is _RESPONSE:
+        header, expires = session_header(
+            state, made, ends_brought=ends is _ENDS_ALL, deletes=bool(keys), changed=changed, now=now
+        )
     return Plan(made, keys, header, seen, changed, record, expires, now)
 
 
@@ -219,10 +219,6 @@ def _is_idle(state: State, body: bytes | None) -> bool:
         and stored.data.startswith(settings.calm_prefix)
         and (came_as is None or not came_as.needs_resigning)  # None where save() made it, and nothing tells of it
     )
-
-
-def _needs_resigning(state: State) -> bool:
-    return state.came_as is not None and state.came_as.needs_resigning
 
 
 def _decision(state: State, phase: Phase, *, changed: bool, now: int) -> Decision:
@@ -274,7 +270,7 @@ def _can_send(state: State) -> bool:
     if state.ensure_id() is None:
         return False
     source = state.arrival.source
-    if source is not None and not isinstance(source.carrier(_came_as(state)), CookieTransport):
+    if source is not None and not isinstance(source.carrier(state.came_as_id()), CookieTransport):
         return True
     if not state.arrival.secure and state.ensure_cookie().sent_secure(secure=False):
         warn_once(
@@ -284,10 +280,6 @@ def _can_send(state: State) -> bool:
         )
         return False
     return True
-
-
-def _came_as(state: State) -> str | None:
-    return None if state.came_as is None else state.came_as.id
 
 
 def _refuse(state: State) -> None:
@@ -347,93 +339,6 @@ def _make(state: State, kind: type[Write], text: bytes, now: int) -> tuple[Write
         return Replace(key, data, ttl, version, record.owner), record
     tombstone = settings.options.profile.tombstone_ms
     return Regenerate(loaded.key, key, data, ttl, version, tombstone, record.owner), record
-
-
-# -- what the client is told ----------------------------------------------------------------------------------------------
-
-
-def _header(
-    state: State, write: Write | None, ends: Ends, keys: tuple[str, ...], *, changed: bool, now: int
-) -> tuple[Header | None, bool]:
-    """The header, and whether it expires what the client has."""
-    owed = state.owed
-    if isinstance(write, _NEEDS_COOKIE):
-        return _send(state, now), False
-    if ends is _ENDS_ALL and (keys or (state.brought_ended and state.arrival.ids and owed is None)):
-        return _expire(state), True
-    if owed is not None and (write is None or owed.expires):
-        return owed.header, owed.expires  # one expiry for record, store and cookie (contract 84)
-    if owed is not None or _is_sent_again(state, changed=changed):
-        return _send(state, now), False
-    return None, False
-
-
-def _is_sent_again(state: State, *, changed: bool) -> bool:
-    """Whether a client that has the id gets it again (contract 35, 90, 91, 92)."""
-    if state.found is not _RECORD or state.intent not in _UNMOVED or _is_borrowed(state):
-        return False
-    if state.settings.options.rolling or _needs_resigning(state):
-        return True
-    if not changed:
-        return False
-    lifetime = state.overrides().get("originalMaxAge", state.arrival.config.max_age_ms)
-    return lifetime is not None or state.is_cookie_changed()
-
-
-def _is_borrowed(state: State) -> bool:
-    source = state.arrival.source
-    return source is not None and source.is_borrowed(_came_as(state))
-
-
-def _send(state: State, now: int) -> Header | None:
-    """The header that carries the session's id."""
-    session_id, source = state.id, state.arrival.source
-    if session_id is None:
-        return None
-    if source is not None:
-        carrier = source.carrier(_came_as(state))
-        if isinstance(carrier, HeaderTransport):
-            return carrier.name, state.settings.signer.token(session_id)
-        if carrier is None:
-            return None
-    cookie = state.ensure_cookie()
-    lifetime = cookie.original_max_age_ms
-    return _cookie(state, cookie, state.settings.signer.sign(session_id), lifetime, now)
-
-
-def _expire(state: State) -> Header | None:
-    """The header that takes from the client the id that it has. Its cookie may be one of its own, which is expired where it is."""
-    source, ids = state.arrival.source, state.arrival.ids
-    if source is not None:
-        came_as = _came_as(state) or (ids[0].id if ids else None)
-        carrier = source.carrier(came_as)
-        if isinstance(carrier, HeaderTransport):
-            return None if source.is_borrowed(came_as) else (carrier.name, "")
-        if carrier is None or source.is_borrowed(came_as):
-            return None
-    record = loaded_record(state)
-    return _cookie(state, state.make_cookie({} if record is None else record.overrides), "", 0, 0)
-
-
-def _cookie(state: State, cookie: SessionCookie, value: str, lifetime: int | None, now: int) -> Header | None:
-    """A ``Set-Cookie``; None where a browser would not take it."""
-    settings, config, is_secure = state.settings, state.arrival.config, state.arrival.secure
-    secure = cookie.sent_secure(is_secure)
-    if secure and not is_secure:
-        return None
-    return "Set-Cookie", render(
-        settings.naming.name_of(config, secure=is_secure),
-        value,
-        path=cookie.path,
-        domain=cookie.domain,
-        expires_ms=None if lifetime is None else now + lifetime,
-        max_age_ms=lifetime if settings.options.profile.max_age_attribute else None,
-        httponly=cookie.httponly,
-        secure=secure,
-        samesite=cookie.sent_samesite(is_secure),
-        partitioned=cookie.partitioned,
-        priority=cookie.priority,
-    )
 
 
 # -- what is in the session's place, and what came late -------------------------------------------------------------------

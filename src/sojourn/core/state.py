@@ -238,6 +238,14 @@ class State(Struct, weakref=True):
     def now(self) -> int:
         return self.settings.options.clock()
 
+    def came_as_id(self) -> str | None:
+        """The id by which this session came."""
+        return None if self.came_as is None else self.came_as.id
+
+    def needs_resigning(self) -> bool:
+        """Whether the id came signed by an older secret (contract 35)."""
+        return self.came_as is not None and self.came_as.needs_resigning
+
     def ensure_id(self) -> str | None:
         """The session's id, generated if there is none yet; None where ``generate_id`` gives none that could be used."""
         if self.id is None:

@@ -1,0 +1,115 @@
+"""What the client is told: the header that carries its session's id, or takes that from it. No I/O.
+
+The rules of contract section 9, with our differences. The id goes the way that it came: by the cookie, or by a header.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..transports import HeaderTransport
+from ..wire.cookies import render
+from ..wire.headers import Header
+from .data import loaded_record
+from .plan import Create, Regenerate, Write
+from .session_cookie import SessionCookie
+from .state import Found, Intent, State
+
+__all__ = ["session_header"]
+
+_NEEDS_COOKIE: Final = (Create, Regenerate)  # of no use unless the client learns the id
+_UNMOVED: Final = (Intent.NONE, Intent.TOUCH)
+_RECORD: Final = Found.RECORD
+
+
+def session_header(
+    state: State, write: Write | None, *, ends_brought: bool, deletes: bool, changed: bool, now: int
+) -> tuple[Header | None, bool]:
+    """The header of a plan, and whether it expires what the client has.
+
+    Args:
+        state: the session.
+        write: what is written.
+        ends_brought: every id that the request brought ends.
+        deletes: there is something to end.
+        changed: the write stores a change.
+        now: when the plan is made, epoch ms.
+    """
+    owed = state.owed
+    if isinstance(write, _NEEDS_COOKIE):
+        return _send(state, now), False
+    if ends_brought and (deletes or (state.brought_ended and state.arrival.ids and owed is None)):
+        return _expire(state), True
+    if owed is not None and (write is None or owed.expires):
+        return owed.header, owed.expires  # one expiry for record, store and cookie (contract 84)
+    if owed is not None or _is_sent_again(state, changed=changed):
+        return _send(state, now), False
+    return None, False
+
+
+def _is_sent_again(state: State, *, changed: bool) -> bool:
+    """Whether a client that has the id gets it again (contract 35, 90, 91, 92)."""
+    if state.found is not _RECORD or state.intent not in _UNMOVED or _is_borrowed(state):
+        return False
+    if state.settings.options.rolling or state.needs_resigning():
+        return True
+    if not changed:
+        return False
+    lifetime = state.overrides().get("originalMaxAge", state.arrival.config.max_age_ms)
+    return lifetime is not None or state.is_cookie_changed()
+
+
+def _is_borrowed(state: State) -> bool:
+    source = state.arrival.source
+    return source is not None and source.is_borrowed(state.came_as_id())
+
+
+def _send(state: State, now: int) -> Header | None:
+    """The header that carries the session's id."""
+    session_id, source = state.id, state.arrival.source
+    if session_id is None:
+        return None
+    if source is not None:
+        carrier = source.carrier(state.came_as_id())
+        if isinstance(carrier, HeaderTransport):
+            return carrier.name, state.settings.signer.token(session_id)
+        if carrier is None:
+            return None
+    cookie = state.ensure_cookie()
+    lifetime = cookie.original_max_age_ms
+    return _cookie(state, cookie, state.settings.signer.sign(session_id), lifetime, now)
+
+
+def _expire(state: State) -> Header | None:
+    """The header that takes from the client the id that it has. Its cookie may be one of its own, which is expired where it is."""
+    source, ids = state.arrival.source, state.arrival.ids
+    if source is not None:
+        came_as = state.came_as_id() or (ids[0].id if ids else None)
+        carrier = source.carrier(came_as)
+        if isinstance(carrier, HeaderTransport):
+            return None if source.is_borrowed(came_as) else (carrier.name, "")
+        if carrier is None or source.is_borrowed(came_as):
+            return None
+    record = loaded_record(state)
+    return _cookie(state, state.make_cookie({} if record is None else record.overrides), "", 0, 0)
+
+
+def _cookie(state: State, cookie: SessionCookie, value: str, lifetime: int | None, now: int) -> Header | None:
+    """A ``Set-Cookie``; None where a browser would not take it."""
+    settings, config, is_secure = state.settings, state.arrival.config, state.arrival.secure
+    secure = cookie.sent_secure(is_secure)
+    if secure and not is_secure:
+        return None
+    return "Set-Cookie", render(
+        settings.naming.name_of(config, secure=is_secure),
+        value,
+        path=cookie.path,
+        domain=cookie.domain,
+        expires_ms=None if lifetime is None else now + lifetime,
+        max_age_ms=lifetime if settings.options.profile.max_age_attribute else None,
+        httponly=cookie.httponly,
+        secure=secure,
+        samesite=cookie.sent_samesite(is_secure),
+        partitioned=cookie.partitioned,
+        priority=cookie.priority,
+    )
