@@ -81,11 +81,11 @@ class SessionMiddleware(AsyncMiddleware):
         if config is None:
             await self.app(scope, receive, send)
             return
-        if scope.get(_OWN_PLACE) is not None:
+        if _OWN_PLACE in scope:
             warn_once("twice", "a request had a session already when SessionMiddleware met it: is it installed twice?")
             await self.app(scope, receive, send)
             return
-        if scope.get(_SLOT) is not None:  # another layer's, which stays where it is
+        if _SLOT in scope and scope[_SLOT] is not None:  # another layer's, which stays where it is
             scope = dict(scope)
         secure = scope.get("scheme") in _SECURE if self.options.trust_proxy is None else self._is_secure(scope)
         ids, source = [], None
