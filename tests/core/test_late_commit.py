@@ -9,14 +9,16 @@ from typing import Any, Final
 import pytest
 
 from sojourn.cookie import Cookie
+from sojourn.core.commit import commit
 from sojourn.core.plan import Phase
 from sojourn.core.policy import decide, needs_late_commit, substitute
 from sojourn.core.session import Session
 from sojourn.core.state import Event, Found, Intent
 from sojourn.core.transitions import note_committed
+from sojourn.middleware.drive import run
 from sojourn.stores import MemoryStore
 from tests.core.deciding import change, clear, in_turn, kept, login, respond
-from tests.core.making import begin, make_settings, stored_state
+from tests.core.making import begin, clock_of, make_settings, stored_state
 
 
 def set_lifetime(session: Session) -> None:
@@ -95,6 +97,25 @@ def test_what_happens_after_the_response_is_seen(act, late, responded):
         respond(state, store)
     act(session)
     assert needs_late_commit(state) is late
+
+
+@pytest.mark.parametrize("found", [Found.PENDING, Found.TOMBSTONE, Found.UNAVAILABLE])
+def test_an_end_of_what_was_not_loaded_is_seen_after_the_response(found):
+    state = begin(make_settings(), found)
+    respond(state, MemoryStore())
+    Session(state).destroy()
+    assert needs_late_commit(state)
+
+
+def test_an_end_of_what_the_response_created_is_seen_after_it():
+    settings = make_settings()
+    state, store = begin(settings), MemoryStore(clock=clock_of(settings))
+    change(Session(state))
+    respond(state, store)
+    Session(state).destroy()
+    assert needs_late_commit(state)
+    run(commit(state, decide(state, Phase.LATE), Phase.LATE), store)
+    assert store.count() == 0 and not needs_late_commit(state)
 
 
 def test_what_is_put_into_a_new_session_after_the_response_is_seen():

@@ -187,6 +187,16 @@ def test_a_first_try_that_arrived_late_is_what_stands_in_the_way_of_the_second(m
     assert lying(state).version == b"late"
 
 
+@pytest.mark.parametrize(("refusal", "again"), [(MISSING, Create), (EXISTS, Regenerate)])
+def test_where_nothing_was_merged_an_increment_is_no_reason_to_give_up(refusal, again):
+    state = stored_state(make_settings())
+    session = Session(state)
+    session.increment("n")
+    session.login("ann", keep_data=True)
+    plan, _ = ask(state, TIMEOUT, None, refusal, None, b"v")
+    assert isinstance(plan.write, again)
+
+
 def test_a_second_try_that_somebody_elses_id_stands_in_the_way_of_takes_another():
     settings = make_settings()
     state = begin(settings)

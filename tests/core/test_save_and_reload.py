@@ -98,6 +98,15 @@ def test_a_late_save_of_a_stored_session_is_fine(act, returned):
     assert len(play(save(state), returned)[1]) == 1
 
 
+@pytest.mark.parametrize("found", [Found.PENDING, Found.TOMBSTONE, Found.UNAVAILABLE])
+@pytest.mark.parametrize("end", [lambda s: s.destroy(), lambda s: s.clear()])
+def test_a_late_save_of_what_was_ended_unloaded_is_fine_as_it_needs_no_cookie(found, end):
+    state = begin(make_settings(), found)
+    state.sent = True
+    end(Session(state))
+    assert kinds(play(save(state), ONE_DELETED)[1]) == ["Delete"]
+
+
 # contract 149, 152
 def test_reload_takes_what_the_store_holds_and_discards_the_rest():
     settings = make_settings()

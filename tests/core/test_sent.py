@@ -11,21 +11,28 @@ import pytest
 
 from sojourn import logs
 from sojourn.cookie import Cookie
+from sojourn.core.commit import save
 from sojourn.core.policy import decide, substitute
 from sojourn.core.session import Session
 from sojourn.core.state import Found, Intent
+from sojourn.core.store import Stored
+from sojourn.core.transitions import note_loaded
+from sojourn.middleware.drive import run
+from sojourn.stores import MemoryStore
 from sojourn.transports import CookieTransport, FormTransport, HeaderTransport, QueryTransport
 from sojourn.wire.cookies import encode_value
 from sojourn.wire.id_source import IdSource
 from sojourn.wire.signing import Signer
-from tests.core.deciding import ACTS, change, look, make, plan_of, sent, written
+from tests.core.deciding import ACTS, change, look, make, plan_of, respond, sent, written
 from tests.core.making import (
+    DAY,
     ID,
     NOW,
     OLD_SECRET,
     OTHER,
     SECRET,
     begin,
+    clock_of,
     make_settings,
     new,
     record_bytes,
@@ -302,6 +309,28 @@ def test_where_nothing_was_loaded_the_first_id_says_what_is_expired(first, name)
     Session(state).destroy()
     header = decide(state).header
     assert (None if header is None else header[0]) == name
+
+
+def test_where_one_was_loaded_it_says_what_is_expired_and_not_the_first_that_came():
+    source = IdSource(COOKIE, {OTHER: COOKIE, ID: HEADER})
+    state = begin(make_settings(), Found.PENDING, ids=[OTHER, ID], source=source)
+    raw = record_bytes(state.settings)
+    assert note_loaded(state, state.arrival.ids[1], state.settings.key_of(ID), Stored(raw, raw, DAY))
+    Session(state).destroy()
+    assert decide(state).header == ("X-Session-Id", "")
+
+
+@pytest.mark.parametrize(("usual", "name"), [(None, None), (COOKIE, "Set-Cookie"), (HEADER, "X-Session-Id")])
+def test_what_a_save_began_is_expired_by_the_usual_transport(usual, name):
+    settings = make_settings()
+    state, store = begin(settings, source=IdSource(usual, {})), MemoryStore(clock=clock_of(settings))
+    session = Session(state)
+    session["n"] = 1
+    run(save(state), store)
+    session.destroy()
+    header = respond(state, store).header
+    assert (None if header is None else header[0]) == name
+    assert store.count() == 0
 
 
 @pytest.mark.parametrize(("secure", "write"), [(False, "-"), (True, "Create")])
