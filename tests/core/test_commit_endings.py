@@ -240,3 +240,17 @@ def test_after_a_create_that_is_done_the_reply_of_which_was_lost_nothing_ends():
     done, ops = play(commit(state, plan), ONE_DELETED, TIMEOUT, lambda op: written_by(plan.write))
     assert ops[1:] == [plan.write, Load(plan.write.key)]  # type: ignore[union-attr]
     assert done.write == plan.write
+
+
+def test_an_empty_regenerate_ends_its_own_record_and_not_what_another_login_made_of_it():
+    settings = make_settings()
+    store = MemoryStore(clock=clock_of(settings))
+    first, second = stored_state(settings), stored_state(settings)
+    for state in (first, second):
+        assert state.loaded is not None
+    store.create(keys(first, ID)[0], first.loaded.stored.data, DAY)  # type: ignore[union-attr]
+    Session(second).login("ann")
+    run(commit(second, decide(second)), store)
+    Session(first).regenerate()
+    run(commit(first, decide(first)), store)
+    assert store.count() == 1

@@ -154,3 +154,23 @@ def test_a_plan_without_anything_to_carry_out_is_noted_as_done():
     assert not plan.needs_store
     note_committed(state, plan, None)
     assert (state.found, state.intent) == (Found.NOTHING, Intent.NONE)
+
+
+@pytest.mark.parametrize(
+    ("act", "expected"),
+    [
+        (lambda s: s.get("at"), False),
+        (lambda s: s.update(at=datetime(2026, 1, 1, tzinfo=UTC)), False),
+        (lambda s: s.update(at=datetime(2027, 1, 1, tzinfo=UTC)), True),
+        (lambda s: s.update(at="2026-01-01T00:00:00+00:00"), True),
+        (lambda s: s.update(x=object()), True),
+    ],
+)
+def test_values_that_json_lacks_are_no_reason_to_ask_again(act, expected):
+    settings = make_settings()
+    state = stored_state(settings, {"at": datetime(2026, 1, 1, tzinfo=UTC), "n": 1})
+    session = Session(state)
+    session.get("n")
+    assert decide(state).write is None
+    act(session)
+    assert needs_late_commit(state) is expected

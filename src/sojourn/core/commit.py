@@ -187,7 +187,8 @@ def commit(state: State, plan: Plan, phase: Phase = Phase.RESPONSE) -> Steps[Pla
         StoreError: the store failed. `SessionConflict` when the retries are used up.
     """
     if plan.ends:
-        yield from end(plan.ends)
+        # An empty regenerate ends its own record alone: where another request logged in meanwhile, that one goes on.
+        yield from end(plan.ends, follow=state.intent is not Intent.REGENERATE)
         note_deleted(state, plan)
     lost_replies = 0
     for attempt in range(_ATTEMPTS):
@@ -230,8 +231,8 @@ def commit(state: State, plan: Plan, phase: Phase = Phase.RESPONSE) -> Steps[Pla
     raise SessionConflict(f"the session changed under each of {_ATTEMPTS} attempts to commit it")
 
 
-def end(keys: tuple[str, ...]) -> Steps[int]:
-    """Delete keys, and where one was replaced, what it was replaced by; returns how many records. To repeat a delete is harmless."""
+def end(keys: tuple[str, ...], *, follow: bool = True) -> Steps[int]:
+    """Delete keys, and with ``follow`` also what they were replaced by; returns how many records. To repeat a delete is harmless."""
     ended: set[str] = set()
     count = 0
     while keys:
@@ -241,7 +242,7 @@ def end(keys: tuple[str, ...]) -> Steps[int]:
             deleted = yield Delete(keys)
         count += deleted.count
         ended.update(keys)
-        keys = tuple(key for key in deleted.successors if key not in ended)
+        keys = tuple(key for key in deleted.successors if key not in ended) if follow else ()
     return count
 
 

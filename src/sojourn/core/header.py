@@ -40,7 +40,7 @@ def session_header(
         return _send(state, now), False
     if ends_brought and (deletes or (state.brought_ended and state.arrival.ids and owed is None)):
         return _expire(state), True
-    if owed is not None and (write is None or owed.expires):
+    if owed is not None and write is None:
         return owed.header, owed.expires  # one expiry for record, store and cookie (contract 84)
     if owed is not None or _is_sent_again(state, changed=changed):
         return _send(state, now), False

@@ -12,7 +12,7 @@ import random
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from ..errors import StoreUnavailable
+from ..errors import SessionEncodeError, StoreUnavailable
 from ..logs import log, warn_once
 from ..transports import CookieTransport
 from .data import ClosedData, decode, encode, is_same_text
@@ -374,4 +374,10 @@ def needs_late_commit(state: State) -> bool:
         return False
     if state.cookie is not None and state.is_cookie_changed():
         return True
-    return not is_same_text(data, state.base_body())
+    body = state.base_body()
+    if is_same_text(data, body):
+        return False
+    try:
+        return encode(state, data) != body  # the same text but for tags, which only the codec writes
+    except SessionEncodeError:
+        return True

@@ -30,6 +30,11 @@ __all__ = ["Exchange"]
 
 M = TypeVar("M", bound=Middleware)
 
+_LOST: Final = {
+    Phase.LATE: "a change after the response headers had left is lost: %s",
+    Phase.FAILED: "what a request that raised was to end is not ended: %s",
+}
+
 _UNAVAILABLE: Final = Found.UNAVAILABLE
 _UNCHANGED: Final = Intent.NONE
 
@@ -105,7 +110,7 @@ class Exchange(Struct, Generic[M]):
                     self.middleware.writes.success()
         except SojournError as error:
             if not (isinstance(error, StoreError) and self.middleware.commit_failed(state, error)):
-                log.error("a change after the response headers had left is lost: %s", error, exc_info=error)
+                log.error(_LOST[phase], error, exc_info=error)
         except Exception as error:  # noqa: BLE001 - raised again below, once the lock is given back
             problem = error
         if state.lock is not None:
