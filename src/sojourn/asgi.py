@@ -62,7 +62,7 @@ class SessionMiddleware(AsyncMiddleware):
     def __init__(self, app: ASGIApp, **options: Unpack[OptionsDict]) -> None:
         super().__init__(options)
         self.app = app
-        self.vary = [name.encode() for name in self.reader.vary]
+        self.vary: list[bytes] = [name.encode() for name in self.reader.vary]
         cookie = self.options.cookie
         # What most requests without a session bring, made once.
         self._bare = [Arrival(cookie, secure) for secure in (False, True)] if isinstance(cookie, Cookie) else []

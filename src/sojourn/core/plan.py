@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct
 
 from ..wire.headers import Header
+from ._table_key import TableKey
 from .record import Record
 
 __all__ = ["Create", "Phase", "Plan", "Regenerate", "Replace", "Touch", "Write"]
@@ -54,7 +55,7 @@ class Touch(Struct, frozen=True):
 Write: TypeAlias = Create | Replace | Regenerate | Touch
 
 
-class Phase(enum.Enum):
+class Phase(TableKey):
     """When a session is committed."""
 
     RESPONSE = enum.auto()
@@ -63,8 +64,6 @@ class Phase(enum.Enum):
     """They have left; the app is done, or calls ``save()``."""
     FAILED = enum.auto()
     """The handler raised and nothing was sent: nothing is saved, but what was to end ends."""
-
-    __hash__ = object.__hash__  # Enum's own is written in Python until 3.12, and tables are read at every request
 
 
 class Plan(Struct, frozen=True):

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from ..errors import SessionEncodeError, StoreUnavailable
 from ..logs import log, warn_once
 from ..transports import CookieTransport
+from ._table_key import TableKey
 from .data import ClosedData, decode, encode, is_same_text
 from .header import session_header
 from .plan import Create, Phase, Plan, Regenerate, Replace, Touch, Write
@@ -29,7 +30,7 @@ __all__ = ["DECISIONS", "Decision", "Ends", "decide", "is_too_late", "needs_late
 _WRITE_BITS: Final = 48  # below 2^53, so that Express carries the number unharmed
 
 
-class Ends(enum.Enum):
+class Ends(TableKey):
     """Which keys end."""
 
     NONE = enum.auto()
@@ -37,8 +38,6 @@ class Ends(enum.Enum):
     """The loaded record's."""
     ALL = enum.auto()
     """Those of every rightly signed id that the request brought, loaded or not; but for the one that the write regenerates."""
-
-    __hash__ = object.__hash__
 
 
 class Decision(NamedTuple):

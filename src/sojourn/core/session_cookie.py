@@ -61,13 +61,15 @@ class SessionCookie:
 
     __slots__ = ("_clock", "_expires", "_limit", "_prefixed", "config", "overrides")
 
-    path = _Attribute[str]("path", check_path)
-    domain = _Attribute[str | None]("domain", check_domain)
-    httponly = _Attribute[bool]("httpOnly", _among("httponly", True, False))
-    secure = _Attribute[bool | Literal["auto"]]("secure", _among("secure", True, False, "auto"))
-    samesite = _Attribute[SameSite]("sameSite", _among("samesite", "lax", "strict", "none", "auto", True, False, None))
-    partitioned = _Attribute[bool]("partitioned", _among("partitioned", True, False))
-    priority = _Attribute[Priority]("priority", _among("priority", "low", "medium", "high", None))
+    path: _Attribute[str] = _Attribute("path", check_path)
+    domain: _Attribute[str | None] = _Attribute("domain", check_domain)
+    httponly: _Attribute[bool] = _Attribute("httpOnly", _among("httponly", True, False))
+    secure: _Attribute[bool | Literal["auto"]] = _Attribute("secure", _among("secure", True, False, "auto"))
+    samesite: _Attribute[SameSite] = _Attribute(
+        "sameSite", _among("samesite", "lax", "strict", "none", "auto", True, False, None)
+    )
+    partitioned: _Attribute[bool] = _Attribute("partitioned", _among("partitioned", True, False))
+    priority: _Attribute[Priority] = _Attribute("priority", _among("priority", "low", "medium", "high", None))
 
     def __init__(
         self,
@@ -78,11 +80,11 @@ class SessionCookie:
         limit: int | None = None,
         prefixed: bool = False,
     ) -> None:
-        self.config = config
+        self.config: Cookie = config
         self._clock = clock
         self._limit = limit
         self._prefixed = prefixed
-        self.overrides = overrides
+        self.overrides: dict[str, Any] = overrides
         """What this session changed, by the names that records use. Values equal to the configuration are left out."""
         lifetime = self.original_max_age_ms
         self._expires = None if lifetime is None else clock() + lifetime

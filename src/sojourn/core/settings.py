@@ -66,14 +66,14 @@ class SessionSettings:
     """A session id's name in the store."""
 
     def __init__(self, options: Options, *, default_idle_ms: int = DAY_MS) -> None:
-        self.options = options
-        self.signer = Signer(options.secrets, options.profile.signature)
-        self.naming = CookieNaming(options)
+        self.options: Options = options
+        self.signer: Signer = Signer(options.secrets, options.profile.signature)
+        self.naming: CookieNaming = CookieNaming(options)
         self.codec: Codec = JSONCodec() if options.codec is None else options.codec
-        self.keeps_request = options.generate_id is not _RANDOM_ID or options.exclusive is not None
+        self.keeps_request: bool = options.generate_id is not _RANDOM_ID or options.exclusive is not None
         """Whether a function of the request is called once the session is there."""
         self.key_of = hash_id if options.hash_ids else str
-        self.default_idle_ms = default_idle_ms
+        self.default_idle_ms: int = default_idle_ms
         self.expiries: ExpiryCache | None = None  # kept once a store is met that does not tell
         self._longest_id = MAX_COOKIE_BYTES - len("__Host-") - len(options.name) - _SIGNATURE_ROOM
         missing = [
@@ -83,8 +83,9 @@ class SessionSettings:
             raise ConfigurationError("codec", type(self.codec).__name__, f"give a codec; this has no {missing[0]}()")
         # A loaded session needs something at every response, or else only once less than `calm_ms` are left.
         cookie = options.cookie
-        self.always_commits = options.rolling or options.resave or not isinstance(cookie, Cookie)
-        self.calm_ms, self.calm_prefix = 0, b""
+        self.always_commits: bool = options.rolling or options.resave or not isinstance(cookie, Cookie)
+        self.calm_ms: int = 0
+        self.calm_prefix: bytes = b""
         if isinstance(cookie, Cookie):
             idle = self.idle_ms(cookie, {})
             self.calm_ms = idle - self.touch_after_ms(idle)

@@ -32,6 +32,7 @@ from ..options import Request
 from ..wire.headers import Header
 from ..wire.id_source import IdSource
 from ..wire.signing import Verified
+from ._table_key import TableKey
 from .record import NO_DATA, Record
 from .session_cookie import SessionCookie
 from .settings import SessionSettings
@@ -40,7 +41,7 @@ from .store import Stored
 __all__ = ["TRANSITIONS", "Arrival", "Event", "Found", "Intent", "Loaded", "Login", "Owed", "State"]
 
 
-class Found(enum.Enum):
+class Found(TableKey):
     """What the store last said of the session: when it was looked up, and again when a commit was carried out."""
 
     NOTHING = "new"
@@ -54,10 +55,8 @@ class Found(enum.Enum):
     UNAVAILABLE = "unsaved"
     """The store was down; with ``on_store_error="anonymous"`` the request goes on, and nothing of it is saved."""
 
-    __hash__ = object.__hash__  # Enum's own is written in Python until 3.12, and tables are read at every request
 
-
-class Intent(enum.Enum):
+class Intent(TableKey):
     """The strongest thing that was asked for."""
 
     NONE = "unchanged"
@@ -74,10 +73,8 @@ class Intent(enum.Enum):
     DESTROY = "destroyed"
     """All that the request brought ends, and so does the object."""
 
-    __hash__ = object.__hash__  # see `Found`
 
-
-class Event(enum.Enum):
+class Event(TableKey):
     """What moves the intent."""
 
     # by the application
@@ -91,8 +88,6 @@ class Event(enum.Enum):
     RELOADED = enum.auto()
     COMMITTED = enum.auto()
     ENDED = enum.auto()
-
-    __hash__ = object.__hash__  # see `Found`
 
 
 _N, _T, _R, _I, _D, _E, _X = Intent

@@ -19,11 +19,11 @@ class SessionView(Mapping[str, Any]):
     def __init__(
         self, key: str, data: Mapping[str, Any], owner: str | None, created: int | None, expires: int | None
     ) -> None:
-        self.key = key
+        self.key: str = key
         """Its name in the store."""
-        self.data = data
+        self.data: Mapping[str, Any] = data
         """Its data. Changing it changes nothing in the store."""
-        self.owner = owner
+        self.owner: str | None = owner
         """Who logged in."""
         self.created_at: datetime | None = None if created is None else from_ms(created)
         """When it began, in UTC; None where Express wrote it."""

@@ -37,18 +37,19 @@ class Middleware:
     """A configuration, its store, and whether that works."""
 
     def __init__(self, given: OptionsDict, *, asynchronous: bool) -> None:
-        options = self.options = Options.of(given)
+        options = Options.of(given)
+        self.options: Options = options
         express = options.profile is EXPRESS
         self.store: Any = resolve(
             options.store, asynchronous=asynchronous, exclusive=options.exclusive is not None, express=express
         )
         # Express's stores each have a default lifetime of their own; ours is one for all.
         default_idle = getattr(self.store, "default_ttl", DAY_MS) if express else DAY_MS
-        self.settings = SessionSettings(options, default_idle_ms=default_idle)
-        self.reader = RequestReader(options, self.settings.naming, self.settings.signer)
+        self.settings: SessionSettings = SessionSettings(options, default_idle_ms=default_idle)
+        self.reader: RequestReader = RequestReader(options, self.settings.naming, self.settings.signer)
         # Apart, as a full disk or a read-only replica fails writes alone, and loads that work end no such outage.
-        self.loads = OutageLog()
-        self.writes = OutageLog()
+        self.loads: OutageLog = OutageLog()
+        self.writes: OutageLog = OutageLog()
 
     def is_exclusive(self, state: State) -> bool:
         """Whether this request must be the only one of its session, and is not yet."""
