@@ -7,6 +7,8 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import anyio
+
 from ...core.store import MISSING, Deleted, Replaced, Version
 from ..colour import FullStore
 from .harness import LONG, ODD_KEYS, Harness, case, live, new_key, record, wrote
@@ -175,16 +177,24 @@ class DeletionCases(Harness):
         for _ in range(self.rounds):
             first, version = await self.create(store)
             chain = [first, *(new_key() for _ in range(20))]
+            moved = anyio.Event()  # once at least: what deletes before that meets no tombstone
 
-            async def keep_moving(client: FullStore, chain: list[str] = chain, version: Version = version) -> int:
+            async def keep_moving(
+                client: FullStore, chain: list[str] = chain, version: Version = version, moved: anyio.Event = moved
+            ) -> int:
                 for moves, (old, new) in enumerate(pairwise(chain)):
                     version = await move(client, old=old, new=new, version=version, tombstone=ttl)
                     if version is MISSING:
                         return moves
                     wrote(version)
+                    moved.set()
                 return len(chain) - 1
 
-            moves, *ended = await self.race(store, keep_moving, *[partial(end, keys=(first,))] * 2)
+            async def end_it(client: FullStore, first: str = first, moved: anyio.Event = moved) -> int:
+                await moved.wait()
+                return await end(client, keys=(first,))
+
+            moves, *ended = await self.race(store, keep_moving, end_it, end_it)
             assert sum(ended) == 1, f"{ended} records were deleted, and there was one session"
             wanted = [*map(Replaced, chain[1 : moves + 1]), *[None] * (len(chain) - moves)]
             assert [await store.load(key) for key in chain] == wanted
