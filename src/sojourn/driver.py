@@ -116,7 +116,7 @@ class SessionExchange(_Exchange[SyncMiddleware, Session]):
                 this again with its headers. Nothing of the request is saved.
             SessionTooLarge: the record is larger than the store takes. Likewise.
         """
-        plan = self._exchange.prepare(Phase.RESPONSE)
+        plan = None if self._exchange.refused else self._exchange.prepare(Phase.RESPONSE)
         if plan is not None and plan.needs_store:
             plan = self._driver.run(self._exchange.respond(plan, Phase.RESPONSE))
         return self._unavailable() if plan is None else self._headers(plan, headers)
@@ -135,7 +135,7 @@ class AsyncSessionExchange(_Exchange[AsyncMiddleware, AsyncSession]):
 
     async def respond(self, headers: Headers = ()) -> list[tuple[str, str]] | ErrorResponse:
         """Commit the session, once, when the response's headers are about to leave; see `SessionExchange.respond`."""
-        plan = self._exchange.prepare(Phase.RESPONSE)
+        plan = None if self._exchange.refused else self._exchange.prepare(Phase.RESPONSE)
         if plan is not None and plan.needs_store:
             plan = await self._driver.run(self._exchange.respond(plan, Phase.RESPONSE))
         return self._unavailable() if plan is None else self._headers(plan, headers)

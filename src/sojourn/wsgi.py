@@ -162,6 +162,8 @@ class _Response(Exchange[SessionMiddleware], kw_only=True):
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
     ) -> Callable[[bytes], object]:
         """What the application calls; its headers wait for the commit. With exc_info it may call again until they have left."""
+        if self.refused:  # the 503 stands: a server that has sent nothing of it yet would take these headers instead
+            return self.write
         if self.state.sent:
             return self.forward(status, headers, exc_info)  # the server knows what is right now
         if self.started is not None and exc_info is None:

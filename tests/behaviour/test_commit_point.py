@@ -409,6 +409,22 @@ def test_a_new_session_that_cannot_be_created_with_anonymous(make: Make, act: An
     assert answer.status == status and answer.cookie is None and world.stored() == {}
 
 
+@pytest.mark.parametrize("act", [put(a=1), lambda ctx: ctx.session.login("ann")])
+def test_the_cookie_that_a_save_owes_is_sent_also_where_a_later_change_is_given_up(make: Make, act: Any) -> None:
+    world = make(on_store_error="anonymous")
+
+    async def handle(ctx: Ctx) -> None:
+        act(ctx)
+        await ctx.save()
+        world.store.fail("replace")
+        ctx.session["later"] = 1
+
+    answer = world.get(handle)
+    assert answer.status == 200 and world.stored().keys() == {world.key(answer.id)}
+    world.store.failing = {}
+    assert "later" not in world.get(read).seen and world.data(answer.id) is not None
+
+
 def test_a_session_that_could_not_be_loaded_can_still_be_destroyed(make: Make) -> None:
     world = make(on_store_error="anonymous")
     client = world.session(n=1)

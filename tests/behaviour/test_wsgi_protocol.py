@@ -199,6 +199,23 @@ def test_exc_info_replaces_headers_that_have_not_left() -> None:
     assert "Set-Cookie" in text and server.events == ["create", "sent"]
 
 
+def test_exc_info_does_not_replace_the_503() -> None:
+    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+        session(environ)["n"] = 1
+        start_response("200 OK", list(PLAIN))(b"written")
+        try:
+            fail()
+        except ValueError:
+            start_response("500 Oh", [*PLAIN, ("X-Second", "1")], sys.exc_info())
+        return [b"error page"]
+
+    server = Server(app)
+    server.store.fail("create")
+    text = server.get()
+    assert text.startswith("HTTP/1.1 503 Service Unavailable") and "X-Second" not in text and "error page" not in text
+    assert text.count("Service unavailable") == 2 and server.errors == []
+
+
 def test_exc_info_after_the_headers_have_left_raises_the_apps_error() -> None:
     def app(environ: Any, start_response: Any) -> Iterator[bytes]:
         session(environ)["n"] = 1

@@ -112,6 +112,21 @@ def test_a_session_begins_is_read_and_ends(make):
     assert read(site, cookie) == {} and site.kept.count() == 0
 
 
+@pytest.mark.parametrize("act", [put(n=2), lambda session: session.logout()])
+def test_an_exchange_that_became_a_503_stays_one(make, act):
+    site = make()
+    cookie = cookie_of(site.visit(put(n=1)))
+    exchange = site.call(site.driver.begin([("Cookie", cookie)]))
+    act(exchange.session)
+    site.down = {"replace", "delete"}
+    first = site.call(exchange.respond())
+    site.down.clear()
+    again = site.call(exchange.respond(first.headers))  # as for an error page, which this is not
+    assert isinstance(again, ErrorResponse) and again == first
+    site.call(exchange.finish())
+    assert read(site, cookie) == {"n": 1}
+
+
 def test_what_comes_late_is_saved_when_the_exchange_is_finished(make):
     site = make()
     cookie = cookie_of(site.visit(put(n=1)))

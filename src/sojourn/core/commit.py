@@ -10,8 +10,9 @@ either colour. Nothing else in the package writes to a store on a session's beha
 1. *End.* The plan's keys are deleted. Where one is a tombstone, its successor too, until the store names no more. Only then is written.
 2. *Write*, once. What the store returns is one of five outcomes: done, conflict, gone, taken, not done.
 3. *Find out.* After a lost reply the outcome is read from what lies in the store. What cannot be told is a `StoreTimeout`.
-4. *Again*, where another request came first: with a merged plan after a conflict, with another id where the new one was taken, with a
-   plan that creates where the session to be regenerated has ended. The number of attempts is bounded.
+4. *Again*, with the endings of the new plan, where another request came first: with a merged plan after a conflict, with another id
+   where the new one was taken, with a plan that creates where the session to be regenerated has ended. Or where the application has
+   asked for something else meanwhile. The number of attempts is bounded.
 5. *Note* what became of it in the state (`transitions`).
 
 Who may change what: this file changes no state itself; `transitions` does, when it is told what happened.
@@ -186,12 +187,13 @@ def commit(state: State, plan: Plan, phase: Phase = Phase.RESPONSE) -> Steps[Pla
     Raises:
         StoreError: the store failed. `SessionConflict` when the retries are used up.
     """
-    if plan.ends:
-        # An empty regenerate ends its own record alone: where another request logged in meanwhile, that one goes on.
-        yield from end(plan.ends, follow=state.intent is not Intent.REGENERATE)
-        note_deleted(state, plan)
-    lost_replies = 0
+    lost_replies, ended = 0, None
     for attempt in range(_ATTEMPTS):
+        if plan.ends and plan is not ended:
+            # An empty regenerate ends its own record alone: where another request logged in meanwhile, that one goes on.
+            yield from end(plan.ends, follow=state.intent is not Intent.REGENERATE)
+            note_deleted(state, plan)
+            ended = plan
         write = plan.write
         if write is None:
             note_committed(state, plan, None)
@@ -208,6 +210,9 @@ def commit(state: State, plan: Plan, phase: Phase = Phase.RESPONSE) -> Steps[Pla
         if result.outcome is _DONE:
             note_committed(state, plan, _stored_by(write, result.version, state))
             return plan
+        if plan.asked != state.asked:  # the application wants something else by now
+            plan = decide(state, phase)
+            continue
         match result.outcome:
             case Outcome.NOT_DONE:
                 continue  # should it still happen, the retry meets the new version

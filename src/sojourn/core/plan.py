@@ -84,6 +84,8 @@ class Plan(Struct, frozen=True):
     """The header expires what the client has."""
     at: int = 0
     """When it was made, epoch ms: what expiry, cookie and record count from."""
+    asked: int = 0
+    """`State.asked` when it was made."""
 
     @property
     def needs_store(self) -> bool:

@@ -157,12 +157,12 @@ def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = Non
     if phase is not _RESPONSE:
         if phase is Phase.FAILED or intent is Intent.INVALIDATE:  # only what ends can still be done, and is in any case
             ends = DECISIONS[found, intent, False].ends
-            return Plan(ends=_keys(state, ends) if ends is _ENDS_ALL else (), vary=seen)
+            return Plan(ends=_keys(state, ends) if ends is _ENDS_ALL else (), vary=seen, asked=state.asked)
         if is_too_late(state):
             _refuse(state)
-            return Plan(vary=seen)
+            return Plan(vary=seen, asked=state.asked)
         if DECISIONS[found, intent, True].write in _NEEDS_COOKIE:  # and there is nothing to store
-            return Plan(vary=seen)
+            return Plan(vary=seen, asked=state.asked)
     now = options.clock()
     changed, text = False, NO_DATA
     if DECISIONS[found, intent, True] is not DECISIONS[found, intent, False]:  # so it counts what there is to store
@@ -181,7 +181,7 @@ def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = Non
         header, expires = session_header(
             state, made, ends_brought=ends is _ENDS_ALL, deletes=bool(keys), changed=changed, now=now
         )
-    return Plan(made, keys, header, seen, changed, record, expires, now)
+    return Plan(made, keys, header, seen, changed, record, expires, now, state.asked)
 
 
 def is_too_late(state: State) -> bool:

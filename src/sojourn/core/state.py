@@ -188,6 +188,8 @@ class State(Struct, weakref=True):
     """The response headers have left."""
     saved: bool = False
     """An earlier ``save()`` wrote it."""
+    asked: int = 0
+    """How often the application asked for an end or a new id. A commit does what was asked before its plan was made, and no more."""
     brought_ended: bool = False
     """The ids that the request brought have been ended."""
     lock: tuple[str, str] | None = None

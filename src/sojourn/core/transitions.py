@@ -10,7 +10,7 @@ from ..errors import SessionDecodeError, SessionDestroyed, SessionNotFound
 from ..ids import mask_id
 from ..logs import log
 from ..wire.signing import Verified
-from .data import ClosedData, decode
+from .data import ClosedData, decode, is_same_text
 from .merge import merge
 from .plan import Plan, Regenerate
 from .record import unpack
@@ -47,6 +47,7 @@ _END_BROUGHT: Final = (Intent.DESTROY, Intent.INVALIDATE)
 def regenerate(state: State, *, keep_data: bool) -> None:
     """Go on under a new id. The caller has loaded the session."""
     state.on(Event.REGENERATE)
+    state.asked += 1
     _leave_id(state)
     state.ensure_id()
     if not keep_data:
@@ -58,6 +59,7 @@ def regenerate(state: State, *, keep_data: bool) -> None:
 def invalidate(state: State) -> None:
     """End all that the request brought, and go on empty, under a new id. Nothing needs to have been loaded."""
     state.on(Event.INVALIDATE)
+    state.asked += 1
     _leave_id(state)
     state.data = ClosedData() if state.sent else {}
     _renew(state)
@@ -78,12 +80,14 @@ def _renew(state: State) -> None:
 def destroy(state: State) -> None:
     """End all that the request brought, and the object with it."""
     state.on(Event.DESTROY)
+    state.asked += 1
     state.data = state.cookie = None
 
 
 def unset(state: State) -> None:
     """Save nothing of the request; where the session was regenerated or invalidated, destroy it."""
     state.on(Event.UNSET)
+    state.asked += 1
     if state.intent is Intent.DESTROY:
         state.data = state.cookie = None
 
@@ -115,7 +119,8 @@ def note_unavailable(state: State) -> None:
 
 def note_deleted(state: State, plan: Plan) -> None:
     """The plan's endings are done."""
-    _note_brought_ended(state)
+    if plan.asked == state.asked:
+        _note_brought_ended(state)
     if state.loaded is not None and state.loaded.key in plan.ends:
         state.loaded = None
     if state.loaded is None:
@@ -128,9 +133,9 @@ def _note_brought_ended(state: State) -> None:
 
 
 def note_committed(state: State, plan: Plan, stored: Stored | None) -> None:
-    """The plan is done; ``stored`` is what its write left in the store."""
-    write = plan.write
-    if plan.header is not None:  # owed to the response if this was a save() before it
+    """The plan is done; ``stored`` is what its write left in the store. What was asked for meanwhile is still to be done."""
+    write, is_all = plan.write, plan.asked == state.asked
+    if is_all and plan.header is not None:  # owed to the response if this was a save() before it
         state.owed = Owed(plan.header, plan.expires, plan.at)
     if write is not None:
         assert stored is not None
@@ -145,8 +150,10 @@ def note_committed(state: State, plan: Plan, stored: Stored | None) -> None:
         expiries = state.settings.expiries
         if expiries is not None:
             expiries.note(key, state.now() + write.ttl)
-    elif state.intent is Intent.REGENERATE:  # nothing was worth storing: a new session all the same
+    elif is_all and state.intent is Intent.REGENERATE:  # nothing was worth storing: a new session all the same
         state.found = Found.NOTHING
+    if not is_all:
+        return
     _note_brought_ended(state)
     if state.renewed and (plan.record is not None or state.loaded is None):
         state.renewed = False
@@ -165,7 +172,7 @@ def is_own_write(settings: SessionSettings, plan: Plan, data: bytes, key: str) -
 def is_repeatable(state: State) -> bool:
     """Whether this request's changes may be merged twice: setting a value may, adding to a number or a list may not."""
     base = state.base
-    if base is None:
+    if base is None or state.data is None:  # there is nothing to merge
         return True
     mine = loads(state.settings.codec.encode(decode(state)))
     merged = merge(loads(base.body), mine, mine, increments=state.increments or {})
@@ -189,7 +196,8 @@ def merge_conflict(state: State, plan: Plan, stored: Stored) -> bytes | None:
         return None
     theirs, tree = unpack(codec.unseal(stored.data, loaded.key))
     assert plan.record is not None
-    mine = loads(plan.record.body)
+    data, text = decode(state), plan.record.body
+    mine = loads(text if is_same_text(data, text) else codec.encode(data))  # it may have changed since
     increments = state.increments or {}
     merged = merge(loads(base.body), mine, tree, increments=increments, exclusive=state.lock is not None)
     codec.encode({key: merged[key] for key in increments if key in merged})  # sums alone may be more than a codec holds
@@ -201,13 +209,17 @@ def merge_conflict(state: State, plan: Plan, stored: Stored) -> bytes | None:
 
 
 def detach(state: State) -> None:
-    """The session to be regenerated has ended meanwhile: only what this request itself put in goes into the new one."""
+    """The session to be regenerated has ended meanwhile: only what this request itself put in goes into the new one.
+
+    Where it was invalidated, the caller has ended what it had become.
+    """
     base = state.base
     if base is not None:
         _refill(state, merge(loads(base.body), loads(state.settings.codec.encode(decode(state))), {}))
     log.info("session %s had ended when it was regenerated; its data is not carried over", mask_id(state.id or ""))
     state.loaded = state.created = None
     state.found = Found.NOTHING
+    _note_brought_ended(state)
 
 
 def _refill(state: State, tree: dict[str, Any]) -> bytes:

@@ -80,7 +80,7 @@ class Exchange(Struct, Generic[M]):
             done = yield from commit(self.state, plan, phase)
         except StoreError as error:
             if self.middleware.commit_failed(self.state, error):
-                return Plan(vary=plan.vary)
+                return decide(self.state, phase)  # nothing is stored; what an earlier save() owes the client is sent
             return None
         except SojournError:
             self.state.on(Event.DISCARD)  # as above
