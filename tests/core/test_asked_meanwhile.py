@@ -143,6 +143,24 @@ def test_what_is_put_in_meanwhile_is_not_overwritten_by_a_merge(refusal: Any):
     assert plan.needs_store is (refusal is not CONFLICT)  # the merge took it along
 
 
+@pytest.mark.parametrize("again", [1, 2, -1])
+def test_what_is_added_meanwhile_still_counts_when_another_request_adds_too(again: int):
+    settings = make_settings()
+    state = stored_state(settings, {"n": 5})
+    session = Session(state)
+    session.increment("n")
+
+    def add(_op: Any) -> Any:
+        session.increment("n", again)
+        return b"v"
+
+    play(save(state), add)
+    assert state.increments == {"n": again}
+    _, ops = ask(state, CONFLICT, theirs(settings, {"n": 16}), b"w")
+    assert kinds(ops) == ["Replace", "Load", "Pause", "Replace"] and session["n"] == 16 + again
+    assert state.increments is None
+
+
 # design, "How a session ends": every rightly signed id that the request brought is ended
 @pytest.mark.parametrize("act", [clear_and_put, login])
 def test_where_the_new_id_is_taken_and_no_other_is_generated_the_old_session_ends_all_the_same(act: Do):

@@ -311,6 +311,33 @@ def test_an_increment_is_added_to_what_the_other_left_if_that_is_a_number(
     assert same(merge(base, mine, theirs, increments={"n": delta}, exclusive=exclusive), merged)
 
 
+@pytest.mark.parametrize(
+    ("base", "mine", "delta"),
+    [
+        ({"n": 5}, {"n": 101}, 1),
+        ({"n": 5}, {"n": 1}, 1),
+        ({}, {"n": 101}, 1),
+        ({"n": 5}, {"n": 102.5}, 2.5),
+        ({"n": 5.5}, {"n": 1}, 1),
+        ({"n": "five"}, {"n": 1}, 1),
+        ({"n": 5}, {"n": "set"}, 0.5),
+        ({"n": 10**400}, {"n": 0.5}, 0.5),
+    ],
+)
+def test_what_was_set_before_it_was_incremented_is_not_lost(base: Any, mine: Any, delta: float) -> None:
+    assert merge(base, mine, {"n": 7}, increments={"n": delta}) == mine
+
+
+@pytest.mark.parametrize("deltas", [[0.1] * 3, [0.1, -0.1], [0.1, 0.2, -0.3]])
+def test_an_increment_by_floats_is_one_in_spite_of_their_rounding(deltas: list[float]) -> None:
+    mine = {"n": 7.7}
+    for delta in deltas:
+        mine["n"] += delta
+    total = sum(deltas)
+    if mine["n"] != 7.7:
+        assert merge({"n": 7.7}, mine, {"n": 20}, increments={"n": total})["n"] == 20 + total
+
+
 def test_increments_are_of_top_level_keys_alone() -> None:
     assert merge({"a": {"n": 1}}, {"a": {"n": 2}}, {"a": {"n": 5}}, increments={"n": 1}) == {"a": {"n": 2}}
 

@@ -8,7 +8,8 @@ A rule per kind of value, all of them in this file:
   element appended by both is there twice. Where the base had none, both began the list and it keeps the elements of both,
   unless they are the very same list.
 - **Everything else is a leaf**, tagged objects (one key, beginning with ``$``) included. Changed on one side, the change
-  stands; a deletion is a change. Changed on both, the later commit wins, which is mine; for keys in ``increments`` the sum.
+  stands; a deletion is a change. Changed on both, the later commit wins, which is mine; for keys in
+  ``increments``, where nothing else was done to the number, the sum.
 
 What counts as a change is the JSON value with its type: 1, 1.0 and true differ. The order of an object's keys is no value.
 """
@@ -16,7 +17,7 @@ What counts as a change is the JSON value with its type: 1, 1.0 and true differ.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
+from math import isclose, isfinite
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
@@ -33,6 +34,8 @@ class _Absent:
 
 
 _ABSENT: Final = _Absent()
+_NUMBERS: Final = (int, float)
+_ROUNDING: Final = 1e-9  # several floats give another sum in another order
 _NO_INCREMENTS: Final[Mapping[str, float]] = MappingProxyType({})
 
 
@@ -83,7 +86,7 @@ def _values(base: Any, mine: Any, theirs: Any, delta: float | None, *, exclusive
         return theirs
     if _same(theirs, base):
         return mine
-    if delta is not None:
+    if delta is not None and _is_incremented(base, mine, delta):
         total = _sum(theirs, delta)
         return mine if total is None else total
     gone = theirs is _ABSENT and _is_object(base)  # deleted whole: only what this request itself put in comes back
@@ -118,6 +121,19 @@ def _is_object(value: Any) -> bool:
 
 def _extends(value: Any, base: list[Any]) -> bool:
     return type(value) is list and _same(value[: len(base)], base)
+
+
+def _is_incremented(base: Any, mine: Any, delta: float) -> bool:
+    """Whether the delta is all that was done to a value: what was set before it was incremented is a leaf."""
+    before = 0 if base is _ABSENT else base
+    if type(before) is int and type(delta) is int:
+        return bool(before + delta == mine)
+    if type(before) not in _NUMBERS or type(mine) not in _NUMBERS:
+        return False
+    try:
+        return isclose(before + delta, mine, abs_tol=_ROUNDING * abs(delta))
+    except OverflowError:  # an integer past a float's range
+        return False
 
 
 def _sum(theirs: Any, delta: float) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from msgspec import Struct
@@ -86,6 +87,8 @@ class Plan(Struct, frozen=True):
     """When it was made, epoch ms: what expiry, cookie and record count from."""
     asked: int = 0
     """`State.asked` when it was made."""
+    increments: Mapping[str, float] | None = None
+    """`State.increments` when it was made."""
 
     @property
     def needs_store(self) -> bool:

@@ -181,7 +181,8 @@ def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = Non
         header, expires = session_header(
             state, made, ends_brought=ends is _ENDS_ALL, deletes=bool(keys), changed=changed, now=now
         )
-    return Plan(made, keys, header, seen, changed, record, expires, now, state.asked)
+    increments = dict(state.increments) if state.increments else None
+    return Plan(made, keys, header, seen, changed, record, expires, now, state.asked, increments)
 
 
 def is_too_late(state: State) -> bool:

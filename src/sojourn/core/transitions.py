@@ -145,7 +145,9 @@ def note_committed(state: State, plan: Plan, stored: Stored | None) -> None:
             assert state.loaded is not None
             record = state.loaded.record
         else:
-            state.saved, state.increments = True, None
+            state.saved = True
+            if state.increments:
+                state.increments = _increments_since(plan, state.increments)
         state.found, state.loaded = _RECORD, Loaded(key, stored, record)
         expiries = state.settings.expiries
         if expiries is not None:
@@ -158,6 +160,12 @@ def note_committed(state: State, plan: Plan, stored: Stored | None) -> None:
     if state.renewed and (plan.record is not None or state.loaded is None):
         state.renewed = False
     state.on(_COMMITTED)
+
+
+def _increments_since(plan: Plan, increments: dict[str, float]) -> dict[str, float] | None:
+    """What was added since a plan was made."""
+    before = plan.increments or {}
+    return {key: total - before.get(key, 0) for key, total in increments.items() if total != before.get(key)} or None
 
 
 def is_own_write(settings: SessionSettings, plan: Plan, data: bytes, key: str) -> bool:
