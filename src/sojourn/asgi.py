@@ -5,7 +5,7 @@ The session is loaded before the application runs and committed when its respons
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final, TypeAlias, Unpack
 
 from .cookie import Cookie
@@ -88,7 +88,8 @@ class SessionMiddleware(AsyncMiddleware):
         if _SLOT in scope and scope[_SLOT] is not None:  # another layer's, which stays where it is
             scope = dict(scope)
         secure = scope.get("scheme") in _SECURE if self.options.trust_proxy is None else self._is_secure(scope)
-        ids, source = [], None
+        ids: Sequence[Verified] = ()
+        source = None
         if reader.by_cookie:
             cookies = []
             for name, value in scope["headers"]:  # a loop, as a comprehension is a call until Python 3.12

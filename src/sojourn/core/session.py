@@ -46,8 +46,9 @@ class BaseSession(MutableMapping[str, Any]):
 
     def _data(self) -> dict[str, Any]:
         state = self._state
-        if state.data is not None:
-            return state.data
+        data = state.data
+        if data is not None:
+            return data
         if state.found is _PENDING and state.intent is not Intent.DESTROY:
             self._load_now()
         return decode(state)
