@@ -105,7 +105,12 @@ class Exchange(Struct, Generic[M]):
                     self.middleware.writes.success()
         except SojournError as error:
             if not (isinstance(error, StoreError) and self.middleware.commit_failed(state, error)):
-                log.error("a change after the response headers had left is lost: %s", error, exc_info=error)
+                if phase is Phase.LATE:
+                    log.error("a change after the response headers had left is lost: %s", error, exc_info=error)
+                else:
+                    log.error(
+                        "a session that was to end before the handler raised has not ended: %s", error, exc_info=error
+                    )
         except Exception as error:  # noqa: BLE001 - raised again below, once the lock is given back
             problem = error
         if state.lock is not None:
