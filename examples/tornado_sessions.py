@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from tornado.httputil import HTTPHeaders
 from tornado.web import HTTPError, RequestHandler
 
-from sojourn import AsyncSession, SessionEncodeError, SessionTooLarge
+from sojourn import AsyncSession
 from sojourn.driver import AsyncSessionDriver, AsyncSessionExchange, ErrorResponse
 
 
@@ -77,7 +77,7 @@ class SessionHandler(RequestHandler):
     async def _finish(self, exchange: AsyncSessionExchange) -> None:
         try:
             await self._leave(exchange)
-        except (SessionEncodeError, SessionTooLarge):  # the handler put in what cannot be stored
+        except Exception:  # noqa: BLE001 - the handler put in what cannot be stored, or worse: the visitor gets an error page
             self.log_exception(*sys.exc_info())
             self.send_error(500, exc_info=sys.exc_info())
         sent = super().finish()

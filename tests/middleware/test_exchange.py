@@ -229,7 +229,7 @@ def test_an_ending_that_fails_where_the_handler_raised_is_an_error_in_the_log(ca
     exchange.session.destroy()
     store.is_down = True
     finish(exchange, failed=True)
-    assert "was to end is not ended" in caplog.text
+    assert "before the handler raised has not ended" in caplog.text
 
 
 def test_what_comes_late_and_fails_is_told_once_where_sessions_may_go_unsaved(caplog):

@@ -52,6 +52,7 @@ from .transitions import (
     note_deleted,
     note_ended,
     note_reloaded,
+    note_taken,
 )
 
 __all__ = [
@@ -217,7 +218,7 @@ def commit(state: State, plan: Plan, phase: Phase = Phase.RESPONSE) -> Steps[Pla
             case Outcome.NOT_DONE:
                 continue  # should it still happen, the retry meets the new version
             case Outcome.TAKEN:
-                state.id = None
+                note_taken(state)
                 plan = decide(state, phase)
             case Outcome.GONE if isinstance(write, Regenerate):
                 plan = yield from _begin_anew(state, write, phase)

@@ -8,7 +8,7 @@ things, each with one owner:
 
 - `Arrival`: what the request brought. Frozen; made once, by the middleware.
 - `found`, with `loaded`: what the store last said, and the record that lies there as far as this request knows. Set together, by
-  `transitions`, when a look-up or a commit is done.
+  `transitions`, when a look-up or a commit is done; by `data`, where the record turns out to be unreadable.
 - `intent`: the strongest thing that the application asked for. Moved by `State.on` alone, through the table `TRANSITIONS`.
 - `owed`: what an earlier ``save()`` has still to tell the client. Set by `transitions.note_committed`.
 - the data, and what this request makes of the session's cookie and owner: changed by the application, through a face.

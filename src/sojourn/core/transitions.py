@@ -32,6 +32,7 @@ __all__ = [
     "note_first_load",
     "note_loaded",
     "note_reloaded",
+    "note_taken",
     "note_unavailable",
     "regenerate",
     "unset",
@@ -236,6 +237,11 @@ def _refill(state: State, tree: dict[str, Any]) -> bytes:
     data.clear()
     data.update(state.settings.codec.revive(tree, text))
     return text
+
+
+def note_taken(state: State) -> None:
+    """The new id is in use: another is generated when one is next needed."""
+    state.id = None
 
 
 def note_ended(state: State, *, changed: bool) -> None:

@@ -32,7 +32,7 @@ M = TypeVar("M", bound=Middleware)
 
 _LOST: Final = {
     Phase.LATE: "a change after the response headers had left is lost: %s",
-    Phase.FAILED: "what a request that raised was to end is not ended: %s",
+    Phase.FAILED: "a session that was to end before the handler raised has not ended: %s",
 }
 
 _UNAVAILABLE: Final = Found.UNAVAILABLE
@@ -108,6 +108,8 @@ class Exchange(Struct, Generic[M]):
                 if plan.needs_store:
                     yield from commit(state, plan, phase)
                     self.middleware.writes.success()
+                else:
+                    note_committed(state, plan, None)
         except SojournError as error:
             if not (isinstance(error, StoreError) and self.middleware.commit_failed(state, error)):
                 log.error(_LOST[phase], error, exc_info=error)
