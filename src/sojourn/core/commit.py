@@ -135,7 +135,7 @@ class Outcome(enum.Enum):
     """It did not reach the store, and may be tried again."""
 
 
-class _Result(Struct, frozen=True):
+class _Result(Struct, frozen=True, gc=False):
     outcome: Outcome
     version: Any = None
     """Of what was written, where that is done."""

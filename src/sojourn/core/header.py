@@ -49,19 +49,15 @@ def session_header(
 
 def _is_sent_again(state: State, *, changed: bool) -> bool:
     """Whether a client that has the id gets it again (contract 35, 90, 91, 92)."""
-    if state.found is not _RECORD or state.intent not in _UNMOVED or _is_borrowed(state):
+    if state.found is not _RECORD or state.intent not in _UNMOVED:
         return False
-    if state.settings.options.rolling or state.needs_resigning():
-        return True
-    if not changed:
-        return False
-    lifetime = state.overrides().get("originalMaxAge", state.arrival.config.max_age_ms)
-    return lifetime is not None or state.is_cookie_changed()
-
-
-def _is_borrowed(state: State) -> bool:
-    source = state.arrival.source
-    return source is not None and source.is_borrowed(state.came_as_id())
+    if not (state.settings.options.rolling or state.needs_resigning()):
+        if not changed:
+            return False
+        lifetime = state.overrides().get("originalMaxAge", state.arrival.config.max_age_ms)
+        if lifetime is None and not (state.cookie is not None and state.is_cookie_changed()):
+            return False
+    return state.arrival.source is None or not state.arrival.source.is_borrowed(state.came_as_id())
 
 
 def _send(state: State, now: int) -> Header | None:

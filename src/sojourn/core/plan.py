@@ -15,7 +15,7 @@ from .record import Record
 __all__ = ["Create", "Phase", "Plan", "Regenerate", "Replace", "Touch", "Write"]
 
 
-class Create(Struct, frozen=True):
+class Create(Struct, frozen=True, gc=False):
     """Insert a record under a new key."""
 
     key: str
@@ -24,7 +24,7 @@ class Create(Struct, frozen=True):
     owner: str | None
 
 
-class Replace(Struct, frozen=True):
+class Replace(Struct, frozen=True, gc=False):
     """Overwrite a record if it is still the one that was loaded."""
 
     key: str
@@ -34,7 +34,7 @@ class Replace(Struct, frozen=True):
     owner: str | None
 
 
-class Regenerate(Struct, frozen=True):
+class Regenerate(Struct, frozen=True, gc=False):
     """Move a session to a new key."""
 
     old: str
@@ -46,7 +46,7 @@ class Regenerate(Struct, frozen=True):
     owner: str | None
 
 
-class Touch(Struct, frozen=True):
+class Touch(Struct, frozen=True, gc=False):
     """Set the expiry anew."""
 
     key: str
@@ -67,7 +67,7 @@ class Phase(TableKey):
     """The handler raised and nothing was sent: nothing is saved, but what was to end ends."""
 
 
-class Plan(Struct, frozen=True):
+class Plan(Struct, frozen=True, gc=False):
     """What to do with a session."""
 
     write: Write | None = None

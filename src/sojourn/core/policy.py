@@ -116,6 +116,12 @@ DECISIONS: Final[Mapping[tuple[Found, Intent, bool], Decision]] = {
 }
 """What is written and what ends: by what was found, what was asked for, and whether something is worth storing."""
 
+_COUNTS_WORTH: Final = frozenset(
+    (found, intent)
+    for found, intent, worth in DECISIONS
+    if worth and DECISIONS[found, intent, True] is not DECISIONS[found, intent, False]
+)
+"""Where it counts whether something is worth storing."""
 _NEEDS_COOKIE: Final = (Create, Regenerate)  # of no use unless the client learns the id
 _MAY_LIVE: Final = (Found.RECORD, Found.UNAVAILABLE)
 _GOES_ON_ANEW: Final = (Intent.REGENERATE, Intent.INVALIDATE)
@@ -165,7 +171,7 @@ def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = Non
             return Plan(vary=seen, asked=state.asked)
     now = options.clock()
     changed, text = False, NO_DATA
-    if DECISIONS[found, intent, True] is not DECISIONS[found, intent, False]:  # so it counts what there is to store
+    if (found, intent) in _COUNTS_WORTH:
         if found is _RECORD and (options.rolling or options.resave or state.needs_resigning()):
             data = decode(state)
         if data is not None:

@@ -39,7 +39,7 @@ NO_DATA: Final = b"{}"
 _HEAD: Final = b'{"cookie":{"originalMaxAge":'
 
 
-class Record(Struct):
+class Record(Struct, gc=False):
     """A record taken apart."""
 
     body: bytes
@@ -60,7 +60,7 @@ class Record(Struct):
     """Lifetime and data are exactly as Sojourn wrote them; False where another program wrote it, or wrote it anew with others."""
 
 
-class _Own(Struct, forbid_unknown_fields=True):
+class _Own(Struct, forbid_unknown_fields=True, gc=False):
     """The reserved part, checked while it is decoded."""
 
     v: int
@@ -72,7 +72,7 @@ class _Own(Struct, forbid_unknown_fields=True):
     sum: int | None = None
 
 
-class _Head(Struct):
+class _Head(Struct, gc=False):
     """What a record holds beside the data."""
 
     cookie: dict[str, Any]

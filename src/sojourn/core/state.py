@@ -127,7 +127,7 @@ class Arrival(Struct, frozen=True):
     """
 
 
-class Loaded(Struct, frozen=True):
+class Loaded(Struct, frozen=True, gc=False):
     """The record that lies in the store, as far as this request knows. Replaced as a whole, never changed."""
 
     key: str
@@ -136,7 +136,7 @@ class Loaded(Struct, frozen=True):
     """The record taken apart, once it was looked at."""
 
 
-class Login(Struct, frozen=True):
+class Login(Struct, frozen=True, gc=False):
     """A login in this request."""
 
     owner: str
@@ -144,7 +144,7 @@ class Login(Struct, frozen=True):
     """Epoch ms."""
 
 
-class Owed(Struct, frozen=True):
+class Owed(Struct, frozen=True, gc=False):
     """What an earlier ``save()`` has still to tell the client."""
 
     header: Header

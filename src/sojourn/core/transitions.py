@@ -38,6 +38,7 @@ __all__ = [
     "unset",
 ]
 
+_UNCHANGED: Final = Intent.NONE
 _RECORD: Final = Found.RECORD  # looking a member up costs a call until Python 3.12
 _COMMITTED: Final = Event.COMMITTED
 _END_BROUGHT: Final = (Intent.DESTROY, Intent.INVALIDATE)
@@ -104,13 +105,14 @@ def note_loaded(state: State, verified: Verified, key: str, found: Stored | Repl
     if isinstance(found, Stored):
         state.found = _RECORD
         state.id, state.came_as, state.loaded = verified.id, verified, Loaded(key, found)
-    elif found is not None:
+        return True
+    if found is not None:
         state.found = Found.TOMBSTONE
     elif state.found is not Found.TOMBSTONE:
         state.found = Found.NOTHING
     if log.isEnabledFor(DEBUG):
-        log.debug("session %s: %s", mask_id(verified.id), state.found.value)
-    return state.loaded is not None
+        log.debug("session %s is not live: %s", mask_id(verified.id), state.found.value)
+    return False
 
 
 def note_unavailable(state: State) -> None:
@@ -155,7 +157,7 @@ def note_committed(state: State, plan: Plan, stored: Stored | None) -> None:
             expiries.note(key, state.now() + write.ttl)
     elif is_all and state.intent is Intent.REGENERATE:  # nothing was worth storing: a new session all the same
         state.found = Found.NOTHING
-    if not is_all:
+    if not is_all or state.intent is _UNCHANGED:
         return
     _note_brought_ended(state)
     if state.renewed and (plan.record is not None or state.loaded is None):
