@@ -1,12 +1,13 @@
 """One request and its response: begin, respond, finish. Every door drives this one; only the protocol is its own.
 
-1. *Begin*: the session is looked up, before the application runs.
+1. *Begin*: the session is looked up, before the application runs. That is the middleware's own `look_up`, written out in each colour,
+   as every request pays for it.
 2. *Respond*: it is committed when the response's headers are about to leave, before any byte of it. Where the store fails, a 503 is sent
    in the application's place.
 3. *Finish*: after the application is done, what came late is saved; where it raised and nothing was sent, only what was to end ends. An
    exclusive request gives its lock back.
 
-The tasks are written once, as steps that `drive` runs in either colour.
+The other two are written once, as steps that `drive` runs in either colour.
 """
 
 from __future__ import annotations
