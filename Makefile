@@ -53,6 +53,7 @@ test: ## everything that is checked before a commit lands
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory types
 	@$(MAKE) --no-print-directory check-tests
+	@$(MAKE) --no-print-directory search
 	@$(MAKE) --no-print-directory check-coverage
 	@$(MAKE) --no-print-directory docs
 	@echo "== make test: format, lint, types, tests, coverage gate and docs all passed on $$($(BIN)/python --version)"
@@ -94,7 +95,13 @@ types: $(VENV)/.stamp ## mypy --strict, and a type for every public name
 check-tests: $(VENV)/.stamp browser node-peers
 	@echo "== tests"
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest -m "not torture" $(ARGS)
+	@$(BIN)/coverage run -m pytest -m "not torture and not search" $(ARGS)
+
+# Apart, as measuring coverage would make minutes of it: the shorter searches cover the same lines.
+.PHONY: search
+search: $(VENV)/.stamp ## the exhaustive searches, on all cores
+	@echo "== searches"
+	@$(BIN)/python -m pytest -q -n auto --dist worksteal -m search
 
 .PHONY: check-coverage
 check-coverage: $(VENV)/.stamp
