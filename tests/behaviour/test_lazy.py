@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sojourn import SessionNotLoaded, StoreError, StoreUnavailable
-from tests.behaviour.harness import OLD_SECRET, SECRET, Ctx, Make, put
+from sojourn import SessionNotFound, SessionNotLoaded, StoreError, StoreUnavailable
+from tests.behaviour.harness import OLD_SECRET, SECRET, Client, Ctx, Make, put
 
 
 async def load_and_read(ctx: Ctx) -> dict[str, Any]:
@@ -217,3 +217,13 @@ def test_reload_works_without_a_load(make: Make) -> None:
 
     answer = world.plant({"n": 1}).get(handle)
     assert answer.seen == {"n": 1} and answer.ops == ["load"]
+
+
+def test_reload_without_a_load_of_what_is_not_there_is_an_error(make: Make) -> None:
+    world = make(lazy=True)
+
+    async def handle(ctx: Ctx) -> None:
+        with pytest.raises(SessionNotFound):
+            await ctx.reload()
+
+    assert Client(world).holding("dead").get(handle).status == 200

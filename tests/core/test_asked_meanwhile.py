@@ -13,7 +13,7 @@ from sojourn.core.policy import decide
 from sojourn.core.session import Session
 from sojourn.core.state import Found, State
 from sojourn.core.store import CONFLICT, EXISTS, Stored
-from sojourn.core.transitions import note_loaded
+from sojourn.core.transitions import note_deleted, note_loaded
 from sojourn.errors import SessionNotFound, StoreTimeout
 from sojourn.middleware.drive import _CALLS, run
 from sojourn.stores import MemoryStore
@@ -170,3 +170,14 @@ def test_where_the_new_id_is_taken_and_no_other_is_generated_the_old_session_end
     plan, ops = ask(state, EXISTS, ONE_DELETED)
     assert kinds(ops) == ["Regenerate", "Delete"] and ops[1].keys == (state.settings.key_of(ID),)
     assert plan.write is None
+
+
+def test_a_destroy_asked_for_while_the_endings_of_a_clear_are_under_way_is_still_to_be_done():
+    state = stored_state(make_settings())
+    session = Session(state)
+    session.invalidate()
+    plan = decide(state)
+    session.destroy()
+    note_deleted(state, plan)
+    assert not state.brought_ended and state.loaded is None
+    assert decide(state).ends
