@@ -11,13 +11,12 @@ from ..transports import HeaderTransport
 from ..wire.cookies import render
 from ..wire.headers import Header
 from .data import loaded_record
-from .plan import Create, Regenerate, Write
+from .plan import NEEDS_COOKIE, Write
 from .session_cookie import SessionCookie
 from .state import Found, Intent, State
 
 __all__ = ["session_header"]
 
-_NEEDS_COOKIE: Final = (Create, Regenerate)  # of no use unless the client learns the id
 _UNMOVED: Final = (Intent.NONE, Intent.TOUCH)
 _RECORD: Final = Found.RECORD
 
@@ -36,7 +35,7 @@ def session_header(
         now: when the plan is made, epoch ms.
     """
     owed = state.owed
-    if isinstance(write, _NEEDS_COOKIE):
+    if isinstance(write, NEEDS_COOKIE):
         return _send(state, now), False
     if ends_brought and (deletes or (state.brought_ended and state.arrival.ids and owed is None)):
         return _expire(state), True

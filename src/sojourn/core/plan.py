@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
 
@@ -12,7 +12,7 @@ from ..wire.headers import Header
 from ._table_key import TableKey
 from .record import Record
 
-__all__ = ["Create", "Phase", "Plan", "Regenerate", "Replace", "Touch", "Write"]
+__all__ = ["NEEDS_COOKIE", "Create", "Phase", "Plan", "Regenerate", "Replace", "Touch", "Write"]
 
 
 class Create(Struct, frozen=True, gc=False):
@@ -54,6 +54,9 @@ class Touch(Struct, frozen=True, gc=False):
 
 
 Write: TypeAlias = Create | Replace | Regenerate | Touch
+
+NEEDS_COOKIE: Final = (Create, Regenerate)
+"""What is of no use unless the client learns the id."""
 
 
 class Phase(TableKey):

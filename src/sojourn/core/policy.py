@@ -18,7 +18,7 @@ from ..transports import CookieTransport
 from ._table_key import TableKey
 from .data import ClosedData, decode, encode, is_same_text
 from .header import session_header
-from .plan import Create, Phase, Plan, Regenerate, Replace, Touch, Write
+from .plan import NEEDS_COOKIE, Create, Phase, Plan, Regenerate, Replace, Touch, Write
 from .record import NO_DATA, Record, lifetime_prefix, pack
 from .session_cookie import stored_as_configured
 from .settings import ExpiryCache
@@ -122,7 +122,6 @@ _COUNTS_WORTH: Final = frozenset(
     if worth and DECISIONS[found, intent, True] is not DECISIONS[found, intent, False]
 )
 """Where it counts whether something is worth storing."""
-_NEEDS_COOKIE: Final = (Create, Regenerate)  # of no use unless the client learns the id
 _MAY_LIVE: Final = (Found.RECORD, Found.UNAVAILABLE)
 _GOES_ON_ANEW: Final = (Intent.REGENERATE, Intent.INVALIDATE)
 
@@ -167,7 +166,7 @@ def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = Non
         if is_too_late(state):
             _refuse(state)
             return Plan(vary=seen, asked=state.asked)
-        if DECISIONS[found, intent, True].write in _NEEDS_COOKIE:  # and there is nothing to store
+        if DECISIONS[found, intent, True].write in NEEDS_COOKIE:  # and there is nothing to store
             return Plan(vary=seen, asked=state.asked)
     now = options.clock()
     changed, text = False, NO_DATA
@@ -196,7 +195,7 @@ def is_too_late(state: State) -> bool:
     intent, found = state.intent, state.found
     if intent is Intent.REGENERATE and found in _MAY_LIVE:
         return True
-    if intent is Intent.INVALIDATE or DECISIONS[found, intent, True].write not in _NEEDS_COOKIE:
+    if intent is Intent.INVALIDATE or DECISIONS[found, intent, True].write not in NEEDS_COOKIE:
         return False
     data, base = state.data, state.base
     if isinstance(data, ClosedData):  # what was put in has been refused already
@@ -230,7 +229,7 @@ def _is_idle(state: State, body: bytes | None) -> bool:
 def _decision(state: State, phase: Phase, *, changed: bool, now: int) -> Decision:
     worth = _is_worth_storing(state, phase, changed=changed)
     decision = DECISIONS[state.found, state.intent, worth]
-    if decision.write in _NEEDS_COOKIE and not _can_send(state):
+    if decision.write in NEEDS_COOKIE and not _can_send(state):
         return DECISIONS[state.found, state.intent, False]
     may_be_due = state.found is _RECORD and state.intent is _NONE and not worth and phase is _RESPONSE
     return _TOUCH if may_be_due and _is_touch_due(state, now) else decision
