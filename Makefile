@@ -15,7 +15,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 CODE := $(wildcard src tests examples benchmarks scripts)
 # The tests that need no server, browser or Node.js and take no minutes, on all cores.
 QUICK := -q -n auto --dist worksteal \
-	-m "not server and not browser and not express and not package and not search and not torture"
+	-m "not server and not browser and not express and not package and not search and not torture and not webservers"
 PINS := pyproject.toml constraints.txt
 # Build backends come from the same pins as everything else.
 UV_INSTALL = pip install --quiet --constraints constraints.txt --build-constraints constraints.txt
@@ -95,7 +95,7 @@ types: $(VENV)/.stamp ## mypy --strict, and a type for every public name
 check-tests: $(VENV)/.stamp browser node-peers
 	@echo "== tests"
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest -m "not torture and not search" $(ARGS)
+	@$(BIN)/coverage run -m pytest -m "not torture and not search and not webservers" $(ARGS)
 
 # Apart, as measuring coverage would make minutes of it: the shorter searches cover the same lines.
 .PHONY: search
@@ -117,9 +117,62 @@ docs: $(VENV)/.stamp ## the documentation, in docs/_build; warnings are errors
 	@$(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env --quiet -b html docs docs/_build
 	@echo "docs/_build/index.html"
 
+.PHONY: flask-suite
+flask-suite: $(VENV)/.stamp ## Flask's own tests, from its source distribution, on our sessions
+	@$(BIN)/python -m scripts.flask_suite $(ARGS)
+
+# The oldest versions that the extras allow; what tests need besides comes from the pins, where these leave room.
+OLDEST_EXTRAS := starlette fastapi flask quart aiohttp litestar pyramid
+OLDEST_TESTS := tests/doors/test_frameworks.py tests/doors/test_starlette.py tests/doors/test_fastapi.py \
+	tests/doors/test_fastapi_models.py tests/doors/test_flask_[a-r]*.py tests/doors/test_flask_session.py tests/doors/test_quart.py \
+	tests/doors/test_aiohttp.py tests/doors/test_aiohttp_[a-r]*.py tests/doors/test_aiohttp_security.py \
+	tests/doors/test_litestar.py tests/doors/test_litestar_auth.py tests/doors/test_litestar_models.py \
+	tests/doors/test_pyramid.py tests/doors/test_pyramid_settings.py tests/doors/test_coming_from_pyramid.py
+OLDEST_TOOLS := anyio trio pytest hypothesis httpx itsdangerous python-multipart starsessions asgiref flask-login flask-sqlalchemy flask-wtf \
+	jinja2 cryptography pymongo 'redis[hiredis]' aiohttp-session aiohttp-security webtest pyramid-retry pyramid-debugtoolbar \
+	'setuptools<81' # whose pkg_resources Pyramid 2.0 imports
+OLDEST_VENV := .venv-oldest-doors
+
+$(OLDEST_VENV)/.stamp: $(PINS)
+	@rm -rf $(OLDEST_VENV) && $(PYTHON) -m venv $(OLDEST_VENV)
+	@$(OLDEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	@$(OLDEST_VENV)/bin/uv pip install --quiet --python $(OLDEST_VENV)/bin/python --resolution lowest-direct \
+		-r pyproject.toml $(OLDEST_EXTRAS:%=--extra %)
+	@$(OLDEST_VENV)/bin/uv pip install --quiet --python $(OLDEST_VENV)/bin/python --editable . $(OLDEST_TOOLS)
+	@touch $@
+
+.PHONY: oldest-doors
+oldest-doors: $(OLDEST_VENV)/.stamp ## the doors' tests, on the oldest versions of the frameworks
+	@echo "== the oldest of: $(OLDEST_EXTRAS)"
+	@$(OLDEST_VENV)/bin/python -m pytest -q -o filterwarnings= $(OLDEST_TESTS) $(ARGS)
+
+.PHONY: starlette-suite
+starlette-suite: $(VENV)/.stamp ## Starlette's own tests of its sessions, run on ours
+	@$(BIN)/python -m scripts.starlette_suite
+
+.PHONY: aiohttp-suite
+aiohttp-suite: $(VENV)/.stamp ## aiohttp-session's own tests, run on ours
+	@$(BIN)/python -m scripts.aiohttp_suite
+
+.PHONY: django-versions
+django-versions: $(VENV)/.stamp ## the tests of Django's sessions, its own and ours, on every version of Django
+	@$(BIN)/python -m scripts.django_versions $(ARGS)
+
+.PHONY: django-suite
+django-suite: $(VENV)/.stamp ## Django's own tests on our sessions
+	@$(BIN)/python -m scripts.django_suite $(ARGS)
+
+.PHONY: litestar-suite
+litestar-suite: $(VENV)/.stamp ## Litestar's own tests of its sessions, run on ours; LITESTAR=path is a checkout of it
+	@LITESTAR="$(LITESTAR)" $(BIN)/python -m scripts.litestar_suite
+
 .PHONY: torture
 torture: $(VENV)/.stamp ## long randomized runs of the stores
 	@$(BIN)/python -m pytest -m torture $(ARGS)
+
+.PHONY: servers
+servers: $(VENV)/.stamp ## the examples under every web server, on every store
+	@$(BIN)/python -m pytest tests/webservers $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.stamp node-peers ## the benchmarks, beside their peers
@@ -146,6 +199,9 @@ lock: $(VENV)/.stamp ## pin everything anew: constraints.txt and tests/node/pack
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev \
 		--strip-extras --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-index-annotation \
 		--custom-compile-command "make lock" -o constraints.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+		--strip-extras --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-index-annotation \
+		--custom-compile-command "make lock" -o tests/doors/frameworks_apart.txt tests/doors/frameworks_apart.in
 	@cd tests/node && rm -f package-lock.json \
 		&& npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund --loglevel=error
 

@@ -9,18 +9,35 @@ import platform
 import sys
 from collections.abc import Callable, Coroutine
 
-from benchmarks import imports, in_process, instructions, redis, scale, served, sqlite
+from benchmarks import (
+    contention,
+    imports,
+    in_process,
+    instructions,
+    instructions_in_process,
+    memory,
+    near,
+    postgres,
+    redis,
+    scale,
+    served,
+    sqlite,
+)
 
 ALL: dict[str, Callable[[], str | Coroutine[None, None, str]]] = {
     "imports": imports.imports,
-    "asgi": in_process.asgi,
-    "wsgi": in_process.wsgi,
-    "sqlite": sqlite.beside_memory,
+    "in-process": in_process.in_process,
+    "instructions-in-process": instructions_in_process.instructions_in_process,
+    "sqlite": sqlite.beside_peers,
     "sqlite-rates": sqlite.rates,
     "redis": redis.redis,
+    "near": near.near,
+    "postgres": postgres.postgres,
+    "memory": memory.memory,
     "served": served.served,
     "instructions": instructions.instructions,
     "scale": scale.scale,
+    "contention": contention.contention,
 }
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+N = TypeVar("N")
 Work = Callable[[int], Awaitable[None]]
 """Does its thing so many times."""
+SLICE = 0.02
+"""Seconds of CPU in which one contestant is measured, before it is the next one's turn."""
+ROUNDS = 15
 
 
 @dataclass(frozen=True)
 class Figure:
-    """Microseconds of CPU per call, over the rounds."""
+    """Microseconds of CPU per call, or whatever else was measured, over the rounds."""
 
     rounds: tuple[float, ...]
 
@@ -31,22 +37,65 @@ class Figure:
         return f"{self.median:.1f} ±{self.spread:.0%}"
 
 
-async def interleaved(contestants: Mapping[str, Work], *, rounds: int = 11, calls: int = 1500) -> dict[str, Figure]:
-    """Measure all in turn, round by round, so that the machine's moods hit all alike."""
-    taken: dict[str, list[float]] = {name: [] for name in contestants}
-    for work in contestants.values():
-        await work(calls // 5 + 1)  # warm
+class LeftOut(Exception):
+    """Something is not installed, without which this cannot be measured."""
+
+
+async def _time(work: Work, calls: int) -> float:
+    """Seconds of CPU."""
+    before = time.process_time()
+    await work(calls)
+    return time.process_time() - before
+
+
+async def _slice(work: Work) -> int:
+    """Warm it, and find how many calls fill a slice."""
+    calls = 1
+    while (taken := await _time(work, calls)) < SLICE / 2:
+        calls *= 2
+    return max(1, round(calls * SLICE / taken))
+
+
+async def interleaved(contestants: Mapping[N, Work], *, rounds: int = ROUNDS) -> dict[N, Figure]:
+    """Measure all in turn, a slice of each, round by round, so that the machine's moods hit all alike."""
+    calls = {name: await _slice(work) for name, work in contestants.items()}
+    taken: dict[N, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, work in contestants.items():
-            before = time.process_time()
-            await work(calls)
-            taken[name].append((time.process_time() - before) / calls * 1e6)
+            taken[name].append(await _time(work, calls[name]) / calls[name] * 1e6)
     return {name: Figure(tuple(values)) for name, values in taken.items()}
 
 
-def ratio(one: Figure, other: Figure) -> float:
-    """The median of the ratios of each round."""
-    return statistics.median(a / b for a, b in zip(one.rounds, other.rounds, strict=True))
+async def side_by_side(contestants: Mapping[N, Sequence[Work]], *, rounds: int = ROUNDS) -> dict[N, Figure]:
+    """`interleaved`, where all the works of a contestant go on at once: microseconds per call of one of them."""
+    figures = await interleaved({name: _at_once(works) for name, works in contestants.items()}, rounds=rounds)
+    return {
+        name: Figure(tuple(taken / len(contestants[name]) for taken in figure.rounds))
+        for name, figure in figures.items()
+    }
+
+
+def _at_once(works: Sequence[Work]) -> Work:
+    async def work(calls: int) -> None:
+        await asyncio.gather(*(one(calls) for one in works))
+
+    return work
+
+
+def ratios(one: Figure, other: Figure) -> Figure:
+    """How many times the one is the other, round by round."""
+    return Figure(tuple(a / b for a, b in zip(one.rounds, other.rounds, strict=True)))
+
+
+def difference(one: Figure, other: Figure) -> Figure:
+    """How much the one is more than the other, round by round."""
+    return Figure(tuple(a - b for a, b in zip(one.rounds, other.rounds, strict=True)))
+
+
+def shown(figure: Figure, digits: int = 0) -> str:
+    """The median, and half of the interquartile range."""
+    quarters = statistics.quantiles(figure.rounds, n=4)
+    return f"{figure.median:.{digits}f} ±{(quarters[2] - quarters[0]) / 2:.{digits}f}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

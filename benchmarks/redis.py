@@ -1,82 +1,150 @@
-"""What a session on Redis adds to a request: microseconds of CPU in process, beside starsessions, on one Valkey server."""
+"""What a session on Redis adds to a request: microseconds of CPU in process, beside its peers, on one Valkey server."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final, NamedTuple
 
-from benchmarks.in_process import CASES, SECRET, Handler, calls_of, cookie_of, handler
-from benchmarks.measure import Figure, ratio, table
-from sojourn.asgi import SessionMiddleware
-from sojourn.stores import AsyncRedisStore
+from benchmarks import asgi, flask, wsgi
+from benchmarks.contestants import Column, Door
+from benchmarks.express import CONNECT_REDIS, NODE, express
+from benchmarks.measure import Figure, LeftOut, Work, difference, ratios, shown, side_by_side, table
+from benchmarks.workload import ACTIONS, SECRET, data_of, fill
 
-ROUNDS = 9
-CALLS = 25
+SMALL, LARGE = 0.4, 64
+URL, CLIENT, STARSESSIONS = "Sojourn, by URL", "Sojourn, the user's redis-py client", "starsessions"
+SYNC_URL, SYNC_CLIENT, FLASK_SESSION = (
+    "Sojourn, WSGI, by URL",
+    "Sojourn, WSGI, the user's redis-py client",
+    "Flask-Session",
+)
 
 
-def _ours(store: Any) -> Handler:
-    return lambda case: SessionMiddleware(handler(case), secret=SECRET, store=store)
+class Cell(NamedTuple):
+    name: str
+    case: str
+    size: float
+    at_once: int
 
 
-def _starsessions(url: str) -> Handler:
-    from starsessions import SessionAutoloadMiddleware as Autoload
-    from starsessions import SessionMiddleware as Peer
+class Contestant(NamedTuple):
+    door: Door
+    wrap: Callable[[Any], Any]
+    at_once: Sequence[int] = (1, 16)
+
+
+TARGETS: Final = [
+    *((Cell(URL, case, SMALL, 16), STARSESSIONS, target) for case, target in (("a", 0.16), ("b", 0.28))),
+    *((Cell(URL, case, SMALL, 1), STARSESSIONS, target) for case, target in (("a", 0.25), ("b", 0.45))),
+    *((Cell(URL, case, SMALL, 16), CONNECT_REDIS, 1.0) for case in "ab"),
+    *((Cell(URL, case, LARGE, 1), FLASK_SESSION, target) for case, target in (("a", 0.3), ("b", 0.65))),
+    *((Cell(CLIENT, case, SMALL, 16), STARSESSIONS, target) for case, target in (("a", 0.45), ("b", 0.9))),
+    *((Cell(SYNC_URL, case, SMALL, 1), FLASK_SESSION, target) for case, target in (("a", 0.33), ("b", 0.5))),
+]
+"""What may be added at most, as a share of what a peer adds."""
+
+
+def _starsessions(url: str) -> asgi.Wrap:
+    from starsessions import SessionAutoloadMiddleware, SessionMiddleware
     from starsessions.stores.redis import RedisStore
 
     store = RedisStore(url)
-    return lambda case: Peer(Autoload(handler(case)), store=store, cookie_https_only=False, lifetime=3600)
+    return lambda app: SessionMiddleware(
+        SessionAutoloadMiddleware(app), store=store, cookie_https_only=False, lifetime=3600
+    )
+
+
+@asynccontextmanager
+async def _contestants(url: str) -> AsyncIterator[dict[str, Contestant]]:
+    import redis.asyncio
+
+    from sojourn.asgi import SessionMiddleware
+    from sojourn.stores import AsyncRedisStore, RedisStore
+    from sojourn.wsgi import SessionMiddleware as SyncMiddleware
+
+    client, sync_client = redis.asyncio.Redis.from_url(url), redis.Redis.from_url(url)
+    stores = AsyncRedisStore.from_url(url), AsyncRedisStore(client)
+    sync_stores = RedisStore.from_url(url), RedisStore(sync_client)
+    by_url, by_client = (
+        lambda app, store=store: SessionMiddleware(app, secret=SECRET, store=store) for store in stores
+    )
+    sync_by_url, sync_by_client = (
+        lambda app, store=store: SyncMiddleware(app, secret=SECRET, store=store) for store in sync_stores
+    )
+    yield {
+        URL: Contestant(asgi, by_url),
+        CLIENT: Contestant(asgi, by_client),
+        STARSESSIONS: Contestant(asgi, _starsessions(url)),
+        SYNC_URL: Contestant(wsgi, sync_by_url, (1,)),
+        SYNC_CLIENT: Contestant(wsgi, sync_by_client, (1,)),
+        FLASK_SESSION: Contestant(flask, flask.redis_sessions(url), (1,)),
+    }
+    for store in stores:
+        await store.close()
+    for sync_store in sync_stores:
+        sync_store.close()
+    sync_client.close()
+    await client.aclose()
+
+
+async def _added(contestants: dict[str, Contestant]) -> dict[Cell, Figure]:
+    runs: dict[Cell | Door, list[Work]] = {}
+    for name, (door, wrap, numbers) in contestants.items():
+        for at_once in numbers:
+            for size in (SMALL, LARGE):
+                cookies = [await door.cookie_of(wrap(door.handler(fill(data_of(size))))) for _ in range(at_once)]
+                for case in "ab":
+                    app = wrap(door.handler(ACTIONS[case]))
+                    runs[Cell(name, case, size, at_once)] = [door.calls_of(app, cookie) for cookie in cookies]
+                runs.setdefault(door, [door.calls_of(door.handler(None), cookies[0])])
+    figures = await side_by_side(runs)
+    return {
+        cell: difference(figure, figures[contestants[cell.name].door])
+        for cell, figure in figures.items()
+        if isinstance(cell, Cell)
+    }
+
+
+async def _express(url: str) -> dict[Cell, Figure]:
+    figures: dict[Cell, Figure] = {}
+    for at_once in (1, 16):
+        columns = [Column(case, size) for case in "ab" for size in (SMALL, LARGE)]
+        for column, of in (await express(columns, at_once=at_once, redis=url)).items():
+            figures[Cell(CONNECT_REDIS, column.case, column.size, at_once)] = difference(of[CONNECT_REDIS], of[NODE])
+    return figures
 
 
 async def redis() -> str:
-    """The table for one request at a time and for 16 at once."""
-    from redis.asyncio import Redis
-
+    """The tables of what is added, and of the targets."""
     from tests.servers import valkey
 
-    parts = []
-    with valkey() as server:
-        client = Redis.from_url(server.url)
-        by_client, by_url = AsyncRedisStore(client), AsyncRedisStore.from_url(server.url)
-        makers = {
-            "Sojourn, the user's redis-py client": _ours(by_client),
-            "Sojourn, by URL": _ours(by_url),
-            "starsessions": _starsessions(server.url),
-        }
-        for at_once in (1, 16):
-            runs = {}
-            for name, make in makers.items():
-                cookies = [await cookie_of(make("fill")) for _ in range(at_once)]
-                for case in "ab":
-                    app = make(case)
-                    runs[name, case] = [calls_of(app, cookie) for cookie in cookies]
-            for works in runs.values():
-                await asyncio.gather(*(work(3) for work in works))
-            taken: dict[tuple[str, str], list[float]] = {}
-            calls = CALLS if at_once > 1 else CALLS * 16
-            for _ in range(ROUNDS):
-                for key, works in runs.items():
-                    before = time.process_time()
-                    await asyncio.gather(*(work(calls) for work in works))
-                    taken.setdefault(key, []).append((time.process_time() - before) / calls / at_once * 1e6)
-            parts.append(_tables({key: Figure(tuple(values)) for key, values in taken.items()}, list(makers), at_once))
-        await by_client.close()
-        await by_url.close()
-        await client.aclose()
-    return "\n\n".join(parts)
-
-
-def _tables(figures: dict[tuple[str, str], Figure], names: list[str], at_once: int) -> str:
-    rows = [[name, figures[name, "a"], figures[name, "b"]] for name in names]
-    client, url, peer = names
+    async with AsyncExitStack() as stack:
+        url = stack.enter_context(valkey()).url
+        figures = await _added(await stack.enter_async_context(_contestants(url)))
+        try:
+            figures |= await _express(url)
+        except LeftOut as reason:
+            print(f"left out: {CONNECT_REDIS} ({reason})")
+    columns = [(case, size, at_once) for size in (SMALL, LARGE) for at_once in (1, 16) for case in "ab"]
+    rows = []
+    for name in dict.fromkeys(cell.name for cell in figures):
+        cells = [figures.get(Cell(name, *column)) for column in columns]
+        rows.append([name, *("" if figure is None else shown(figure, 1) for figure in cells)])
     targets = [
-        [f"({case}) {who} to starsessions", target, f"{ratio(figures[who, case], figures[peer, case]):.2f}"]
-        for case, who, target in (("a", client, "0.5"), ("b", client, "1.0"), ("a", url, "0.25"), ("b", url, "0.25"))
+        [
+            f"({cell.case}) {cell.size:g} KB, {cell.at_once} at once: {cell.name}, to {peer}",
+            f"{target:.2f}",
+            shown(ratios(figures[cell], figures[cell._replace(name=peer)]), 2),
+        ]
+        for cell, peer, target in TARGETS
+        if cell._replace(name=peer) in figures
     ]
+    head = ["", *(f"({case}) {size:g} KB, {at_once} at once" for case, size, at_once in columns)]
     return "\n\n".join(
         [
-            f"### Redis: microseconds of CPU per request, {at_once} at once",
-            table(["", *(f"({case}) {CASES[case]}" for case in "ab")], rows),
-            table(["ratio", "target, at most", "figure"], targets),
+            "### Redis: microseconds of the client's CPU added per request",
+            table(head, rows),
+            table(["what is added", "target, at most", "figure"], targets),
         ]
     )

@@ -8,7 +8,6 @@ that is too busy even so.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import os
 import platform
@@ -22,8 +21,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from benchmarks.in_process import CASES, DATA, HEADERS
-from benchmarks.measure import Figure, table
+from benchmarks.measure import Figure, LeftOut, ratios, shown, table
+from benchmarks.workload import CASES, DATA, encoded, headers
 from scripts.node_peers import FOLDER, find_node
 
 AT_ONCE = 16
@@ -86,10 +85,6 @@ TARGETS = [
 """What may cost at most so many times as much as what."""
 
 
-class LeftOut(Exception):
-    """A system is not installed."""
-
-
 class Connection(asyncio.Protocol):
     """A keep-alive connection, which asks one thing so many times, each when the last is answered."""
 
@@ -138,9 +133,10 @@ class Server:
         for _ in range(at_once):
             _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", self._port)
             response = await connection.ask(_request("fill"))
-            cookies = [line for line in response.split(b"\r\n") if line.lower().startswith(b"set-cookie:")]
+            fields = response.decode().split("\r\n")
+            cookies = [line for line in fields if line.lower().startswith("set-cookie:")]
             # The bare app is sent as much as a session's id.
-            cookie = b"sid=" + b"x" * 64 if bare else cookies[0].split(b":", 1)[1].split(b";")[0].strip()
+            cookie = "sid=" + "x" * 64 if bare else cookies[0].split(":", 1)[1].split(";")[0].strip()
             self._connections.append(connection)
             for case, path in PATHS.items():
                 self._requests[case].append(_request(path, None if case == "c" else cookie))
@@ -158,11 +154,9 @@ class Server:
         return (time.clock_gettime_ns(self._clock) - before) / 1000 / each / len(self._connections)
 
 
-def _request(path: str, cookie: bytes | None = None) -> bytes:
-    headers = (
-        HEADERS if cookie is None else [*HEADERS, (b"cookie", b"consent=yes; " + cookie + b"; tz=Europe%2FBerlin")]
-    )
-    return b"\r\n".join([f"GET /{path} HTTP/1.1".encode(), *(b"%b: %b" % header for header in headers), b"", b""])
+def _request(path: str, cookie: str | None = None) -> bytes:
+    fields = [b"%b: %b" % field for field in headers(cookie)]
+    return b"\r\n".join([f"GET /{path} HTTP/1.1".encode(), *fields, b"", b""])
 
 
 def _command(system: System, url: str | None) -> tuple[list[str], Path]:
@@ -174,7 +168,7 @@ def _command(system: System, url: str | None) -> tuple[list[str], Path]:
     if (node := find_node()) is None:
         raise LeftOut("there is no Node.js")
     program = Path(__file__).with_name("served_app.cjs")
-    return [str(node), str(program), system.app, url or "", json.dumps(DATA)], FOLDER
+    return [str(node), str(program), system.app, url or "", encoded(DATA)], FOLDER
 
 
 @asynccontextmanager
@@ -252,11 +246,6 @@ def _added(figures: Figures) -> Figures:
     return added
 
 
-def _shown(figure: Figure, digits: int = 0) -> str:
-    quarters = statistics.quantiles(figure.rounds, n=4)
-    return f"{figure.median:.{digits}f} ±{(quarters[2] - quarters[0]) / 2:.{digits}f}"
-
-
 def _interval(figure: Figure) -> str:
     """Where the true median lies with 95 %, by the ranks of the binomial distribution."""
     ordered = sorted(figure.rounds)
@@ -270,14 +259,13 @@ def page(title: str, figures: Figures, *, differences: bool) -> str:
     names = [name for name in SYSTEMS if (name, "a") in added]
     rows = []
     for name in names:
-        cells = [_shown(added[name, case]) for case in CASES]
+        cells = [shown(added[name, case]) for case in CASES]
         rows.append([name, *(cells if SYSTEMS[name].over else [f"({cell})" for cell in cells])])
     targets = []
     for one, case, other, other_case, target in TARGETS:
         if one in names and other in names:
-            pairs = zip(added[one, case].rounds, added[other, other_case].rounds, strict=True)
-            ratios = Figure(tuple(a / b for a, b in pairs))
-            targets.append([f"({case}) {one}, to ({other_case}) {other}", target, _shown(ratios, 2)])
+            figure = ratios(added[one, case], added[other, other_case])
+            targets.append([f"({case}) {one}, to ({other_case}) {other}", target, shown(figure, 2)])
     if differences:
         targets += [
             [f"(c) {name}, less no sessions", "no difference", _interval(added[name, "c"])]

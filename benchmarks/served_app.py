@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.in_process import DATA, SECRET
+from benchmarks.workload import DATA, SECRET
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

@@ -1,4 +1,4 @@
-"""SQLite: loads and commits per second in both colours, and what it adds to a request beside the memory store."""
+"""SQLite: loads and commits per second in both colours, and what it adds to a request beside Django's database sessions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.in_process import CASES, SECRET, calls_of, cookie_of, handler
-from benchmarks.measure import Figure, ratio, table
+from benchmarks import asgi, django, wsgi
+from benchmarks.contestants import Door
+from benchmarks.measure import Work, difference, ratios, shown, side_by_side, table
+from benchmarks.workload import ACTIONS, CASES, DATA, SECRET, fill
 from sojourn.asgi import SessionMiddleware
 from sojourn.core.store import Stored
 from sojourn.stores import AsyncMemoryStore, AsyncSQLiteStore, SQLiteStore
+from sojourn.wsgi import SessionMiddleware as SyncMiddleware
 
 RECORD = b'{"cookie":{"originalMaxAge":null},"data":"' + b"x" * 358 + b'"}'
 DAY = 86_400_000
@@ -95,37 +98,45 @@ async def _acommit(store: AsyncSQLiteStore, key: str, times: int) -> None:
         version = await store.replace(key, RECORD, DAY, version=version)
 
 
-async def beside_memory(*, at_once: int = 16, rounds: int = 9, calls: int = 40) -> str:
-    """CPU per request through the ASGI middleware, 16 requests at once, each of its own session."""
-    taken: dict[tuple[str, str], list[float]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        stores: dict[str, Any] = {
-            "memory": AsyncMemoryStore(),
-            "SQLite": AsyncSQLiteStore(Path(folder) / "sessions.db"),
+MEMORY, SQLITE, SQLITE_WSGI, DJANGO = "memory, ASGI", "SQLite, ASGI", "SQLite, WSGI", "Django, db engine on SQLite"
+_TARGETS = [(name, case, target) for name in (SQLITE, SQLITE_WSGI) for case, target in (("a", 0.1), ("b", 0.12))]
+"""What ours may add at most, as a share of what Django adds."""
+
+
+async def beside_peers(*, at_once: int = 16) -> str:
+    """CPU that sessions add to a request in process; under ASGI 16 requests at once, each of its own session."""
+    with tempfile.TemporaryDirectory() as folder, django.database_sessions(Path(folder) / "django.db") as by_django:
+        stores = AsyncMemoryStore(), AsyncSQLiteStore(Path(folder) / "async.db"), SQLiteStore(Path(folder) / "sync.db")
+        contestants: dict[str, tuple[Door, Callable[[Any], Any], int]] = {
+            MEMORY: (asgi, lambda app: SessionMiddleware(app, secret=SECRET, store=stores[0]), at_once),
+            SQLITE: (asgi, lambda app: SessionMiddleware(app, secret=SECRET, store=stores[1]), at_once),
+            SQLITE_WSGI: (wsgi, lambda app: SyncMiddleware(app, secret=SECRET, store=stores[2]), 1),
+            DJANGO: (django, by_django, 1),
         }
-        runs = {}
-        for name, store in stores.items():
-            fill = SessionMiddleware(handler("fill"), secret=SECRET, store=store)
-            cookies = [await cookie_of(fill) for _ in range(at_once)]
+        runs: dict[tuple[str, str] | Door, list[Work]] = {}
+        for name, (door, wrap, lanes) in contestants.items():
+            cookies = [await door.cookie_of(wrap(door.handler(fill(DATA)))) for _ in range(lanes)]
             for case in "ab":
-                app = SessionMiddleware(handler(case), secret=SECRET, store=store)
-                runs[name, case] = [calls_of(app, cookie) for cookie in cookies]
-        for _ in range(rounds):
-            for key, works in runs.items():
-                before = time.process_time()
-                await asyncio.gather(*(work(calls) for work in works))
-                taken.setdefault(key, []).append((time.process_time() - before) / calls / at_once * 1e6)
-        await stores["SQLite"].close()
-    figures = {key: Figure(tuple(values)) for key, values in taken.items()}
-    rows = [[name, figures[name, "a"], figures[name, "b"]] for name in ("memory", "SQLite")]
+                app = wrap(door.handler(ACTIONS[case]))
+                runs[name, case] = [door.calls_of(app, cookie) for cookie in cookies]
+            runs.setdefault(door, [door.calls_of(door.handler(None), cookies[0])])
+        figures = await side_by_side(runs)
+        await stores[1].close()
+        stores[2].close()
+    added = {
+        (name, case): difference(figures[name, case], figures[contestants[name][0]])
+        for name in contestants
+        for case in "ab"
+    }
+    rows = [[name, *(shown(added[name, case], 1) for case in "ab")] for name in contestants]
     targets = [
-        [f"({case}) SQLite to memory", target, f"{ratio(figures['SQLite', case], figures['memory', case]):.2f}"]
-        for case, target in (("a", "1.3"), ("b", "2.5"))
+        [f"({case}) {name}, to Django", f"{target:.2f}", shown(ratios(added[name, case], added[DJANGO, case]), 2)]
+        for name, case, target in _TARGETS
     ]
     return "\n\n".join(
         [
-            f"### SQLite beside memory: microseconds of CPU per request, {at_once} at once",
-            table(["store", *(f"({case}) {CASES[case]}" for case in "ab")], rows),
-            table(["ratio", "target, at most", "figure"], targets),
+            f"### SQLite: microseconds of CPU added per request, under ASGI {at_once} at once",
+            table(["", *(f"({case}) {CASES[case]}" for case in "ab")], rows),
+            table(["what is added", "target, at most", "figure"], targets),
         ]
     )

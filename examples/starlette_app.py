@@ -8,14 +8,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from sojourn import AsyncSession
-from sojourn.asgi import SessionMiddleware
-
-
-def session_of(request: Request) -> AsyncSession:
-    # request.session would do as well; this way the editor knows its methods
-    session: AsyncSession = request.scope["session"]
-    return session
+# request.session would do as well; this way the editor knows its methods
+from sojourn.starlette import SessionMiddleware, session_of
 
 
 async def set_value(request: Request) -> Response:
@@ -36,7 +30,8 @@ async def counter(request: Request) -> Response:
 
 async def login(request: Request) -> Response:
     # A new id whenever privileges change, so that nobody who knew the old one gets in (session fixation).
-    session_of(request).login(request.query_params["name"], keep_data=True)
+    session, name = session_of(request), request.query_params["name"]
+    session.login(name, keep_data=session.owner in (None, name))  # nothing of somebody else's
     return RedirectResponse("/dashboard", status_code=303)
 
 

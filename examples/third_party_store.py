@@ -69,7 +69,7 @@ class FolderStore:
                 fcntl.flock(lock, how)  # until it is closed; between threads, too, as each opens the file for itself
                 yield self.clock()
         except OSError as error:
-            raise StoreTimeout("the folder of sessions cannot be used") from error  # a write may have happened
+            raise StoreTimeout("the folder of sessions cannot be used", driver_error=error) from None  # perhaps written
 
     def _read(self, key: str, now: int) -> Any:
         path = self._path(key)

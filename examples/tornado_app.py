@@ -33,7 +33,8 @@ class Counter(SessionHandler):
 class Login(SessionHandler):
     def get(self) -> None:
         # A new id whenever privileges change, so that nobody who knew the old one gets in (session fixation).
-        self.session.login(self.get_argument("name"), keep_data=True)
+        name = self.get_argument("name")
+        self.session.login(name, keep_data=self.session.owner in (None, name))  # nothing of somebody else's
         self.redirect("/dashboard", status=303)
 
 

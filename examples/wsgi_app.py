@@ -29,7 +29,8 @@ def counter(session: Session, _query: dict[str, str]) -> Answer:
 
 def login(session: Session, query: dict[str, str]) -> Answer:
     # A new id whenever privileges change, so that nobody who knew the old one gets in (session fixation).
-    session.login(query["name"], keep_data=True)
+    name = query["name"]
+    session.login(name, keep_data=session.owner in (None, name))  # nothing of somebody else's
     return "303 See Other", None
 
 

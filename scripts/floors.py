@@ -15,8 +15,10 @@ PACKAGE: Final = Path(__file__).resolve().parent.parent / "src" / "sojourn"
 FLOORS: Final[dict[str, int]] = {
     # 0 ground: the standard library alone
     "aio": 0,
+    "chance": 0,
     "clock": 0,
     "cookie": 0,
+    "cookie_parser": 0,
     "errors": 0,
     "ids": 0,
     "logs": 0,
@@ -33,8 +35,16 @@ FLOORS: Final[dict[str, int]] = {
     # 3 middleware: what every door shares
     "middleware": 3,
     # 4 doors: a protocol or a framework each
+    "aiohttp": 4,
     "asgi": 4,
+    "django": 4,
     "driver": 4,
+    "fastapi": 4,
+    "flask": 4,
+    "pyramid": 4,
+    "litestar": 4,
+    "quart": 4,
+    "starlette": 4,
     "wsgi": 4,
     # 5 tools: they know everything
     "__main__": 5,

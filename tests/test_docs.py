@@ -11,26 +11,38 @@ import asyncio
 import inspect
 import json
 import logging
+import logging.config
 import re
 import secrets
+import sys
 import typing
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
 import sojourn
 from scripts.floors import sources
+from sojourn import ids
 from sojourn.asgi import SessionMiddleware
-from sojourn.codecs import JSONCodec
+from sojourn.codecs import JSONCodec, join, split
+from sojourn.codecs.base import MAX_DEPTH
+from sojourn.core import commit
 from sojourn.core.merge import merge
-from sojourn.options import Options, OptionsDict
-from sojourn.stores import AsyncMemoryStore
+from sojourn.core.store import DEFAULT_MAX_SIZE, LOCK_MS
+from sojourn.options import NATIVE, Options, OptionsDict
+from sojourn.stores import AsyncMemoryStore, MemoryStore
+from sojourn.stores.postgres._sync import pool as postgres_pool
+from sojourn.stores.redis import _idle as redis_idle
+from sojourn.wire import request
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -100,7 +112,7 @@ async def _empty(_scope: Any, _receive: Any, send: Any) -> None:
 
 
 def visit(app: Any, times: int = 1) -> None:
-    """Be a visitor of an application of either protocol."""
+    """Be a visitor of an application, of either protocol or of aiohttp."""
 
     async def visit_asgi() -> list[int]:
         transport = httpx.ASGITransport(app)
@@ -111,6 +123,13 @@ def visit(app: Any, times: int = 1) -> None:
         with httpx.Client(transport=httpx.WSGITransport(app), base_url="http://shop.test") as visitor:
             return [visitor.get("/").status_code for _ in range(times)]
 
+    async def visit_aiohttp() -> list[int]:
+        async with TestClient(TestServer(app)) as visitor:
+            return [(await visitor.get("/")).status for _ in range(times)]
+
+    if isinstance(app, web.Application):
+        assert asyncio.run(visit_aiohttp()) == [200] * times
+        return
     is_asgi = inspect.iscoroutinefunction(type(app).__call__)
     assert (asyncio.run(visit_asgi()) if is_asgi else visit_wsgi()) == [200] * times
 
@@ -121,7 +140,11 @@ def test_every_python_block_runs(source: str, page: str, tmp_path: Path, monkeyp
     monkeypatch.setenv("SESSION_SECRET", SECRET)
     monkeypatch.syspath_prepend(ROOT / "examples")
     monkeypatch.setattr(logging.getLogger("sojourn"), "disabled", True)
-    names = given()
+    monkeypatch.setattr(logging.config, "dictConfig", lambda _config: None)  # Litestar's would outlive the block
+    module = ModuleType("example")  # by which Litestar looks up what the annotations in it mean, and Pyramid the module
+    names = vars(module)
+    names.update(given())
+    monkeypatch.setitem(sys.modules, names["__name__"], module)
     if source.lstrip().startswith(("import ", "from ")):
         exec(compile(source, page, "exec", dont_inherit=True), names)
         if names["app"] is not _empty:
@@ -162,18 +185,18 @@ def test_links_between_files_lead_somewhere(page: Path) -> None:
 
 def test_the_table_of_merges_is_what_the_merge_does() -> None:
     for base, mine, theirs, stored, _ in rows("docs/concurrency.md", "Merge rules"):
-        trees = [json.loads(cell) for cell in (base, mine, theirs)]
-        merged = json.dumps(merge(trees[0], trees[1], trees[2]), sort_keys=True)  # as text: types count
-        assert merged == json.dumps(json.loads(stored), sort_keys=True), (base, mine, theirs)
+        merged = join(merge(split(base.encode()), split(mine.encode()), split(theirs.encode())))
+        as_text = json.dumps(json.loads(merged), sort_keys=True)  # types count
+        assert as_text == json.dumps(json.loads(stored), sort_keys=True), (base, mine, theirs)
 
 
 def test_the_table_of_types_is_what_the_codec_writes_and_reads() -> None:
     codec = JSONCodec()
     for _kind, value, written, _ in rows("docs/codecs.md", "What is written"):
-        data = {"v": eval(value, dict(TYPES, UTC=UTC))}
-        raw = codec.encode(data)
-        assert raw.decode() == f'{{"v":{written}}}', value
-        assert codec.revive(json.loads(raw), raw) == data, value
+        held = eval(value, dict(TYPES, UTC=UTC))
+        assert codec.encode(held).decode() == written
+        back = codec.decode(written.encode())
+        assert (type(back), back) == (type(held), held)
 
 
 def test_the_table_of_options_has_each_with_its_default() -> None:
@@ -203,6 +226,29 @@ def log_lines() -> Iterator[str]:
                 line = node.args[function == "warn_once"]
                 if isinstance(line, ast.Constant):
                     yield re.sub(r"%[srd]", "…", str(line.value))
+
+
+NUMBERS = [
+    ("docs/concurrency.md", "After five seconds it is given up", commit.PATIENCE, 5),
+    ("docs/concurrency.md", "A lock lasts 30 seconds", LOCK_MS, 30_000),
+    ("docs/concurrency.md", "a tombstone under the old id for 30 seconds", NATIVE.tombstone_ms, 30_000),
+    ("docs/cookies.md", "16 different values are verified", request._MOST_CANDIDATES, 16),
+    ("docs/cookies.md", "and 8 ids are looked up", request.MOST_LOOKUPS, 8),
+    ("docs/session.md", "at most 2,048 bytes of UTF-8", ids.LONGEST_OWNER, 2048),
+    ("docs/operations.md", "or more than 4,096 bytes", ids.LONGEST_KEY, 4096),
+    ("docs/operations.md", "`max_size` of the store, 1 MiB by default", DEFAULT_MAX_SIZE, 1 << 20),
+    ("docs/operations.md", "100,000 by default", MemoryStore().max_sessions, 100_000),
+    ("docs/operations.md", "and `max_bytes`, 256 MiB", MemoryStore().max_bytes, 256 << 20),
+    ("docs/stores/postgresql.md", "closes those idle for 200 seconds", postgres_pool._LONGEST_IDLE, 200),
+    ("docs/stores/redis.md", "not used for 200 seconds", redis_idle.LONGEST_IDLE, 200),
+    ("SECURITY.md", "a depth of 200", MAX_DEPTH, 200),
+]
+
+
+@pytest.mark.parametrize(("page", "sentence", "number", "said"), NUMBERS)
+def test_a_number_is_what_the_code_has(page: str, sentence: str, number: object, said: int) -> None:
+    text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+    assert sentence in text and number == said
 
 
 def test_every_line_of_the_log_is_explained() -> None:

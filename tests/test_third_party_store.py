@@ -48,11 +48,11 @@ def test_a_middleware_takes_it(tmp_path: Path) -> None:
     SessionMiddleware(lambda _environ, _start: [], secret="a" * 32, store=FolderStore(tmp_path / "sessions"))
 
 
-def test_a_folder_that_is_none_is_a_store_error_with_its_cause(tmp_path: Path) -> None:
+def test_a_folder_that_is_none_is_a_store_error_with_the_systems_own(tmp_path: Path) -> None:
     (tmp_path / "sessions").write_text("a file")
     with pytest.raises(StoreTimeout) as failed:
         FolderStore(tmp_path / "sessions").create("key", b"{}", 1000)
-    assert isinstance(failed.value.__cause__, OSError)
+    assert isinstance(failed.value.driver_error, OSError) and failed.value.__cause__ is None
 
 
 def test_the_folder_is_its_owners_alone_and_names_no_key(tmp_path: Path) -> None:

@@ -5,22 +5,25 @@ The session is loaded before the application runs and committed when its respons
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any, Final, TypeAlias, Unpack
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final, TypeAlias, TypeVar, Unpack
 
 from .cookie import Cookie
+from .core.ended import become, ended
 from .core.plan import Phase, Plan
 from .core.policy import needs_late_commit
-from .core.session import AsyncSession
-from .core.state import Arrival, Found, State
+from .core.session import AsyncSession, set_state
+from .core.state import Arrival, Found, Intent, State
 from .errors import StoreError
 from .logs import warn_once
 from .middleware.async_ import AsyncMiddleware
 from .middleware.exchange import Exchange
 from .options import OptionsDict
+from .stores._sharing import begin_use, end_use
+from .wire.forms import without_field
 from .wire.headers import BYTES, with_session
-from .wire.id_source import IdSource
-from .wire.request import RequestParts, without_field
+from .wire.paths import encoded, under
+from .wire.request import RequestParts
 from .wire.signing import Verified
 
 __all__ = ["SessionMiddleware"]
@@ -33,7 +36,7 @@ ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _SLOT: Final = "session"
 """Where frameworks find the session, and where applications and other layers may put something else."""
-_OWN_PLACE: Final = "sojourn.session"
+OWN_PLACE: Final = "sojourn.session"
 """Where it is, whatever becomes of the slot."""
 
 # The messages with which a response's headers leave. A socket closed before it was accepted has no headers of ours.
@@ -43,9 +46,13 @@ _STARTS: Final = {
     "websocket.http.response.start": Phase.RESPONSE,
     "websocket.close": Phase.LATE,
 }
+_ENDS: Final = ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.startup.failed")
 _KINDS: Final = ("http", "websocket")
 _SECURE: Final = ("https", "wss")
+_HOSTS: Final = (b"host", b"x-forwarded-host")
 _PENDING: Final = Found.PENDING
+_UNCHANGED: Final = Intent.NONE
+_new: Final = AsyncSession.__new__
 
 
 class SessionMiddleware(AsyncMiddleware):
@@ -59,73 +66,81 @@ class SessionMiddleware(AsyncMiddleware):
         ConfigurationError: an option is wrong; it names the option, what was given, and what would be right.
     """
 
+    session_class: type[AsyncSession] = AsyncSession
+    """What the application sees; a framework's door may have a face of its own."""
+    exchange_class: type[ASGIExchange[Any]]
+
     def __init__(self, app: ASGIApp, **options: Unpack[OptionsDict]) -> None:
         super().__init__(options)
         self.app = app
+        self._ended = ended(self.session_class)
         self.vary: list[bytes] = [name.encode() for name in self.reader.vary]
-        cookie = self.options.cookie
-        # What most requests without a session bring, made once.
-        self._bare = [Arrival(cookie, secure) for secure in (False, True)] if isinstance(cookie, Cookie) else []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind == "lifespan":
             await self._lifespan(scope, receive, send)
             return
-        reader, settings = self.reader, self.settings
+        reader = self.reader
         config = None
         if kind in _KINDS:
             config = reader.cookie_everywhere
             if config is None:
-                config = reader.cookie_for(scope, scope["path"])
+                config = reader.cookie_for(scope, path_of(scope))
         if config is None:
             await self.app(scope, receive, send)
             return
-        if _OWN_PLACE in scope:
+        if OWN_PLACE in scope:
             warn_once("twice", "a request had a session already when SessionMiddleware met it: is it installed twice?")
             await self.app(scope, receive, send)
             return
         if _SLOT in scope and scope[_SLOT] is not None:  # another layer's, which stays where it is
             scope = dict(scope)
         secure = scope.get("scheme") in _SECURE if self.options.trust_proxy is None else self._is_secure(scope)
-        ids: Sequence[Verified] = ()
-        source = None
         if reader.by_cookie:
-            cookies = []
+            header = None
             for name, value in scope["headers"]:  # a loop, as a comprehension is a call until Python 3.12
-                if name == b"cookie":
-                    cookies.append(value)
-            if cookies:
-                ids = reader.ids(cookies, config, secure=secure)
+                if name == b"cookie":  # of which HTTP/2 may make several (RFC 9113, 8.2.3)
+                    header = value if header is None else header + b"; " + value
+            arrival = self.arrivals.known[secure].get(header) or self._arrival(header, config, secure, scope)
         else:
-            ids, source, receive = await self._read(config, secure, scope, receive)
-        if ids:
-            request = scope if settings.keeps_request else None
-            state = State(settings, Arrival(config, secure, tuple(ids), source, request), self, _PENDING)
-        elif source is None and self._bare and not settings.keeps_request:
-            state = State(settings, self._bare[secure], self)
-        else:
-            state = State(
-                settings, Arrival(config, secure, (), source, scope if settings.keeps_request else None), self
-            )
-        session = AsyncSession(state)
-        exchange = _Response(self, state, session, scope, _SLOT, forward=send)
-        if ids and not self.options.lazy:
-            try:
-                await self.look_up(state)
-            except StoreError as error:
-                if not self.load_failed(state, error):
-                    await exchange.send_unavailable(receive)
-                    await self.run(exchange.finish(failed=True))
-                    return
-        scope[_SLOT] = scope[_OWN_PLACE] = session
+            arrival, receive = await self._read(config, secure, scope, receive)
+        state = State(self.settings, arrival, self)
+        session = _new(self.session_class)
+        set_state(session, state)
+        exchange = self.exchange_class(self, state, session, scope, _SLOT, send)
+        if arrival.ids:
+            state.found = _PENDING
+            if not self.options.lazy:
+                try:
+                    if self.direct is None or self.options.exclusive is not None:
+                        await self.look_up(state)
+                    else:
+                        self.find(state, self.direct)
+                except StoreError as error:
+                    if not self.load_failed(state, error):
+                        await exchange.send_unavailable(receive)
+                        return
+        scope[_SLOT] = scope[OWN_PLACE] = session
         try:
             await self.app(scope, receive, exchange.send)
         except BaseException:
-            await self.run(exchange.finish(failed=True))
+            await self.finish(exchange, failed=True)
             raise
-        if scope.get(_SLOT) is not session or state.lock is not None or needs_late_commit(state):
-            await self.run(exchange.finish(failed=False))
+        # Where nothing was used, that there is nothing left to do is told without a call.
+        is_used = state.dirty or state.parts or state.cookie is not None or state.intent is not _UNCHANGED
+        if scope.get(_SLOT) is not session or state.lock is not None or (is_used and needs_late_commit(state)):
+            await self.finish(exchange, failed=False)
+        else:  # `end`, without the call
+            state.over = True
+            become(session, self._ended)
+
+    def _arrival(self, header: bytes | None, config: Cookie, secure: bool, scope: Scope) -> Arrival:
+        """What the request brings by cookie."""
+        request = scope if self.settings.keeps_request else None
+        if header is None:
+            return self.arrivals.of(config, (), secure=secure, request=request)
+        return self.arrivals.by_cookie(header, config, secure=secure, request=request)
 
     def _is_secure(self, scope: Scope) -> bool:
         forwarded = next(
@@ -135,10 +150,8 @@ class SessionMiddleware(AsyncMiddleware):
         direct = "tls" in (scope.get("extensions") or {})
         return self.reader.is_secure(https=https, forwarded=forwarded, direct=direct)
 
-    async def _read(
-        self, config: Cookie, secure: bool, scope: Scope, receive: Receive
-    ) -> tuple[list[Verified], IdSource | None, Receive]:
-        """The ids of a request where they may come otherwise than by cookie, and its body as the application is to get it."""
+    async def _read(self, config: Cookie, secure: bool, scope: Scope, receive: Receive) -> tuple[Arrival, Receive]:
+        """What a request brings where ids may come otherwise than by cookie, and its body as the application is to get it."""
 
         def header(name: str) -> list[bytes]:
             wanted = name.lower().encode()
@@ -155,24 +168,32 @@ class SessionMiddleware(AsyncMiddleware):
             ids, source = stop.value
         for parameter in self.reader.parameters if query else ():
             scope["query_string"] = without_field(scope["query_string"], parameter)
-        return ids, source, receive
+        request = scope if self.settings.keeps_request else None
+        return self.arrivals.of(config, ids, secure=secure, source=source, request=request), receive
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def receive_and_open() -> Message:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
+        async def open_or_close(message: Message) -> None:
+            kind = message["type"]
+            if (
+                kind == "lifespan.startup.complete"
+            ):  # only now, as the application may have opened what the store was given
+                begin_use(self.store, open_or_close)
                 try:
                     await self.store.open()
                 except StoreError as error:  # it may come up after us; requests open it too
                     self.loads.failure(error, "starting all the same")
-            return message
-
-        async def close_and_send(message: Message) -> None:
-            if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.startup.failed"):
+            elif kind in _ENDS and end_use(self.store, open_or_close):
                 await self.store.close()
             await send(message)
 
-        await self.app(scope, receive_and_open, close_and_send)
+        await self.app(scope, receive, open_or_close)
+
+
+def path_of(scope: Scope) -> str:
+    """The path as the browser sees it."""
+    raw = (scope.get("raw_path") or b"").partition(b"?")[0]
+    path = raw.decode("ascii") if raw and raw.isascii() else encoded(scope["path"].encode("utf-8", "surrogatepass"))
+    return under(encoded(scope.get("root_path", "").encode("utf-8", "surrogatepass")), path)
 
 
 async def _beginning(receive: Receive, size: int) -> tuple[bytes, Receive]:
@@ -195,31 +216,39 @@ async def _swallow() -> None:
     """What becomes of a message after the 503."""
 
 
-class _Response(Exchange[SessionMiddleware], kw_only=True):
+D = TypeVar("D", bound=SessionMiddleware)
+
+
+class ASGIExchange(Exchange[D]):
     """One request and its response: the ``send`` that commits the session."""
 
-    forward: Send
-
     def send(self, message: Message) -> Awaitable[None]:
+        forward: Send = self.forward
         # Not a coroutine itself, but returning one: most messages pass straight through, and a layer less is felt.
         if self.state.sent:
-            return _swallow() if self.refused else self.forward(message)
+            return _swallow() if self.refused else forward(message)
         phase = _STARTS.get(message["type"])
         if phase is None:
-            return self.forward(message)
+            return forward(message)
         plan = self.prepare(phase)
         if plan is None:
             return self.send_unavailable()
         if plan.write is not None or plan.ends:
-            return self._commit_and_send(plan, phase, message)
+            if self.middleware.direct is None:
+                return self._commit_and_send(plan, phase, message)
+            plan = self.respond_at_once(plan, phase)
+            if plan is None:
+                return self.send_unavailable()
         return self._send(plan, message)
 
     def _send(self, plan: Plan, message: Message) -> Awaitable[None]:
         self.state.sent = True
+        forward: Send = self.forward
         if (plan.header is not None or plan.vary) and message["type"] != "websocket.close":  # which has no headers
             session_header = None
             if plan.header is not None:
                 name, value = plan.header
+                self.check_domain(plan.header)
                 session_header = name.lower().encode(), value.encode("latin-1")
             vary = self.middleware.vary if plan.vary else ()
             headers = with_session(message.get("headers") or (), BYTES, session_header=session_header, vary=vary)
@@ -227,11 +256,14 @@ class _Response(Exchange[SessionMiddleware], kw_only=True):
                 **message,
                 "headers": headers,
             }  # a copy: a layer below may keep its message, as response caches do
-        return self.forward(message)
+        return forward(message)
 
     async def _commit_and_send(self, plan: Plan, phase: Phase, message: Message) -> None:
-        done = await self.middleware.run(self.respond(plan, phase))
+        done = await self.middleware.respond(self, plan, phase)
         await (self.send_unavailable() if done is None else self._send(done, message))
+
+    def hosts(self) -> list[str]:
+        return [value.decode("latin-1") for name, value in self.slot["headers"] if name in _HOSTS]
 
     async def send_unavailable(self, receive: Receive | None = None) -> None:
         """Send a 503 in the application's place, and swallow what it still sends (contract 175)."""
@@ -248,3 +280,6 @@ class _Response(Exchange[SessionMiddleware], kw_only=True):
         raw = [(name.lower().encode(), value.encode()) for name, value in headers]
         await self.forward({"type": f"{kind}.response.start", "status": status, "headers": raw})
         await self.forward({"type": f"{kind}.response.body", "body": body})
+
+
+SessionMiddleware.exchange_class = ASGIExchange

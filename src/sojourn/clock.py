@@ -11,6 +11,7 @@ from .errors import ConfigurationError
 
 __all__ = [
     "DAY_MS",
+    "LATEST_MS",
     "LONGEST_MS",
     "Clock",
     "Duration",
@@ -29,7 +30,9 @@ Duration: TypeAlias = timedelta | float
 
 DAY_MS = 86_400_000
 LONGEST_MS = 400 * 366 * DAY_MS  # four centuries; keeps every date within what datetime and JavaScript's Date can hold
+LATEST_MS = 253_402_300_799_999  # the last millisecond of the year 9999, as far as datetime goes
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EARLIEST_MS = -62_135_596_800_000
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MILLISECOND = timedelta(milliseconds=1)
@@ -58,8 +61,8 @@ def duration_ms(option: str, value: object) -> int:
 
 
 def from_ms(epoch_ms: int) -> datetime:
-    """An epoch time in milliseconds as an aware UTC datetime, exact to the millisecond."""
-    return _EPOCH + epoch_ms * _MILLISECOND
+    """An epoch time in milliseconds as an aware UTC datetime, exact to the millisecond; the nearest where it is past what that holds."""
+    return _EPOCH + min(max(epoch_ms, _EARLIEST_MS), LATEST_MS) * _MILLISECOND
 
 
 def to_ms(moment: datetime) -> int:

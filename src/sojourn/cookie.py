@@ -5,19 +5,35 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from .clock import Duration, duration_ms
 from .errors import ConfigurationError
+from .logs import warn_once
+from .wire.paths import has_dots, normal
 
-__all__ = ["Cookie", "Priority", "SameSite", "check_domain", "check_expires", "check_path", "check_samesite"]
+__all__ = [
+    "PRIORITIES",
+    "SAMESITES",
+    "SECURES",
+    "Cookie",
+    "Priority",
+    "SameSite",
+    "check_among",
+    "check_domain",
+    "check_expires",
+    "check_path",
+    "check_safe_path",
+    "check_samesite",
+]
 
 SameSite: TypeAlias = Literal["lax", "strict", "none", "auto"] | bool | None
 Priority: TypeAlias = Literal["low", "medium", "high"] | None
 
-_SAMESITE = ("lax", "strict", "none", "auto", True, False, None)
-_PRIORITY = ("low", "medium", "high", None)
-_ATTRIBUTE = re.compile(r"[\x20-\x3a\x3c-\x7e]*", re.ASCII)  # printable, without ";"
+SAMESITES: Final = ("lax", "strict", "none", "auto", True, False, None)
+SECURES: Final = (True, False, "auto")
+PRIORITIES: Final = ("low", "medium", "high", None)
+_PATH = re.compile(r"/[\x20-\x3a\x3c-\x7e]*", re.ASCII)  # printable, without ";"
 _DOMAIN = re.compile(r"\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", re.ASCII)
 
 
@@ -26,7 +42,7 @@ class Cookie:
     """The attributes of the session cookie, as configured. Checked at construction.
 
     Args:
-        path: sessions exist at this path and below it (RFC 6265, section 5.1.4).
+        path: sessions exist at this path and below it (RFC 6265, section 5.1.4). As browsers ask for it: whole, and percent-encoded.
         httponly: keep it from JavaScript.
         secure: True, False, or ``"auto"``: as the request's own connection.
         samesite: ``"lax"``, ``"strict"``, ``"none"``, ``"auto"`` (None over https, Lax otherwise); True means strict.
@@ -54,15 +70,11 @@ class Cookie:
     """``max_age`` in whole milliseconds."""
 
     def __post_init__(self) -> None:
-        for name in ("httponly", "partitioned"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigurationError(f"cookie.{name}", repr(getattr(self, name)), "give True or False")
-        if self.secure not in (True, False, "auto"):
-            raise ConfigurationError("cookie.secure", repr(self.secure), 'give True, False or "auto"')
-        if self.samesite not in _SAMESITE:
-            raise ConfigurationError("cookie.samesite", repr(self.samesite), 'give "lax", "strict", "none" or "auto"')
-        if self.priority not in _PRIORITY:
-            raise ConfigurationError("cookie.priority", repr(self.priority), 'give "low", "medium" or "high"')
+        check_among("cookie.httponly", self.httponly, (True, False))
+        check_among("cookie.partitioned", self.partitioned, (True, False))
+        check_among("cookie.secure", self.secure, SECURES)
+        check_among("cookie.samesite", self.samesite, SAMESITES)
+        check_among("cookie.priority", self.priority, PRIORITIES)
         check_path(self.path)
         check_domain(self.domain)
         check_samesite("cookie.samesite", self.samesite, self.secure)
@@ -73,16 +85,39 @@ class Cookie:
         check_expires(self.expires)
 
 
-def check_path(path: object) -> None:
-    """Refuse a cookie path that a browser would replace by its default."""
-    if not isinstance(path, str) or not path.startswith("/") or not _ATTRIBUTE.fullmatch(path):
+def check_among(option: str, given: object, allowed: tuple[object, ...]) -> None:
+    """Refuse all but these values; to Python 1 is equal to True, but it is not the same."""
+    if not any(given == value and type(given) is type(value) for value in allowed):
+        raise ConfigurationError(option, repr(given), f"give {' or '.join(map(repr, allowed))}")
+
+
+def check_safe_path(path: object) -> None:
+    """Refuse a path that would not go into a header as it is. Records may have others than `check_path` lets pass, which are older."""
+    if not isinstance(path, str) or not _PATH.fullmatch(path):
         raise ConfigurationError("cookie.path", repr(path), 'give a path that starts with "/" and has no ";" or blanks')
+
+
+def check_path(path: object) -> None:
+    """Refuse a cookie path that a browser would replace by its default, or that it never asks for, as it writes paths in another way."""
+    remedy = 'give a path that starts with "/", without ";", "." or ".." in it'
+    if isinstance(path, str) and path.startswith("/") and ";" not in path and not has_dots(path):
+        as_asked = normal(path)
+        if path == as_asked:
+            return
+        remedy = f"browsers ask for {as_asked!r}: give it so"
+    raise ConfigurationError("cookie.path", repr(path), remedy)
 
 
 def check_domain(domain: object) -> None:
     """Refuse a domain that no browser would match."""
     if domain is not None and (not isinstance(domain, str) or not _DOMAIN.fullmatch(domain)):
         raise ConfigurationError("cookie.domain", repr(domain), 'give a host name such as "example.com"')
+    if isinstance(domain, str) and "." not in domain.strip("."):
+        warn_once(
+            "one label",
+            "cookie.domain is %r: browsers drop cookies with a domain of one label, and each request begins another session; leave it out",
+            domain,
+        )
 
 
 def check_samesite(option: str, samesite: SameSite, secure: object) -> None:

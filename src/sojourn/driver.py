@@ -19,13 +19,15 @@ from typing import Any, Final, Generic, TypeVar, Unpack
 
 from .core.plan import Phase, Plan
 from .core.session import AsyncSession, BaseSession, Session
-from .core.state import Arrival, Found, State
+from .core.state import Found, State
 from .middleware.async_ import AsyncMiddleware
 from .middleware.base import ErrorResponse, Middleware
 from .middleware.exchange import Exchange
 from .middleware.sync import SyncMiddleware
 from .options import OptionsDict, Request
+from .stores._sharing import begin_use, end_use
 from .wire.headers import TEXT, with_session
+from .wire.paths import encoded
 from .wire.request import RequestParts
 
 __all__ = ["AsyncSessionDriver", "AsyncSessionExchange", "ErrorResponse", "SessionDriver", "SessionExchange"]
@@ -33,12 +35,13 @@ __all__ = ["AsyncSessionDriver", "AsyncSessionExchange", "ErrorResponse", "Sessi
 Headers = Iterable[tuple[str, str]]
 
 _SLOT: Final = "session"
+_HOSTS: Final = ("host", "x-forwarded-host")
 
 M = TypeVar("M", SyncMiddleware, AsyncMiddleware)
 S = TypeVar("S", bound=BaseSession)
 
 
-def _arrive(
+def arrive(
     middleware: Middleware,
     headers: Headers,
     path: str,
@@ -48,10 +51,10 @@ def _arrive(
     query: str,
     body: bytes,
     request: Request,
-) -> State | None:
-    """What the request brings; None where it has no session."""
+) -> tuple[State, list[str]] | None:
+    """What the request brings, and what it calls the host; None where it has no session."""
     reader, settings = middleware.reader, middleware.settings
-    config = reader.cookie_for(request, path)
+    config = reader.cookie_for(request, encoded(path.encode("utf-8", "surrogatepass")))
     if config is None:
         return None
     given = [(name.lower(), value) for name, value in headers]
@@ -62,22 +65,24 @@ def _arrive(
 
     forwarded = next((value for name, value in given if name == "x-forwarded-proto"), None)
     secure = reader.is_secure(https=https, forwarded=forwarded, direct=direct_tls)
-    ids, source = reader.read_all(RequestParts(header, query.encode("latin-1", "replace")), config, body, secure=secure)
+    parts = RequestParts(header, query.encode("latin-1", "replace"))
+    ids, source = reader.read_all(parts, config, body, secure=secure)
     kept = request if settings.keeps_request else None
-    arrival = Arrival(config, secure, tuple(ids), source, kept)
-    return State(settings, arrival, middleware, Found.PENDING if ids else Found.NOTHING)
+    arrival = middleware.arrivals.of(config, ids, secure=secure, source=source, request=kept)
+    state = State(settings, arrival, middleware, Found.PENDING if ids else Found.NOTHING)
+    return state, [value for name, value in given if name in _HOSTS]
 
 
 class _Exchange(Generic[M, S]):
     """What both colours share."""
 
-    def __init__(self, driver: M, state: State, session: S, error: ErrorResponse | None) -> None:
+    def __init__(self, driver: M, state: State, hosts: list[str], session: S, error: ErrorResponse | None) -> None:
         self.session: S = session
         """The session: for the handler."""
         self.error: ErrorResponse | None = error
         """The 503 to send instead of running the handler, where the store failed; else None."""
         self._driver: M = driver
-        self._slot: dict[str, Any] = {_SLOT: session}
+        self._slot: dict[str, Any] = {_SLOT: session, "hosts": hosts}
         self._exchange: Exchange[M] = Exchange(driver, state, session, self._slot, _SLOT, refused=error is not None)
 
     def put(self, value: object) -> None:
@@ -94,6 +99,8 @@ class _Exchange(Generic[M, S]):
 
     def _headers(self, plan: Plan, headers: Headers) -> list[tuple[str, str]]:
         self._exchange.state.sent = True
+        if plan.header is not None:
+            self._exchange.check_domain(plan.header)
         vary = self._driver.reader.vary if plan.vary else ()
         return with_session(headers, TEXT, session_header=plan.header, vary=vary)
 
@@ -118,7 +125,7 @@ class SessionExchange(_Exchange[SyncMiddleware, Session]):
         """
         plan = None if self._exchange.refused else self._exchange.prepare(Phase.RESPONSE)
         if plan is not None and plan.needs_store:
-            plan = self._driver.run(self._exchange.respond(plan, Phase.RESPONSE))
+            plan = self._driver.respond(self._exchange, plan, Phase.RESPONSE)
         return self._unavailable() if plan is None else self._headers(plan, headers)
 
     def finish(self, *, failed: bool = False) -> None:
@@ -127,7 +134,7 @@ class SessionExchange(_Exchange[SyncMiddleware, Session]):
         Args:
             failed: the handler raised. Nothing is saved; only what was to end ends.
         """
-        self._driver.run(self._exchange.finish(failed=failed))
+        self._driver.finish(self._exchange, failed=failed)
 
 
 class AsyncSessionExchange(_Exchange[AsyncMiddleware, AsyncSession]):
@@ -137,12 +144,12 @@ class AsyncSessionExchange(_Exchange[AsyncMiddleware, AsyncSession]):
         """Commit the session, once, when the response's headers are about to leave; see `SessionExchange.respond`."""
         plan = None if self._exchange.refused else self._exchange.prepare(Phase.RESPONSE)
         if plan is not None and plan.needs_store:
-            plan = await self._driver.run(self._exchange.respond(plan, Phase.RESPONSE))
+            plan = await self._driver.respond(self._exchange, plan, Phase.RESPONSE)
         return self._unavailable() if plan is None else self._headers(plan, headers)
 
     async def finish(self, *, failed: bool = False) -> None:
         """Do what is left when the response is out; see `SessionExchange.finish`."""
-        await self._driver.run(self._exchange.finish(failed=failed))
+        await self._driver.finish(self._exchange, failed=failed)
 
 
 class SessionDriver(SyncMiddleware):
@@ -183,14 +190,15 @@ class SessionDriver(SyncMiddleware):
         Returns:
             The exchange. None where the request has no session, as its path is outside the cookie's or excluded.
         """
-        state = _arrive(
+        arrived = arrive(
             self, headers, path, https=https, direct_tls=direct_tls, query=query, body=body, request=request
         )
-        if state is None:
+        if arrived is None:
             return None
+        state, hosts = arrived
         is_lazy = self.options.lazy or not state.arrival.ids
         error = None if is_lazy or self.look_up_or_note(state) else self.unavailable()
-        return SessionExchange(self, state, Session(state), error)
+        return SessionExchange(self, state, hosts, Session(state), error)
 
     def open(self) -> None:
         """Open the store. Optional: the first request does it, too.
@@ -198,11 +206,13 @@ class SessionDriver(SyncMiddleware):
         Raises:
             StoreError: it cannot be opened.
         """
+        begin_use(self.store, self)
         self.store.open()
 
     def close(self) -> None:
-        """Close what the store itself opened."""
-        self.store.close()
+        """Close what the store itself opened, unless another driver or middleware has it open too."""
+        if end_use(self.store, self):
+            self.store.close()
 
 
 class AsyncSessionDriver(AsyncMiddleware):
@@ -223,19 +233,22 @@ class AsyncSessionDriver(AsyncMiddleware):
         request: Request = None,
     ) -> AsyncSessionExchange | None:
         """Look up the session of a request; see `SessionDriver.begin`."""
-        state = _arrive(
+        arrived = arrive(
             self, headers, path, https=https, direct_tls=direct_tls, query=query, body=body, request=request
         )
-        if state is None:
+        if arrived is None:
             return None
+        state, hosts = arrived
         is_lazy = self.options.lazy or not state.arrival.ids
         error = None if is_lazy or await self.look_up_or_note(state) else self.unavailable()
-        return AsyncSessionExchange(self, state, AsyncSession(state), error)
+        return AsyncSessionExchange(self, state, hosts, AsyncSession(state), error)
 
     async def open(self) -> None:
         """Open the store. Optional: the first request does it, too."""
+        begin_use(self.store, self)
         await self.store.open()
 
     async def close(self) -> None:
-        """Close what the store itself opened."""
-        await self.store.close()
+        """Close what the store itself opened, unless another driver or middleware has it open too."""
+        if end_use(self.store, self):
+            await self.store.close()

@@ -5,6 +5,8 @@ No message or attribute here ever holds a secret or a raw session id.
 
 from __future__ import annotations
 
+from .logs import log_driver_error
+
 __all__ = [
     "ConfigurationError",
     "HeadersAlreadySent",
@@ -112,7 +114,24 @@ class SessionTooLarge(SojournError, ValueError):
 
 
 class StoreError(SojournError):
-    """The store failed. The driver's own error, where there is one, is the ``__cause__``."""
+    """The store failed.
+
+    Attributes:
+        driver_error: the driver's own error, where there is one. What it says may show ids, keys, passwords and the data of
+            visitors. So it is neither the ``__cause__``, which tracebacks show, nor a part of the text, and it is left out
+            when this error is pickled. See the logger ``sojourn.driver`` in the documentation.
+    """
+
+    driver_error: BaseException | None = None
+
+    def __init__(self, *args: object, driver_error: BaseException | None = None) -> None:
+        super().__init__(*args)
+        if driver_error is not None:
+            self.driver_error = driver_error
+            log_driver_error(driver_error)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), self.args, {name: value for name, value in vars(self).items() if name != "driver_error"}
 
 
 class StoreUnavailable(StoreError):
@@ -124,4 +143,7 @@ class StoreTimeout(StoreError):
 
 
 class SessionConflict(StoreError):
-    """Other requests kept changing the session and the retries are used up, or an exclusive request lost its lock."""
+    """Other requests of the session were first for too long, or an exclusive request is no longer alone.
+
+    Nothing of the request is saved, and it gets a 503, whatever ``on_store_error`` says.
+    """

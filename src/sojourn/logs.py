@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Final
 
-__all__ = ["OutageLog", "log", "warn_once"]
+__all__ = ["OutageLog", "described", "log", "log_driver_error", "warn_of_order", "warn_once"]
 
 log: Final = logging.getLogger("sojourn")
+
+_driver_log: Final = logging.getLogger("sojourn.driver")
 
 _said: set[str] = set()
 
@@ -17,6 +20,68 @@ def warn_once(topic: str, message: str, *args: object) -> None:
     if topic not in _said:
         _said.add(topic)
         log.warning(message, *args)
+
+
+def warn_of_order(option: str, given: object, does: str) -> None:
+    """Log, once, that the first of several counts, and that what was given has no first."""
+    if isinstance(given, set | frozenset) and len(given) > 1:
+        warn_once(
+            f"order of {option}",
+            "%s is a set, which has no order: which of them %s differs from process to process; give a list, the newest first",
+            option,
+            does,
+        )
+
+
+def log_driver_error(error: BaseException) -> None:
+    """Log what a driver says of a failure, which may show ids, keys, passwords and the data of visitors.
+
+    Only where the operator has given the logger ``sojourn.driver`` the level DEBUG by its name: it is not inherited.
+    """
+    if 0 < _driver_log.level <= logging.DEBUG:
+        _driver_log.debug("%s: %r", type(error).__name__, str(error))  # as a literal: one line, whatever is in it
+
+
+_CODES: Final = ("sqlstate", "sqlite_errorname", "code", "errno")
+"""Where drivers, and Python, keep an error's code."""
+_is_code: Final = re.compile(r"\w{1,40}").fullmatch
+
+
+def described(error: BaseException, text: str | None = None) -> BaseException:
+    """The error as the log may show it: of its class, from its place, and by its own words.
+
+    Another that led to it, such as a driver's under a store of the application's own, may quote anything. It is told by class and code,
+    and where the error has its words, so is that.
+
+    Args:
+        error: what was raised. It stays as it is.
+        text: what to say instead of its own text.
+    """
+    said = str(error) if text is None else text
+    others = _behind(error)
+    if any(str(other) and str(other) in said for other in others):
+        said = ""
+    if others and type(others[0]).__name__ not in said:
+        kind = _kind_of(others[0])
+        said = f"{said} ({kind})" if said else kind
+    shown = BaseException.__new__(type(error))  # past its own __init__, which may want anything
+    shown.args = (said if said.isprintable() else repr(said),)
+    return shown.with_traceback(error.__traceback__)
+
+
+def _behind(error: BaseException) -> list[BaseException]:
+    """The errors that led to one, those of our own classes left out."""
+    found = [error]
+    for one in found:  # grows while it is walked
+        for other in (getattr(one, "driver_error", None), one.__cause__, one.__context__):
+            if other is not None and not any(other is known for known in found):
+                found.append(other)
+    return [one for one in found if one is not error and not type(one).__module__.startswith(f"{__package__}.")]
+
+
+def _kind_of(error: BaseException) -> str:
+    codes = [str(getattr(error, name, None)) for name in _CODES]
+    return " ".join([type(error).__name__, *[code for code in codes if code != "None" and _is_code(code)][:1]])
 
 
 class OutageLog:
@@ -29,10 +94,11 @@ class OutageLog:
         """Failed operations since the last that worked."""
 
     def failure(self, error: BaseException, consequence: str) -> None:
-        """Count a failure; the first of an outage is logged with its cause and what requests get meanwhile."""
+        """Count a failure; the first of an outage is logged, and what requests get meanwhile."""
         self.failures += 1
         if self.failures == 1:
-            log.error("session store fails: %s: %s; %s", type(error).__name__, error, consequence, exc_info=error)
+            shown = described(error)
+            log.error("session store fails: %s: %s; %s", type(shown).__name__, *shown.args, consequence, exc_info=shown)
 
     def success(self) -> None:
         """Note a success; the first after an outage is logged."""

@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, Literal, TypeAlias, TypedDict
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypedDict
 
 from .clock import DAY_MS, Clock, Duration, duration_ms, system_clock
-from .cookie import Cookie
+from .cookie import Cookie, check_among
 from .errors import ConfigurationError, SojournWarning
 from .ids import new_id
+from .logs import warn_of_order
 from .transports import CookieTransport, Transport, check_transports
+from .wire.paths import has_dots
 
-__all__ = ["EXPRESS", "NATIVE", "Options", "OptionsDict", "Profile", "Request", "Secret"]
+__all__ = ["EXPRESS", "NATIVE", "Options", "OptionsDict", "Profile", "Request", "Secret", "check_secrets"]
 
 Request: TypeAlias = Any
 """What functions of the request are given: the ASGI scope, or the WSGI environ."""
 Secret: TypeAlias = str | bytes
 
 _SHORTEST_SECRET: Final = 32  # bytes: what HMAC-SHA256 can use (RFC 2104, section 3)
+_ELSEWHERE: Final = {
+    **dict.fromkeys(("secret_key", "secrets"), "the option is secret"),
+    **dict.fromkeys(("session_cookie", "cookie_name"), "the option is name"),
+    "lifetime": "the options are idle_timeout and cookie=Cookie(max_age=...)",
+    **dict.fromkeys(("max_age", "cookie_max_age"), "the option is cookie=Cookie(max_age=...)"),
+    **dict.fromkeys(("same_site", "samesite", "cookie_same_site"), "the option is cookie=Cookie(samesite=...)"),
+    **dict.fromkeys(("https_only", "cookie_https_only"), "the option is cookie=Cookie(secure=True)"),
+    **{
+        name: f"the option is cookie=Cookie({name}=...)"
+        for name in ("path", "domain", "secure", "httponly", "partitioned")
+    },
+}
+"""What our options are, by the names that Starlette, starsessions and others have for theirs."""
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)  # RFC 9110's token, which a cookie's name must be
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(NamedTuple):
     """What differs between the worlds a cookie and a record can live in, beyond the defaults of options."""
 
     name: str
@@ -71,7 +85,10 @@ class OptionsDict(TypedDict, total=False):
     exclude: Sequence[str]
     on_store_error: Literal["fail", "anonymous"]
     store_error_page: str | None
+    signature_cache: int
     exclusive: Callable[[Request], bool] | None
+    fresh: Callable[[Request], bool] | None
+    describe: Callable[[Request], Mapping[str, str | None] | None] | None
     profile: Profile
     clock: Clock
 
@@ -80,7 +97,7 @@ def _random_id(_request: Request) -> str:
     return new_id()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Options:
     """The middleware's options. Durations are a `timedelta` or seconds.
 
@@ -109,10 +126,15 @@ class Options:
         touch_after: how much of the idle time must be used before a request that changes nothing moves the expiry.
             Default: a twentieth of it. 0 for every request.
         lazy: load on first use (WSGI), or when ``await session.load()`` asks for it (ASGI).
-        exclude: paths at and below which there is no session at all.
+        exclude: paths at and below which there is no session at all. Whole, as the browser sees them, in either spelling.
         on_store_error: ``"fail"`` sends a 503; ``"anonymous"`` goes on with a session that is not saved.
         store_error_page: the HTML of that 503.
+        signature_cache: how many bytes of memory may hold ``Cookie`` headers whose signatures were found right, so that a browser's next
+            request need not have them verified anew; 0 for none. Over http and https together.
         exclusive: a predicate of the request; where it is true, requests of one session run one at a time.
+        fresh: a predicate of the request; where it is true, a store with a near cache asks the server nevertheless.
+        describe: a function of the request, called at a login: what is to be kept of the device, a dict with any of ``label``,
+            ``user_agent`` and ``address``, which `devices()` shows. Nothing unless given.
         profile: the world the cookie and the record live in; set by `sojourn.express`.
         clock: milliseconds since the epoch; for tests.
 
@@ -141,6 +163,9 @@ class Options:
     on_store_error: Literal["fail", "anonymous"] = "fail"
     store_error_page: str | None = None
     exclusive: Callable[[Request], bool] | None = None
+    fresh: Callable[[Request], bool] | None = None
+    describe: Callable[[Request], Mapping[str, str | None] | None] | None = None
+    signature_cache: int = 4 * 1024 * 1024
     profile: Profile = NATIVE
     clock: Clock = system_clock
 
@@ -159,24 +184,30 @@ class Options:
         known = {f.name for f in fields(cls) if f.init}
         for name in given:
             if name not in known:
-                raise ConfigurationError(name, "an unknown option", f"the options are {', '.join(sorted(known))}")
+                remedy = _ELSEWHERE.get(name) or f"the options are {', '.join(sorted(known))}"
+                raise ConfigurationError(name, "an unknown option", remedy)
         return cls(**given)
 
     def __post_init__(self) -> None:
         derive = object.__setattr__  # the dataclass is frozen
         derive(self, "secrets", _secrets(self.secret))
         for name in ("rolling", "resave", "save_uninitialized", "hash_ids", "lazy"):
-            _one_of(name, getattr(self, name), (True, False))
-        _one_of("unset", self.unset, ("destroy", "keep"))
-        _one_of("on_store_error", self.on_store_error, ("fail", "anonymous"))
-        _one_of("trust_proxy", self.trust_proxy, (None, True, False))
+            check_among(name, getattr(self, name), (True, False))
+        check_among("unset", self.unset, ("destroy", "keep"))
+        check_among("on_store_error", self.on_store_error, ("fail", "anonymous"))
+        check_among("trust_proxy", self.trust_proxy, (None, True, False))
+        size: object = self.signature_cache
+        if type(size) is not int or size < 0:
+            raise ConfigurationError("signature_cache", repr(size), "give a number of bytes, or 0 for none")
         if not isinstance(self.profile, Profile):
             raise ConfigurationError("profile", repr(self.profile), "give sojourn.options.NATIVE or EXPRESS")
         for name in ("generate_id", "clock"):
             if not callable(getattr(self, name)):
                 raise ConfigurationError(name, repr(getattr(self, name)), "give a function")
-        if self.exclusive is not None and not callable(self.exclusive):
-            raise ConfigurationError("exclusive", repr(self.exclusive), "give a function of the request, or None")
+        for option in ("exclusive", "fresh", "describe"):
+            given = getattr(self, option)
+            if given is not None and not callable(given):
+                raise ConfigurationError(option, repr(given), "give a function of the request, or None")
         if self.store_error_page is not None and not isinstance(self.store_error_page, str):
             raise ConfigurationError("store_error_page", repr(self.store_error_page), "give HTML as a str, or None")
         derive(self, "exclude", _paths(self.exclude))
@@ -227,13 +258,19 @@ class Options:
         derive(self, "touch_after_ms", touch_after)
 
 
-def _one_of(option: str, value: object, allowed: tuple[object, ...]) -> None:
-    # `is`, for 1 == True; strings are compared by value
-    if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in allowed):
-        raise ConfigurationError(option, repr(value), f"give {' or '.join(map(repr, allowed))}")
+def check_secrets(given: object) -> tuple[bytes, ...]:
+    """A secret, or several, as bytes.
 
-
-def _secrets(given: object) -> tuple[bytes, ...]:
+    Raises:
+        ConfigurationError: there is none, or something else.
+    """
+    warn_of_order("secret", given, "signs")
+    if isinstance(given, Mapping):
+        raise ConfigurationError("secret", "a mapping", "give str or bytes, or a sequence of them, the newest first")
+    if given is None:
+        raise ConfigurationError(
+            "secret", "None", "give at least 32 random bytes; is the variable set that it is read from?"
+        )
     listed = [given] if isinstance(given, str | bytes) else list(given) if isinstance(given, Iterable) else [given]
     if not listed:
         raise ConfigurationError(
@@ -246,6 +283,11 @@ def _secrets(given: object) -> tuple[bytes, ...]:
                 "secret", f"{type(secret).__name__}" if secret else "an empty one", "give str or bytes, not empty"
             )
         result.append(secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret)
+    return tuple(result)
+
+
+def _secrets(given: object) -> tuple[bytes, ...]:
+    result = check_secrets(given)
     if any(len(secret) < _SHORTEST_SECRET for secret in result):
         warnings.warn(
             "secret: one is shorter than 32 bytes and may be guessed; "
@@ -253,7 +295,7 @@ def _secrets(given: object) -> tuple[bytes, ...]:
             SojournWarning,
             stacklevel=8,  # the line that made the middleware
         )
-    return tuple(result)
+    return result
 
 
 def _paths(given: object) -> tuple[str, ...]:
@@ -263,4 +305,10 @@ def _paths(given: object) -> tuple[str, ...]:
     for path in paths:
         if not isinstance(path, str) or not path.startswith("/"):
             raise ConfigurationError("exclude", repr(path), 'give paths that start with "/"')
+        if any(mark in path for mark in "?#*") or has_dots(path):
+            raise ConfigurationError(
+                "exclude",
+                repr(path),
+                'no request has such a path: give its beginning, without "*", "?", "#", "." or ".."',
+            )
     return paths

@@ -13,7 +13,6 @@ import anyio
 import pytest
 
 from sojourn import SessionLate, StoreUnavailable
-from sojourn.aio import shielded
 from sojourn.asgi import SessionMiddleware
 from sojourn.testing import ManualClock
 from tests.behaviour.harness import ASYNC_COUNTING, SECRET, SetCookie, sign
@@ -389,11 +388,23 @@ async def test_lifespan_opens_and_closes_the_store() -> None:
     assert server.events == ["open", "lifespan.startup.complete", "close", "lifespan.shutdown.complete"]
 
 
+async def test_the_store_opens_after_the_applications_own_start_up() -> None:
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        server.events.append("the application is up")
+        await send({"type": "lifespan.startup.complete"})
+
+    server = Server(app)
+    server.incoming = list(LIFE)
+    await server.call("lifespan")
+    assert server.events == ["the application is up", "open", "lifespan.startup.complete"]
+
+
 async def test_a_startup_that_fails_closes_the_store() -> None:
     server = Server(lifespan("lifespan.startup.failed"))
     server.incoming = list(LIFE)
     await server.call("lifespan")
-    assert server.events == ["open", "close", "lifespan.startup.failed"]
+    assert server.events == ["close", "lifespan.startup.failed"]
 
 
 async def test_a_store_that_cannot_be_opened_yet_does_not_keep_the_app_from_starting(
@@ -421,8 +432,6 @@ async def test_an_app_without_lifespan_still_says_so() -> None:
 class SlowStore(ASYNC_COUNTING):  # type: ignore[misc, valid-type]
     """Waits in the middle of every write until told to go on."""
 
-    in_process = False
-
     def __init__(self, clock: ManualClock, events: list[str]) -> None:
         super().__init__(clock, events)
         self.reached = anyio.Event()
@@ -448,7 +457,6 @@ class SlowStore(ASYNC_COUNTING):  # type: ignore[misc, valid-type]
 def slow_server(app: App, **options: Any) -> Server:
     server = Server(app, **options)
     server.store = server.app.store = SlowStore(ManualClock(), server.events)
-    server.app.guard = shielded
     return server
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sojourn import Cookie
-from tests.behaviour.harness import Ctx, Make
+from tests.behaviour.harness import Client, Ctx, Make, put, read
 
 
 def visit(ctx: Ctx) -> None:
@@ -157,6 +157,38 @@ def test_the_path_that_counts_is_the_original_not_the_mount_stripped_one(make: M
         mounted, path = {"SCRIPT_NAME": "/mount"}, "/app/x"
     assert world.get(has_session, path, extra=mounted).seen is True
     assert world.get(has_session, "/app/x", extra={}).seen is False
+
+
+# contract 21
+@pytest.mark.parametrize("root", ["/mount", "/mount/"])
+@pytest.mark.parametrize("path", ["/app/x", "/app"])
+def test_what_a_proxy_took_from_the_path_counts_where_the_framework_was_told(make: Make, root: str, path: str) -> None:
+    told = {"root_path": root, "SCRIPT_NAME": root}
+    world = make(cookie=Cookie(path="/mount/app", secure=False), exclude=["/mount/app/static"])
+    assert world.get(has_session, path, extra=told).seen is True
+    assert world.get(has_session, "/other", extra=told).seen is False
+    assert world.get(has_session, "/app/static/x", extra=told).seen is False
+    assert world.get(has_session, path, extra={}).seen is False
+
+
+# contract 20
+@pytest.mark.parametrize("path", ["/a%20b", "/caf%C3%A9/100%25", "/a/(b)'*"])
+def test_a_path_is_compared_percent_encoded_as_the_browser_has_it(make: Make, path: str) -> None:
+    world = make(cookie=Cookie(path=path, secure=False))
+    client = Client(world)
+    assert client.get(put(n=1), f"{path}/x?q=1").the_cookie["path"] == path
+    assert client.get(read, path).seen == {"n": 1}
+    assert world.get(has_session, "/elsewhere").seen is False
+    assert world.get(has_session, f"{path}%2Fx").seen is (
+        world.adapter == "wsgi"
+    )  # where no server tells it from a slash
+
+
+@pytest.mark.parametrize("raw", [None, b"", "/café/x".encode(), b"/caf%C3%A9/x?q=1"])
+def test_servers_that_tell_the_raw_path_in_another_way_or_not_do_as_well(make: Make, raw: bytes | None) -> None:
+    world = make(cookie=Cookie(path="/caf%C3%A9", secure=False))
+    extra: dict[str, Any] = {"raw_path": raw} if world.adapter == "asgi" else {}
+    assert world.get(has_session, "/caf%C3%A9/x", extra=extra).seen is True
 
 
 # contract 22

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -39,18 +39,20 @@ def test_an_asgi_session_goes_with_its_request() -> None:
     assert [reference() for reference in seen] == [None]
 
 
-def test_a_wsgi_session_goes_with_its_request() -> None:
+@pytest.mark.parametrize("kind", [list, iter])
+def test_a_wsgi_session_goes_with_its_request(kind: Callable[[list[bytes]], Any]) -> None:
     seen: list[Any] = []
 
-    def app(environ: Any, start_response: Any) -> list[bytes]:
+    def app(environ: Any, start_response: Any) -> Any:
         environ["sojourn.session"]["n"] = 1
         seen.append(weakref.ref(environ["sojourn.session"]))
         start_response("200 OK", [])
-        return [b"ok"]
+        return kind([b"ok"])
 
     middleware = wsgi.SessionMiddleware(app, secret=SECRET, store="memory://")
     body: Any = middleware({"PATH_INFO": "/"}, lambda *_: lambda _data: None)
     assert list(body) == [b"ok"]
-    body.close()
+    if kind is iter:
+        body.close()
     del body
     assert [reference() for reference in seen] == [None]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from sojourn import StoreError, StoreTimeout, StoreUnavailable
+from sojourn.core.store import Stored
 from tests.behaviour.harness import DAY, MINUTE, Client, Ctx, Make, put, read
 
 
@@ -110,7 +112,15 @@ RECORDS = {
     "a newer layout": b'{"cookie":{},"__sojourn__":{"v":99,"created":1},"n":1}',
     "a reserved part of the wrong type": b'{"cookie":{},"__sojourn__":"no","n":1}',
     "a reserved part without its times": b'{"cookie":{},"__sojourn__":{"v":1},"n":1}',
-    "too deep": b'{"cookie":{},"n":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "a lifetime that is too deep": b'{"cookie":{"originalMaxAge":' + b"[" * 100_000 + b"]" * 100_000 + b'},"n":1}',
+    "a value that is no JSON": b'{"cookie":{},"n":1,"m":NaN}',
+    "a value that is no text": b'{"cookie":{},"n":1,"m":"\xff"}',
+}
+
+UNREADABLE = {
+    "too deep": b"[" * 100_000 + b"]" * 100_000,
+    "beyond a float's range": b"1e400",
+    "longer than integers may be": b"9" * 5000,
 }
 
 
@@ -127,6 +137,58 @@ def test_a_broken_record_is_logged_and_a_fresh_session_begun(
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 1 and "unreadable" in errors[0].getMessage()
     assert client.get(read).seen == {"n": 2}
+
+
+# contract 50
+@pytest.mark.parametrize("text", UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize("ask", [lambda s: s.get("bad"), dict, lambda s: s.pop("bad", None), list])
+def test_where_a_value_cannot_be_read_the_session_begins_anew_once_it_is_asked_for(
+    make: Make, text: bytes, ask: Callable[[Any], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    world = make()
+    client = world.plant(b'{"cookie":{},"n":1,"bad":' + text + b',"user":"hunter2"}')
+
+    def handler(ctx: Ctx) -> Any:
+        session = ctx.session
+        first = session["n"], session["user"], session.is_new, len(session)
+        session["set"] = "before"
+        asked = ask(session)
+        session["m"] = 2
+        return first, asked, session.is_new, dict(session)
+
+    answer = client.get(handler)
+    assert answer.status == 200
+    first, asked, is_new, left = answer.seen
+    assert first == (1, "hunter2", False, 3) and not asked and is_new and left == {"m": 2}
+    assert answer.id != "planted" and world.data(answer.id) == {"m": 2}
+    errors = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(errors) == 1 and "a value that cannot be read" in errors[0].getMessage()
+    assert "planted" not in errors[0].getMessage() and "hunter2" not in errors[0].getMessage()
+    assert client.get(read).seen == {"m": 2}
+
+
+@pytest.mark.parametrize("text", UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize("change", [False, True])
+def test_where_nobody_asks_for_it_a_value_that_cannot_be_read_is_carried_over(
+    make: Make, text: bytes, change: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = make(touch_after=None)
+    client = world.plant(b'{"cookie":{"originalMaxAge":null},"n":1,"bad":' + text + b"}")
+
+    def handler(ctx: Ctx) -> Any:
+        if change:
+            ctx.session["n"] += 1
+        return ctx.session["n"], "bad" in ctx.session, len(ctx.session), ctx.session.is_new
+
+    for n in range(1, 4):
+        answer = client.get(handler)
+        assert answer.status == 200 and answer.seen == (n + 1 if change else 1, True, 2, False)
+        assert answer.writes == (["replace"] if change else [])
+        found = world.store.kept.load(world.key("planted"))
+        assert isinstance(found, Stored) and found.data.endswith(b',"n":%d,"bad":%b}' % (answer.seen[0], text))
+    assert not caplog.records
+    client.get(lambda ctx: ctx.session.__delitem__("bad"))
+    assert world.data("planted") == {"n": 4 if change else 1}
 
 
 # contract 50

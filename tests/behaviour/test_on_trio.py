@@ -6,9 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
+import trio
 
 from sojourn import Cookie
-from tests.behaviour.harness import HOUR, Ctx, Make, World, put, read
+from sojourn.driver import AsyncSessionDriver, ErrorResponse
+from sojourn.stores import AsyncMemoryStore
+from tests.behaviour.harness import ASYNC_COUNTING, HOUR, SECRET, Ctx, Make, World, put, read
 
 
 @pytest.fixture
@@ -82,6 +85,72 @@ def test_lazy_late_and_rolling(make: Make) -> None:
 
 def test_stores_that_are_not_in_process_are_committed_shielded(make: Make) -> None:
     world = make()
-    world.store.in_process = False
+    world.store.__class__ = ASYNC_COUNTING
     again = make(store=world.store, clock=world.clock)
     assert again.get(put(n=1)).cookie is not None
+
+
+class Cancelling(AsyncMemoryStore):
+    """A store that cancels the request that calls it, at the n-th call, and waits at each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = -1
+        self.scope: trio.CancelScope | None = None
+
+    async def _call(self) -> None:
+        self.left -= 1
+        if self.left == -1 and self.scope is not None:
+            self.scope.cancel()
+        await trio.lowlevel.checkpoint()
+
+    async def load(self, key: str) -> Any:
+        await self._call()
+        return await super().load(key)
+
+    async def lock(self, key: str, ttl: int) -> Any:
+        await self._call()
+        return await super().lock(key, ttl)
+
+    async def replace(self, key: str, data: bytes, ttl: int, *, version: Any, owner: str | None = None) -> Any:
+        await self._call()
+        return await super().replace(key, data, ttl, version=version, owner=owner)
+
+    async def unlock(self, key: str, token: str) -> bool:
+        await trio.lowlevel.checkpoint()
+        return await super().unlock(key, token)
+
+
+def test_an_exclusive_request_gives_its_session_back_wherever_it_is_cancelled() -> None:
+    async def play() -> list[bool]:
+        store = Cancelling()
+        driver = AsyncSessionDriver(secret=SECRET, store=store, exclusive=lambda _request: True)
+
+        async def request(cookie: str = "") -> str:
+            exchange = await driver.begin([("cookie", cookie)] if cookie else [])
+            assert exchange is not None
+            try:
+                exchange.session["n"] = 1 + exchange.session.get("n", 0)
+                sent = await exchange.respond()
+            finally:
+                await exchange.finish()
+            assert not isinstance(sent, ErrorResponse)
+            return next((value.split(";")[0] for name, value in sent if name == "Set-Cookie"), "")
+
+        cookie = await request()
+        cancelled = []
+        for number in range(6):
+            with trio.CancelScope() as scope:
+                store.left, store.scope = number, scope
+                await request(cookie)
+            cancelled.append(scope.cancelled_caught)
+            store.left, store.scope = -1, None
+            key = next(iter([key async for key, _ in store.scan()]))
+            token = await store.lock(key, 1000)
+            assert token is not None, "the lock is left"
+            await store.unlock(key, token)
+            assert not driver.turns.lines
+        return cancelled
+
+    # What is waited for behind a shield is done, and the cancellation is met where the request next waits, if it does.
+    assert trio.run(play) == [True, True, True, False, False, False]

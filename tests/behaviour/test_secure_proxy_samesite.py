@@ -81,6 +81,9 @@ def test_a_secure_cookie_over_http_is_not_sent_and_nothing_is_stored_and_the_log
         assert answer.status == 200 and answer.cookie is None and answer.writes == []
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 1 and "trust_proxy" in warnings[0] and "plain http" in warnings[0]
+    assert not [
+        record for record in caplog.records if record.levelno > logging.WARNING
+    ]  # that it was too late, which it was not
 
 
 # contract 104

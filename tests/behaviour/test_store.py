@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sojourn import ConfigurationError, Cookie, asgi, wsgi
-from sojourn.core.store import EXISTS, MISSING, Store, Stored
+from sojourn.core.store import CONFLICT, EXISTS, MISSING, Store, Stored
 from sojourn.stores import MemoryStore
 from sojourn.testing import ManualClock
 from tests.behaviour.harness import DAY, HOUR, SECRET, Ctx, Make, put, read
@@ -165,3 +165,20 @@ def test_a_lifetime_of_none_still_expires_in_the_store(make: Make) -> None:
     world = make(cookie=Cookie(max_age=None, secure=False), idle_timeout=timedelta(hours=1))
     answer = world.get(put(n=1))
     assert world.ttl(answer.id) == HOUR and answer.the_cookie.expires is None
+
+
+@pytest.mark.parametrize("on_store_error", ["fail", "anonymous"])
+@pytest.mark.parametrize("act", [put(n=2), lambda ctx: ctx.session.login("ann", keep_data=True)])
+def test_a_commit_that_others_are_always_ahead_of_is_given_up_by_a_503_whatever_is_done_about_outages(
+    make: Make, act: Any, on_store_error: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = make(on_store_error=on_store_error)
+    client = world.session(n=1)
+    monkeypatch.setattr("sojourn.core.commit.PATIENCE", 0.0)
+    for name in ("replace", "regenerate"):
+        monkeypatch.setattr(world.store.kept, name, lambda *_args, **_more: CONFLICT)
+    answer = client.get(act)
+    assert answer.status == 503 and answer.cookie is None
+    assert "a request is refused by a 503: other requests kept changing the session" in caplog.text
+    assert "session store fails" not in caplog.text
+    assert client.get(read).seen == {"n": 1}

@@ -338,6 +338,13 @@ def test_a_field_of_a_multipart_form_is_read_before_the_files(native: Make) -> N
         ("multipart/form-data; boundary=XyZ", b"--XyZ" * 3000),
         ("multipart/form-data; boundary=XyZ", b"--XyZ\r\nContent-Disposition: form-data; name=\xff\r\n\r\n\xff"),
         ("multipart/form-data; boundary*=utf-8''%ff", b"--\xff\r\n\r\n\r\n"),
+        ("multipart/form-data; boundary*=a; boundary*0=b", b"x"),
+        ("multipart/form-data; boundary*" + "9" * 5000 + "=b", b"x"),
+        (
+            "multipart/form-data; boundary=b",
+            b"--b\r\nContent-Disposition: form-data; name*=a; name*0=b\r\n\r\nx\r\n--b--",
+        ),
+        ('multipart/form-data; x="' + ";" * 32_000, b"x"),
         ("multipart/form-data; boundary=\xff", b"--\xff\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x"),
         ("application/x-www-form-urlencoded", b"&&&=%&sid&sid=%zz&%"),
         ("application/x-www-form-urlencoded", b"sid=" * 5000),

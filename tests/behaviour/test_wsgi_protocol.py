@@ -12,8 +12,9 @@ from wsgiref.validate import validator
 
 import pytest
 
-from sojourn import StoreUnavailable
+from sojourn import SessionEncodeError, StoreUnavailable
 from sojourn.testing import ManualClock
+from sojourn.transports import CookieTransport, FormTransport
 from sojourn.wsgi import SessionMiddleware
 from tests.behaviour.harness import COUNTING, SECRET, sign
 
@@ -233,6 +234,159 @@ def test_exc_info_after_the_headers_have_left_raises_the_apps_error() -> None:
     assert [str(error) for error in server.errors] == ["of the app"]
 
 
+def test_exc_info_goes_to_a_server_that_has_sent_nothing_yet() -> None:
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        session(environ)["n"] = 1
+        start_response("200 OK", list(PLAIN))
+        yield b"a"
+        try:
+            fail()
+        except ValueError:
+            start_response("500 Oh", list(PLAIN), sys.exc_info())
+        yield b"error page"
+
+    begun: list[str] = []
+
+    def start_response(status: str, _headers: object, _exc_info: object = None) -> Callable[[bytes], object]:
+        begun.append(status)
+        return begun.append  # type: ignore[return-value]
+
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    body = Server(app, strict=False).app(environ, start_response)
+    assert list(body) == [b"a", b"error page"]
+    assert begun == ["200 OK", "500 Oh"]
+
+
+@pytest.mark.parametrize("body", [[b"a", b"b"], (b"a",), []])
+def test_a_body_that_is_there_is_committed_in_the_call(body: Any) -> None:
+    """Granian reads status and headers when the call returns."""
+
+    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+        session(environ)["n"] = 1
+        start_response("200 OK", list(PLAIN))
+        return body  # type: ignore[no-any-return]
+
+    begun: list[Any] = []
+
+    def start_response(*given: Any) -> Callable[[bytes], object]:
+        begun.append(given)
+        return print
+
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    server = Server(app, strict=False)
+    assert server.app(environ, start_response) is body
+    [(status, headers)] = begun
+    assert status == "200 OK" and "Set-Cookie" in dict(headers)
+    assert len(server.data) == 1
+
+
+def test_a_generator_is_committed_in_the_call_by_its_first_chunk() -> None:
+    drawn: list[str] = []
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", list(PLAIN))
+        yield b""
+        session(environ)["n"] = 1
+        drawn.append("a")
+        yield b"a"
+        drawn.append("b")
+        yield b"b"
+
+    begun: list[Any] = []
+
+    def start_response(*given: Any) -> Callable[[bytes], object]:
+        begun.append(given)
+        return print
+
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    server = Server(app, strict=False)
+    body = server.app(environ, start_response)
+    [(_, headers)] = begun
+    assert drawn == ["a"] and "Set-Cookie" in dict(headers)
+    assert list(body) == [b"a", b"b"]
+
+
+def test_a_generator_that_raises_in_the_call_is_closed() -> None:
+    events: list[str] = []
+
+    class Body:
+        def __iter__(self) -> Iterator[bytes]:
+            fail()
+            yield b"never"
+
+        def close(self) -> None:
+            events.append("closed")
+
+    def app(environ: Any, start_response: Any) -> Any:
+        session(environ)["n"] = 1
+        start_response("200 OK", list(PLAIN))
+        return Body()
+
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    server = Server(app, strict=False)
+    with pytest.raises(ValueError, match="of the app"):
+        server.app(environ, lambda *_: events.append)
+    assert events == ["closed"] and server.data == []
+
+
+def test_a_value_that_cannot_be_stored_is_told_by_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+        session(environ)["secret name"] = object()
+        start_response("200 OK", list(PLAIN))
+        return [b"never"]
+
+    server = Server(app, strict=False)
+    assert server.get().startswith("HTTP/1.1 500")
+    assert isinstance(server.errors[0], SessionEncodeError)
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "sojourn"]
+    assert line.startswith(
+        "a value in the session cannot be stored, and the response is an error: a object has no form"
+    )
+    assert "secret name" not in line
+
+
+def test_a_file_is_closed_where_the_commit_raises() -> None:
+    opened: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        session(environ)["x"] = object()
+        start_response("200 OK", list(PLAIN))
+        opened.append(io.BytesIO(b"file"))
+        return environ["wsgi.file_wrapper"](opened[0])
+
+    environ: dict[str, Any] = {"wsgi.file_wrapper": FileWrapper}
+    setup_testing_defaults(environ)
+    with pytest.raises(SessionEncodeError):
+        Server(app, strict=False).app(environ, lambda *_: print)
+    assert opened[0].closed
+
+
+def test_a_length_that_no_body_has_is_none() -> None:
+    server = Server(
+        lambda _environ, start: (start("200 OK", list(PLAIN)) and []) or [b"ok"],
+        strict=False,
+        transports=[CookieTransport(), FormTransport(name="sid")],
+    )
+    form = {"CONTENT_TYPE": "application/x-www-form-urlencoded", "CONTENT_LENGTH": "9" * 5000}
+    assert server.get(**form).startswith("HTTP/1.1 200")
+
+
+def test_a_body_that_is_there_gives_way_to_the_503() -> None:
+    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+        session(environ)["n"] = 1
+        start_response("200 OK", list(PLAIN))
+        return [b"never"]
+
+    server = Server(app, strict=False)
+    server.store.fail("create")
+    text = server.get()
+    assert text.startswith("HTTP/1.1 503") and "Service unavailable" in text and "never" not in text
+
+
 def test_a_second_start_response_without_exc_info_is_refused() -> None:
     def app(_environ: Any, start_response: Any) -> Iterable[bytes]:
         start_response("200 OK", list(PLAIN))
@@ -313,6 +467,21 @@ def test_what_the_apps_close_changes_is_saved_late() -> None:
     assert server.events == ["load", "sent", "replace"] and b'"n":5' in server.data[0]
 
 
+def test_what_a_body_changes_is_saved_before_the_server_knows_that_it_is_at_its_end() -> None:
+    def make(environ: Any, _start: Any) -> Iterator[bytes]:
+        yield b"a"
+        session(environ)["n"] = 5
+
+    server = Server(answering(make), strict=False)
+    environ: dict[str, Any] = server.plant()
+    setup_testing_defaults(environ)
+    body = server.app(environ, lambda *_args: None)
+    assert list(body) == [b"a"]
+    assert server.events == ["load", "replace"]
+    body.close()
+    assert server.events == ["load", "replace"] and b'"n":5' in server.data[0]
+
+
 def test_a_close_that_raises_is_the_apps_error_and_the_response_stays_saved() -> None:
     def make(environ: Any, _start: Any) -> Closing:
         session(environ)["n"] = 2
@@ -358,7 +527,7 @@ def test_a_generator_that_raises_after_its_first_chunk_has_saved_what_was_before
     assert server.events == ["load", "replace", "sent"]
 
 
-def test_a_generator_abandoned_before_its_first_chunk_saves_nothing() -> None:
+def test_a_generator_that_the_server_abandons_has_saved_what_was_before_its_first_chunk() -> None:
     def body(environ: Any, _start: Any) -> Iterator[bytes]:
         session(environ)["n"] = 2
         yield b"a"
@@ -369,7 +538,7 @@ def test_a_generator_abandoned_before_its_first_chunk_saves_nothing() -> None:
     started: list[Any] = []
     answer = server.app(environ, lambda *args: started.append(args))
     answer.close()  # the client has gone before the server asked for a chunk
-    assert server.events == ["load"] and started == []
+    assert server.events == ["load", "replace"] and len(started) == 1
 
 
 @pytest.mark.parametrize("act", [lambda s: s.update(n=2), lambda s: s.destroy(), lambda s: None])

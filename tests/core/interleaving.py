@@ -12,8 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sojourn.codecs import loads
-from sojourn.core.commit import Delete, Load, Lock, Operation, Pause, Unlock, acquire, commit
+from sojourn.core.commit import Delete, Load, Lock, Operation, Pause, Turn, Unlock, commit, look_up_alone, unlock
 from sojourn.core.plan import Create, Plan, Regenerate, Replace, Touch
 from sojourn.core.policy import decide
 from sojourn.core.session import Session
@@ -22,19 +21,15 @@ from sojourn.core.state import Found, State
 from sojourn.core.store import Deleted, Outcome, Stored
 from sojourn.core.transitions import note_loaded
 from sojourn.errors import SojournError, StoreTimeout
-from sojourn.middleware.drive import _CALLS
+from sojourn.middleware.drive import CALLS
 from sojourn.stores import MemoryStore
-from tests.core.making import DAY, ID, begin, clock_of, make_settings, record_bytes
+from tests.core.making import DAY, ID, begin, clock_of, data_of, make_settings, record_bytes
 
-__all__ = ["Do", "Request", "World", "data_of", "explore"]
+__all__ = ["Do", "Request", "World", "explore"]
 
 Do = Callable[[Session], object]
 _WRITES: Final = (Create, Replace, Regenerate, Touch, Delete)
 _MOST_RUNS: Final = 60_000
-
-
-def data_of(record: bytes) -> dict[str, Any]:
-    return {key: value for key, value in loads(record).items() if key not in ("cookie", "__sojourn__")}
 
 
 @dataclass
@@ -87,19 +82,20 @@ class World:
         """As the middleware does it."""
         state = request.state = begin(self.settings, Found.PENDING)
         if request.exclusive:
-            state.lock = self.key, (yield from acquire(self.key))
-        note_loaded(state, state.arrival.ids[0], self.key, (yield Load(self.key)))
+            yield from look_up_alone(state)
+        else:
+            note_loaded(state, state.arrival.ids[0], self.key, (yield Load(self.key)))
         request.do(Session(state))
         try:
             return (yield from commit(state, decide(state)))
         finally:
             if state.lock is not None:
-                yield Unlock(*state.lock)
+                yield from unlock(state)
 
     def _advance(self, request: Request, step: Callable[[], Operation]) -> None:
         try:
             request.op = step()
-            while isinstance(request.op, Pause):
+            while isinstance(request.op, Pause | Turn):
                 request.op = request.steps.send(None)
         except StopIteration as stop:
             request.op, request.plan = None, stop.value
@@ -123,7 +119,7 @@ class World:
         op = request.op
         returned: Any = None
         if how != "not done":
-            returned = _CALLS[type(op)](self.store, op)
+            returned = CALLS[type(op)](self.store, op)
             self._note(op, returned)
         self.trail.append(
             f"{index}: {type(op).__name__} {how} -> {returned if isinstance(returned, Outcome | Deleted) else ''}"

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from sojourn.codecs import loads
 from sojourn.cookie import Cookie
 from sojourn.core.plan import Create
 from sojourn.core.policy import decide
+from sojourn.core.record import COOKIE_KEY, OWN_KEY
 from sojourn.core.session import Session
 from sojourn.core.settings import SessionSettings
 from sojourn.core.state import Arrival, Found, State
@@ -31,6 +33,7 @@ __all__ = [
     "SECRET",
     "begin",
     "clock_of",
+    "data_of",
     "make_reader",
     "make_settings",
     "new",
@@ -66,6 +69,11 @@ def clock_of(settings: SessionSettings) -> ManualClock:
     return clock
 
 
+def data_of(record: bytes) -> dict[str, Any]:
+    """A record's data, as JSON values."""
+    return {key: value for key, value in loads(record).items() if key not in (COOKIE_KEY, OWN_KEY)}
+
+
 def begin(
     settings: SessionSettings,
     found: Found = Found.NOTHING,
@@ -81,7 +89,8 @@ def begin(
     if ids is None:
         ids = [ID] if found in _LOOKED_FOR else []
     verified = tuple(Verified(session_id, needs_resigning=False) for session_id in ids)
-    return State(settings, Arrival(config, secure, verified, source, {}), io, found)
+    keys = tuple(settings.key_of(one.id) for one in verified)
+    return State(settings, Arrival(config, secure, verified, source, {}, keys), io, found)
 
 
 def new(settings: SessionSettings, *, secure: bool = False) -> Session:

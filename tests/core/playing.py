@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any, Final
 
-from sojourn.core.commit import Pause, commit
+from sojourn.core.commit import Pause, Turn, commit
 from sojourn.core.plan import Phase, Plan
 from sojourn.core.policy import decide
 from sojourn.core.session import Session
@@ -21,11 +20,11 @@ __all__ = [
     "TOMBSTONE",
     "ask",
     "changed",
+    "granted",
     "kinds",
     "lying",
     "play",
     "theirs",
-    "watch",
     "written_by",
 ]
 
@@ -37,14 +36,17 @@ ONE_DELETED: Final = Deleted(1, ())
 def play(steps: Any, *returned: Any) -> tuple[Any, list[Any]]:
     """Run a task, with what the store returns, errors among it; a function makes that of the operation. Pauses are passed.
 
+    Nobody keeps turns here, and so they are passed too, and not told of.
+
     Returns what the task returns, and its operations.
     """
     ops, left = [], list(returned)
     try:
         op = next(steps)
         while True:
-            ops.append(op)
-            if isinstance(op, Pause):
+            if not isinstance(op, Turn):
+                ops.append(op)
+            if isinstance(op, Pause | Turn):
                 op = steps.send(None)
                 continue
             value = left.pop(0)
@@ -61,20 +63,18 @@ def ask(state: State, *returned: Any, phase: Phase = Phase.RESPONSE) -> tuple[Pl
     return play(commit(state, decide(state, phase), phase), *returned)
 
 
+def granted(token: str) -> Any:
+    """What a store does that grants a lock."""
+
+    def grant(op: Any) -> str:
+        op.note(token)
+        return token
+
+    return grant
+
+
 def kinds(ops: list[Any]) -> list[str]:
     return [type(op).__name__ for op in ops]
-
-
-def watch(steps: Any, seen: list[Any]) -> Generator[Any, Any, Any]:
-    """The same task, its operations noted."""
-    op = next(steps)
-    while True:
-        seen.append(op)
-        returned = yield op
-        try:
-            op = steps.send(returned)
-        except StopIteration as stop:
-            return stop.value
 
 
 def changed(settings: SessionSettings, **data: Any) -> State:

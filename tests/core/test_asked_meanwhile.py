@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from sojourn.core.commit import Pause, Steps, commit, save
+from sojourn.core.commit import Pause, Steps, Turn, commit, save
 from sojourn.core.plan import Create, Plan, Regenerate, Replace, Touch
 from sojourn.core.policy import decide
 from sojourn.core.session import Session
@@ -15,7 +15,7 @@ from sojourn.core.state import Found, State
 from sojourn.core.store import CONFLICT, EXISTS, Stored
 from sojourn.core.transitions import note_deleted, note_loaded
 from sojourn.errors import SessionNotFound, StoreTimeout
-from sojourn.middleware.drive import _CALLS, run
+from sojourn.middleware.drive import CALLS, run
 from sojourn.stores import MemoryStore
 from tests.core.making import DAY, ID, OTHER, begin, clock_of, make_settings, record_bytes, stored_state
 from tests.core.playing import ONE_DELETED, ask, kinds, play, theirs
@@ -60,14 +60,14 @@ class World:
         try:
             op = next(steps)
             while True:
-                if isinstance(op, Pause):
+                if isinstance(op, Pause | Turn):
                     op = steps.send(None)
                     continue
                 first = isinstance(op, _WRITES) and not asked
                 if first:
                     asked = True
                     self.other_request(other)
-                returned = _CALLS[type(op)](self.store, op)
+                returned = CALLS[type(op)](self.store, op)
                 if first:
                     meanwhile(self.session)
                 op = steps.throw(StoreTimeout("no reply")) if first and lost else steps.send(returned)
@@ -157,7 +157,7 @@ def test_what_is_added_meanwhile_still_counts_when_another_request_adds_too(agai
     play(save(state), add)
     assert state.increments == {"n": again}
     _, ops = ask(state, CONFLICT, theirs(settings, {"n": 16}), b"w")
-    assert kinds(ops) == ["Replace", "Load", "Pause", "Replace"] and session["n"] == 16 + again
+    assert kinds(ops) == ["Replace", "Pause", "Load", "Replace"] and session["n"] == 16 + again
     assert state.increments is None
 
 

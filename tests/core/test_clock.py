@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sojourn.clock import LONGEST_MS, duration_ms, from_ms, iso_ms, system_clock, to_ms
+from sojourn.clock import LATEST_MS, LONGEST_MS, duration_ms, from_ms, iso_ms, system_clock, to_ms
 from sojourn.errors import ConfigurationError
 
 # What datetime holds, as epoch milliseconds.
@@ -75,3 +75,17 @@ def test_iso_text_is_what_javascript_writes(ms):
 
 def test_iso_text_of_the_wire_formats():
     assert iso_ms(to_ms(datetime(2026, 11, 21, 4, 32, 17, 370_000, UTC))) == "2026-11-21T04:32:17.370Z"
+
+
+@pytest.mark.parametrize(
+    ("ms", "moment"),
+    [
+        (LATEST_MS, datetime(9999, 12, 31, 23, 59, 59, 999_000, UTC)),
+        (LATEST_MS + 1, datetime(9999, 12, 31, 23, 59, 59, 999_000, UTC)),
+        (2**63, datetime(9999, 12, 31, 23, 59, 59, 999_000, UTC)),
+        (-62_135_596_800_000, datetime(1, 1, 1, tzinfo=UTC)),
+        (-(2**63), datetime(1, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_a_time_past_what_datetime_holds_is_the_nearest_that_it_does(ms, moment):
+    assert from_ms(ms) == moment

@@ -138,7 +138,7 @@ AGAIN: Final[list[tuple[str, Found, list[Any], list[str]]]] = [
         "another has written",
         Found.RECORD,
         [CONFLICT, Stored(b"theirs", b"v2", DAY), b"v"],
-        ["Regenerate", "Load", "Pause", "Regenerate"],
+        ["Regenerate", "Pause", "Load", "Regenerate"],
     ),
     ("the reply was lost", Found.PENDING, [TIMEOUT, None, b"v"], ["Create", "Load", "Create"]),
 ]

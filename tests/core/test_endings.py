@@ -20,7 +20,7 @@ from sojourn.errors import HeadersAlreadySent, SessionDestroyed
 from sojourn.middleware.drive import run
 from sojourn.wire.cookies import encode_value
 from tests.core.deciding import ACTS, clear, in_turn, kept, login, make, sent, written
-from tests.core.making import HOUR, ID, NOW, OTHER, begin, clock_of, make_settings, new, stored_state
+from tests.core.making import HOUR, ID, NOW, OTHER, begin, clock_of, data_of, make_settings, new, stored_state
 
 
 @pytest.fixture(autouse=True)
@@ -112,8 +112,8 @@ def test_an_invalidated_session_that_is_written_to_is_regenerated_without_data(h
     assert isinstance(plan.write, Regenerate)
     assert (plan.write.old, plan.write.new) == (key_of(ID), key_of(session.id))
     assert plan.write.owner is None
-    record, tree = unpack(plan.write.data)
-    assert tree == {"m": 2}
+    record = unpack(plan.write.data)
+    assert data_of(plan.write.data) == {"m": 2}
     assert (record.created, record.owner, record.auth) == (NOW + HOUR, None, None)
     assert plan.ends == (key_of(OTHER),)
     assert session.id != ID and encode_value(session.id) in (plan.header or "")[1]
@@ -163,7 +163,7 @@ def test_two_ends_are_one():
     session.clear()
     session["m"] = 2
     plan = decide(state)
-    assert isinstance(plan.write, Regenerate) and unpack(plan.write.data)[1] == {"m": 2}
+    assert isinstance(plan.write, Regenerate) and data_of(plan.write.data) == {"m": 2}
 
 
 # contract 145; design, "How a session ends"
@@ -174,7 +174,7 @@ def test_in_the_express_profile_clear_keeps_id_and_record():
     assert session.id == ID
     plan = decide(state)
     assert isinstance(plan.write, Replace) and plan.ends == ()
-    assert unpack(plan.write.data)[1] == {}
+    assert data_of(plan.write.data) == {}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import traceback
 from typing import Any
 
 import pytest
@@ -99,3 +100,31 @@ def test_the_package_lists_its_names_and_knows_no_others():
     assert all(getattr(sojourn, name) is not None for name in sojourn.__all__)
     with pytest.raises(AttributeError, match="NoSuch"):
         sojourn.NoSuch  # noqa: B018
+
+
+def failed(kind: type[StoreError] = StoreError) -> StoreError:
+    try:
+        try:
+            int("WRONG key 5eb63bbb\nand a second line")
+        except ValueError as error:
+            raise kind("the store failed", driver_error=error) from None
+    except StoreError as error:
+        return error
+    raise AssertionError
+
+
+@pytest.mark.parametrize("kind", [StoreError, StoreUnavailable, StoreTimeout, SessionConflict])
+def test_the_drivers_error_is_at_hand_and_nothing_shows_it(kind: type[StoreError]):
+    error = failed(kind)
+    assert type(error.driver_error) is ValueError and error.__cause__ is None
+    shown = "".join(traceback.format_exception(error)) + repr(error) + str(error)
+    assert "the store failed" in shown and "ValueError" not in shown and "key 5eb63bbb" not in shown
+    assert kind("no driver").driver_error is None
+
+
+def test_the_drivers_error_stays_behind_when_an_error_is_pickled():
+    error: Any = failed(StoreTimeout)
+    error.more = "kept"
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert (type(other), str(other), vars(other)) == (StoreTimeout, "the store failed", {"more": "kept"})
+        assert other.driver_error is None

@@ -11,7 +11,8 @@ import pytest
 from sojourn.core.plan import Create
 from sojourn.core.session import Session
 from sojourn.errors import SessionConflict, StoreTimeout
-from tests.core.interleaving import Do, World, data_of, explore
+from tests.core.interleaving import Do, World, explore
+from tests.core.making import data_of
 
 
 def put(**values: Any) -> Do:

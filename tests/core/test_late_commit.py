@@ -152,7 +152,7 @@ def test_a_plan_without_anything_to_carry_out_is_noted_as_done():
     Session(state).regenerate()
     plan = decide(state)
     assert not plan.needs_store
-    note_committed(state, plan, None)
+    note_committed(state, plan)
     assert (state.found, state.intent) == (Found.NOTHING, Intent.NONE)
 
 

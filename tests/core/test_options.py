@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import warnings
 from dataclasses import FrozenInstanceError, fields
 from datetime import timedelta
@@ -8,10 +9,11 @@ from typing import Any, get_type_hints
 import pytest
 
 import sojourn
+from sojourn import logs
 from sojourn.cookie import Cookie
 from sojourn.errors import ConfigurationError, SojournWarning
 from sojourn.ids import new_id
-from sojourn.options import EXPRESS, NATIVE, Options, OptionsDict
+from sojourn.options import _ELSEWHERE, EXPRESS, NATIVE, Options, OptionsDict
 from sojourn.wsgi import SessionMiddleware
 from tests.core.making import SECRET
 
@@ -146,13 +148,20 @@ REFUSED: list[tuple[str, Any, dict[str, Any]]] = [
     ("clock", 1_750_000_000_000, {}),
     ("exclusive", True, {}),
     ("exclusive", "/cart", {}),
+    ("fresh", True, {}),
+    ("describe", "user-agent", {}),
     ("store_error_page", b"<p>", {}),
     ("store_error_page", 503, {}),
+    ("secret", {"new": "a secret that is long enough for everybody"}, {}),
     ("exclude", "/static", {}),
     ("exclude", None, {}),
     ("exclude", ["static"], {}),
     ("exclude", ["/static", ""], {}),
     ("exclude", ["/static", 5], {}),
+    ("exclude", ["/static/*"], {}),
+    ("exclude", ["/static?v=1"], {}),
+    ("exclude", ["/a#b"], {}),
+    ("exclude", ["/a/../b"], {}),
     ("profile", "express", {}),
     ("profile", None, {}),
     ("rollling", True, {}),
@@ -257,6 +266,21 @@ def test_paths_without_sessions_may_come_in_any_sequence():
     assert options(exclude=(path for path in ("/a",))).exclude == ("/a",)
 
 
+@pytest.mark.parametrize("container", [set, frozenset])
+def test_secrets_without_an_order_are_told_once_and_not_shown(container, caplog, monkeypatch):
+    monkeypatch.setattr(logs, "_said", set())
+    two = container(["an older secret that is long enough", "a newer secret that is long enough as well"])
+    for _ in range(2):
+        assert len(options(secret=two).secrets) == 2
+    options(secret=container(["only one secret that is long enough"]))
+    options(secret=list(two))
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == (
+        "secret is a set, which has no order: which of them signs differs from process to process; give a list, the newest first"
+    )
+
+
 def test_the_two_profiles_differ_where_the_worlds_do():
     assert (NATIVE.signature, NATIVE.host_prefix, NATIVE.max_age_attribute, NATIVE.tombstone_ms) == (
         "native",
@@ -285,3 +309,28 @@ def test_express_is_a_set_of_options():
 def test_an_option_given_takes_the_place_of_the_profiles():
     made = Options.of(sojourn.express(secret=SECRET, name="sid", unset="destroy", touch_after=60))
     assert (made.name, made.unset, made.touch_after_ms, made.hash_ids) == ("sid", "destroy", 60_000, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("secret_key", "secret"),
+        ("session_cookie", "name"),
+        ("https_only", "Cookie(secure=True)"),
+        ("lifetime", "idle_timeout"),
+    ],
+)
+def test_an_option_as_another_library_calls_it_is_refused_with_what_it_is_here(name: str, ours: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        options(**{name: 1})
+    assert caught.value.option == name and ours in caught.value.remedy
+
+
+def test_what_options_are_called_elsewhere_are_none_of_ours() -> None:
+    assert not _ELSEWHERE.keys() & get_type_hints(OptionsDict).keys()
+
+
+def test_a_secret_that_is_none_asks_whether_its_variable_is_set() -> None:
+    with pytest.raises(ConfigurationError, match=r"secret: got None; .*is the variable set") as caught:
+        Options.of({"secret": None})  # type: ignore[typeddict-item]
+    assert caught.value.option == "secret"

@@ -30,6 +30,7 @@ from tests.core.making import (
     OTHER,
     begin,
     clock_of,
+    data_of,
     make_settings,
     new,
     record_bytes,
@@ -367,8 +368,8 @@ def test_a_write_carries_key_data_lifetime_version_and_owner():
     assert isinstance(plan.write, Replace)
     assert (plan.write.key, plan.write.ttl, plan.write.owner) == (key, DAY, "ann")
     assert plan.write.version is version
-    record, tree = unpack(plan.write.data)
-    assert record == plan.record and tree == {"n": 1, "m": 2}
+    record = unpack(plan.write.data)
+    assert record == plan.record and data_of(plan.write.data) == {"n": 1, "m": 2}
     assert (record.created, record.owner, record.auth) == (NOW, "ann", NOW)
 
     session = stored(settings)
@@ -377,7 +378,7 @@ def test_a_write_carries_key_data_lifetime_version_and_owner():
     assert isinstance(plan.write, Regenerate)
     assert (plan.write.old, plan.write.new) == (key, settings.key_of(session.id))
     assert (plan.write.tombstone, plan.write.owner) == (30_000, "bob")
-    assert unpack(plan.write.data)[1] == {"n": 1}
+    assert data_of(plan.write.data) == {"n": 1}
 
     session = stored(settings)
     session.touch()
@@ -444,7 +445,7 @@ def test_what_is_saved_again_unread_is_what_was_stored():
     session = stored(make_settings(resave=True), {"n": 1}, before=lambda s: s.login("ann", keep_data=True))
     write = plan_of(session).write
     assert isinstance(write, Replace) and write.owner == "ann"
-    assert unpack(write.data)[1] == {"n": 1}
+    assert data_of(write.data) == {"n": 1}
 
 
 @pytest.mark.parametrize(
@@ -468,6 +469,7 @@ def test_a_session_that_nobody_looks_at_is_decoded_only_where_its_attributes_mat
 
     settings = make_settings(**options)
     monkeypatch.setattr(type(settings.codec), "unseal", unseal)
+    settings.seals = True
     session = stored(settings)
     act(session)
     plan_of(session)

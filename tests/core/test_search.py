@@ -17,13 +17,14 @@ import pytest
 from sojourn.core.plan import Phase
 from sojourn.core.record import unpack
 from sojourn.core.session import Session
-from sojourn.core.state import Arrival, Found, State
+from sojourn.core.state import Found, State
 from sojourn.core.store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Stored
 from sojourn.errors import SojournError, StoreUnavailable
 from sojourn.logs import log
 from sojourn.middleware.exchange import Exchange
 from sojourn.middleware.sync import SyncMiddleware
 from sojourn.wire.signing import Verified
+from tests.core.making import data_of
 from tests.core.reference import DEFAULTS, FIRST, OPS, SECOND, SUCCESSOR, Expected, Live, Options, expected
 
 SECRET: Final = b"a secret that is long enough for everybody"
@@ -48,7 +49,9 @@ class Row(NamedTuple):
 class DictStore:
     """The store contract on a dict, for one thread. It is down for loads where it is told so."""
 
-    in_process = True
+    @property
+    def direct(self) -> DictStore:
+        return self
 
     def __init__(self) -> None:
         self.rows: dict[str, Row | Replaced] = {}
@@ -158,7 +161,7 @@ class World:
 
     def _begin(self, found: str, brought: int) -> tuple[State, Exchange[SyncMiddleware]]:
         ids = tuple(Verified(key, needs_resigning=False) for key in KEYS[:brought])
-        arrival = Arrival(self.middleware.options.cookie, secure=False, ids=ids)  # type: ignore[arg-type]
+        arrival = self.middleware.arrivals.of(self.middleware.options.cookie, ids, secure=False)  # type: ignore[arg-type]
         state = State(self.middleware.settings, arrival, self.middleware, Found.PENDING if ids else Found.NOTHING)
         session = Session(state)
         return state, Exchange(self.middleware, state, session, {SLOT: session}, SLOT)
@@ -167,7 +170,7 @@ class World:
         """Commit as the headers leave; what the client is told."""
         plan = exchange.prepare(phase)
         if plan is not None and plan.needs_store:
-            plan = self.middleware.run(exchange.respond(plan, phase))
+            plan = self.middleware.respond(exchange, plan, phase)
         if plan is None:
             raise StoreUnavailable("a 503")
         exchange.state.sent = True
@@ -256,9 +259,9 @@ KEYS: Final = ("first", "second", "successor")
 
 
 def live(row: Row) -> Live:
-    record, data = unpack(row.data)
+    record = unpack(row.data)
     lifetime = record.overrides.get("originalMaxAge")
-    return Live(data, record.owner, None if lifetime is None else lifetime // 1000)
+    return Live(data_of(row.data), record.owner, None if lifetime is None else lifetime // 1000)
 
 
 def leads_somewhere(rows: dict[str, Row | Replaced], key: str | None) -> bool:

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from sojourn.clock import from_ms, iso_ms
+from sojourn.clock import LONGEST_MS, from_ms, iso_ms
 from sojourn.cookie import Cookie
 from sojourn.core import session_cookie
-from sojourn.core.session_cookie import SessionCookie, stored_as_configured
-from sojourn.errors import ConfigurationError
+from sojourn.core.session_cookie import SessionCookie, read_overrides, stored_as_configured
+from sojourn.errors import ConfigurationError, SessionDecodeError
 from sojourn.testing import ManualClock
 from tests.core.making import DAY, HOUR, NOW
 
@@ -138,7 +139,10 @@ def test_a_date_is_a_lifetime_from_now():
     cookie.expires = datetime.fromtimestamp(NOW / 1000 + 60, UTC)
     assert cookie.overrides == {"originalMaxAge": 60_000}
     cookie.expires = from_ms(NOW - 5)
-    assert cookie.overrides == {"originalMaxAge": 0}
+    assert (cookie.overrides, cookie.expires, cookie.max_age) == ({"originalMaxAge": -5}, from_ms(NOW - 5), 0)
+    for past_all, lifetime in ((-(2**63), -LONGEST_MS), (2**63, LONGEST_MS)):
+        cookie.expires = from_ms(past_all)
+        assert cookie.overrides == {"originalMaxAge": lifetime}
     cookie.expires = None
     assert cookie.overrides == {}
 
@@ -180,6 +184,71 @@ def test_samesite_none_that_has_lost_its_secure_is_sent_as_lax(secure):
     cookie, _ = make(Cookie(secure=False), sameSite="none")
     assert cookie.samesite == "none"
     assert (cookie.sent_secure(secure), cookie.sent_samesite(secure)) == (False, "lax")
+
+
+# What is in a record goes into a header, and whoever writes to the store writes it.
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("path", "/\r\nX-Evil: 1"),
+        ("path", "/; Domain=evil.example"),
+        ("path", "/é"),
+        ("path", "app"),
+        ("path", None),
+        ("path", 1),
+        ("domain", "a\r\nX-Evil: 1"),
+        ("domain", "a;b"),
+        ("domain", ""),
+        ("domain", ["a"]),
+        ("httpOnly", 1),
+        ("httpOnly", None),
+        ("secure", 1),
+        ("secure", "yes"),
+        ("partitioned", 0),
+        ("priority", "high\r\nX-Evil: 1"),
+        ("priority", 5),
+        ("priority", {}),
+        ("sameSite", 1),
+        ("sameSite", "lax; Domain=evil.example"),
+    ],
+)
+def test_an_attribute_that_could_not_have_been_assigned_makes_a_record_unreadable_and_is_not_quoted(name, value):
+    with pytest.raises(SessionDecodeError) as caught:
+        read_overrides([name], {name: value})
+    assert str(caught.value) == f"the {name} of its cookie is malformed"
+    assert read_overrides([], {name: value}) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "again"),
+    [
+        ("path", "/app", "/app"),
+        ("domain", ".example.com", ".example.com"),
+        ("domain", None, None),
+        ("httpOnly", False, False),
+        ("secure", "auto", "auto"),
+        ("partitioned", True, True),
+        ("priority", None, None),
+        ("priority", "High", "high"),  # Express takes it as it likes
+        ("sameSite", "None", "none"),
+        ("sameSite", True, True),
+        ("sameSite", False, False),
+        ("originalMaxAge", 10**25, LONGEST_MS),
+        ("originalMaxAge", -1e300, -LONGEST_MS),
+        ("originalMaxAge", False, None),
+        ("originalMaxAge", "", None),
+        ("expires", "whenever", "whenever"),  # never read
+        ("one of a newer version", [1], [1]),
+    ],
+)
+def test_an_attribute_that_a_session_changed_is_read_again(name, value, again):
+    attributes = {"unnamed": 1, name: value}
+    assert read_overrides([name, "not there"], attributes) == {name: again}
+
+
+@pytest.mark.parametrize("value", ["60000", True, [1], {}])
+def test_a_lifetime_that_is_none_is_as_if_the_session_had_not_changed_it(value):
+    assert read_overrides(["originalMaxAge", "path"], {"originalMaxAge": value, "path": "/app"}) == {"path": "/app"}
 
 
 EXPRESS = Cookie(secure=False, samesite=None)
@@ -241,9 +310,9 @@ FULL = Cookie(
 )
 def test_a_record_has_the_cookie_as_express_writes_it(config, overrides, part):
     cookie, _ = make(config, **overrides)
-    stored = cookie.stored(NOW, secure=True)
-    assert stored == part
-    assert list(stored) == list(part)
+    lifetime, text = cookie.stored(NOW, secure=True)
+    assert lifetime == part["originalMaxAge"]
+    assert text == json.dumps(part, separators=(",", ":")).encode()
 
 
 @pytest.mark.parametrize("secure", [False, True])
@@ -251,17 +320,18 @@ def test_a_record_has_the_cookie_as_express_writes_it(config, overrides, part):
 def test_the_quick_way_for_sessions_that_changed_nothing_says_the_same(config, secure):
     cookie, _ = make(config)
     for now in (NOW, NOW + 1):
-        quick = stored_as_configured(config, now, secure=secure)
-        assert quick == cookie.stored(now, secure=secure)
-        assert list(quick) == list(cookie.stored(now, secure=secure))
+        assert stored_as_configured(config, now, secure=secure) == cookie.stored(now, secure=secure)
 
 
 def test_what_is_kept_for_the_quick_way_is_bounded_and_never_another_cookies():
     # A function of the request may make a cookie for each.
     for number in range(session_cookie._MOST_CONFIGURED + 2):
         config = Cookie(path=f"/{number}", max_age=number)
-        assert stored_as_configured(config, NOW, secure=False)["path"] == f"/{number}"
-        assert stored_as_configured(config, NOW, secure=True)["secure"] is True
+        for secure in (False, True):
+            lifetime, text = stored_as_configured(config, NOW, secure=secure)
+            part = json.loads(text)
+            assert lifetime == part["originalMaxAge"] == number * 1000
+            assert (part["path"], part["secure"]) == (f"/{number}", secure)
         assert len(session_cookie._configured) <= session_cookie._MOST_CONFIGURED
 
 

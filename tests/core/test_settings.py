@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sojourn.codecs import JSONCodec, PlainCodec
+from sojourn.codecs import EncryptedCodec, JSONCodec, PlainCodec
 from sojourn.cookie import Cookie
 from sojourn.core import settings as settings_module
 from sojourn.core.settings import ExpiryCache, SessionSettings
@@ -49,6 +49,16 @@ def test_an_id_that_no_cookie_can_hold_is_no_id_and_an_error_in_the_log(returned
     assert record.levelno == logging.ERROR
     assert "generate_id" in record.getMessage() and "not saved" in record.getMessage()
     assert not isinstance(returned, str) or not returned or returned[:10] not in record.getMessage()
+
+
+@pytest.mark.parametrize(("returned", "reason"), [("an id\0of ours", "U+0000"), ("an id\udc80of ours", "surrogate")])
+def test_where_ids_are_keys_one_that_stores_refuse_is_no_id_and_an_error_in_the_log(returned, reason, caplog):
+    assert make_settings(generate_id=lambda request: returned, hash_ids=False).generate_id({}) is None
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "generate_id returned an id that stores refuse: a key cannot contain" in record.getMessage()
+    assert reason in record.getMessage() and returned not in record.getMessage()
+    assert make_settings(generate_id=lambda request: returned).generate_id({}) == returned  # its hash is the key
 
 
 @pytest.mark.parametrize("name", ["sid", "a" * 200])
@@ -145,16 +155,54 @@ def test_data_are_tagged_json_unless_told_otherwise():
     assert make_settings(codec=plain).codec is plain
 
 
+def half(*methods: str) -> object:
+    return type("Half", (), dict.fromkeys(methods, len))()
+
+
 @pytest.mark.parametrize(
-    ("codec", "missing"),
-    [("json", "revive"), (object(), "encode"), (type("Half", (), {"encode": len, "revive": len})(), "seal")],
+    ("codec", "lacks"),
+    [
+        ("json", "a str without decode()"),
+        (object(), "a object without encode()"),
+        (5, "a int without encode()"),
+        (half("encode"), f"a {__name__}.Half without decode()"),
+        (half("encode", "decode"), f"a {__name__}.Half without seal()"),
+        (half("encode", "decode", "seal"), f"a {__name__}.Half without unseal()"),
+    ],
 )
-def test_what_is_no_codec_is_refused_at_construction(codec, missing):
+def test_what_is_no_codec_is_refused_at_construction(codec, lacks):
     with pytest.raises(ConfigurationError) as caught:
         make_settings(codec=codec)
-    assert caught.value.option == "codec"
-    assert caught.value.given == type(codec).__name__
-    assert f"{missing}()" in caught.value.remedy
+    assert (caught.value.option, caught.value.given) == ("codec", lacks)
+    assert "encode(value) and decode(text) for one value at a time, seal() and unseal()" in caught.value.remedy
+    assert "revive" not in caught.value.remedy
+
+
+def test_a_codec_of_an_earlier_version_is_told_what_has_taken_the_place_of_revive():
+    with pytest.raises(ConfigurationError) as caught:
+        make_settings(codec=half("encode", "revive", "seal", "unseal"))
+    assert caught.value.given == f"a {__name__}.Half without decode()"
+    assert "decode(text)" in caught.value.remedy and "revive() is no longer called" in caught.value.remedy
+
+
+def test_a_codecs_methods_are_all_that_it_takes():
+    codec = half("encode", "decode", "seal", "unseal")
+    assert make_settings(codec=codec).codec is codec
+
+
+@pytest.mark.parametrize(
+    ("codec", "dropped"),
+    [
+        (JSONCodec(), set()),
+        (PlainCodec(), set()),
+        (PlainCodec(reserved={"save", "id"}), {"save", "id"}),
+        (EncryptedCodec(b"k" * 32, codec=PlainCodec(reserved={"save"})), {"save"}),
+    ],
+)
+def test_the_names_of_the_record_are_reserved_and_those_that_the_codec_names(codec, dropped):
+    settings = make_settings(codec=codec)
+    assert settings.dropped == dropped
+    assert settings.reserved == dropped | {"cookie", "__sojourn__"}
 
 
 # -- what a store cannot tell -----------------------------------------------------------------------------------------

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from sojourn.errors import ConfigurationError
-from sojourn.transports import CookieTransport, FormTransport, HeaderTransport, QueryTransport
+from sojourn.transports import CookieTransport, FormTransport, HeaderTransport, OldCookieTransport, QueryTransport
 from tests.core.making import make_reader, make_settings
 
 
@@ -45,6 +46,7 @@ def test_by_cookie_alone_unless_told_otherwise():
         CookieTransport,
         [CookieTransport(), CookieTransport()],
         [FormTransport(), FormTransport(name="other")],
+        [HeaderTransport(), OldCookieTransport(library="starsessions", until=datetime(2027, 1, 1, tzinfo=UTC))],
     ],
 )
 def test_what_is_no_list_of_transports_is_refused(given):
@@ -69,6 +71,13 @@ REFUSED: list[tuple[type[Any], dict[str, Any]]] = [
     (FormTransport, {"max_bytes": True}),
     (FormTransport, {"max_bytes": 2**30}),
     (FormTransport, {"max_bytes": 1.5}),
+    (OldCookieTransport, {"library": "beaker", "until": datetime(2027, 1, 1, tzinfo=UTC)}),
+    (OldCookieTransport, {"library": "starsessions", "until": datetime(2027, 1, 1)}),  # noqa: DTZ001 - that is why
+    (OldCookieTransport, {"library": "starsessions", "until": "2027-01-01"}),
+    (OldCookieTransport, {"library": "flask-session", "name": "", "until": datetime(2027, 1, 1, tzinfo=UTC)}),
+    (OldCookieTransport, {"library": "flask-session", "secret": "", "until": datetime(2027, 1, 1, tzinfo=UTC)}),
+    (OldCookieTransport, {"library": "starsessions", "secret": "a secret", "until": datetime(2027, 1, 1, tzinfo=UTC)}),
+    (OldCookieTransport, {"library": "django", "secret": "a secret", "until": datetime(2027, 1, 1, tzinfo=UTC)}),
 ]
 
 

@@ -90,7 +90,7 @@ BY_CONSTRUCTION: Final = {
     122: "an option called data is an unknown keyword; there it is ignored",
     125: "maxAge as a date is refused at construction; there it is deprecated",
     126: "maxAge of another type is refused at construction; there when a session begins",
-    134: "expires = False is refused when assigned; there it is null",
+    134: "expires = False is refused when assigned, and read as null; there its cookie goes out again with every change",
     138: "both maxAge and expires are refused at construction; there the last one wins",
 }
 """What the language, a refusal or the store's interface settles otherwise here, and the contract's table does not list as ours."""

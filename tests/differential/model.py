@@ -9,6 +9,9 @@ import json
 from collections.abc import Container
 from itertools import count
 
+from msgspec import Raw
+
+from sojourn.codecs import Members, dumps, join, loads
 from sojourn.core.merge import merge
 from tests.differential import operations
 from tests.differential.exemptions import EXEMPTIONS, UNLISTED
@@ -28,7 +31,12 @@ from tests.differential.worlds import Id, World, clone, cookie_options, drive, r
 
 __all__ = ["ALL", "Model"]
 
+
 ALL = frozenset(one.lines for one in (*EXEMPTIONS, *UNLISTED) if one.modelled)
+
+
+def texts(data: dict[str, Json]) -> Members:
+    return {name: Raw(dumps(value)) for name, value in data.items()}
 
 
 class Model(World):
@@ -146,7 +154,7 @@ class Model(World):
         cookie, lifetime, overrides = dict(record.cookie), record.lifetime, record.overrides
         fresh, configured, _ = self.configured(visit.app, visit.secure)
         if overrides is None:
-            overrides = {LIFETIME: lifetime} if lifetime is not None and lifetime != configured else {}
+            overrides = {LIFETIME: lifetime} if lifetime != configured else {}
         fresh |= {name: value for name, value in overrides.items() if name != LIFETIME}
         if fresh["sameSite"] == "none" and not fresh["secure"]:  # the two never met when they were set
             fresh["sameSite"] = "lax"
@@ -321,7 +329,8 @@ class Model(World):
     def _merge(self, visit: Visit, session: Session, theirs: Record) -> bool:
         """Take in what another has written. False if nothing of one's own is left to be written."""
         # The rules of the merge have tests of their own.
-        session.data = merge(visit.base, session.data, theirs.data, increments=visit.increments)
+        merged = merge(texts(visit.base), texts(session.data), texts(theirs.data), increments=visit.increments)
+        session.data = loads(join(merged))
         own = session.overrides != visit.initial
         if not own:
             again = self.revive(visit, session.id, theirs)

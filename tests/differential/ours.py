@@ -155,8 +155,9 @@ class Ours(World):
         for key, record in self._store.kept.scan():
             try:
                 tree = json.loads(record.data)
-                if tree["cookie"].get("originalMaxAge") == 0:
-                    continue  # which is a millisecond here, and none in Express (contract 137)
+                lifetime = tree["cookie"].get("originalMaxAge")
+                if type(lifetime) is int and lifetime <= 0:
+                    continue  # which is a millisecond here, and none in Express (contract 133, 137)
                 found.append(record_of(key, tree, self.clock() + (record.expires_in or 0)))
             except (ValueError, KeyError):
                 found.append({"id": Id(key), "broken": True})

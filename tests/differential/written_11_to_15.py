@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tests.differential.judge import REFUSED
-from tests.differential.scenario import DAY, HOUR, MINUTE, SECOND, START, Json
+from tests.differential.scenario import DAY, HOUR, MINUTE, SECOND, START, Json, Scenario
 from tests.differential.written import AGED, LAZY, READ, SAME, View, Written, ask, inside, play, put
+from tests.differential.written_1_to_5 import FIXED
 
 __all__ = ["WRITTEN"]
 
@@ -34,6 +35,13 @@ def refused(lines: str, title: str, options: Json, express: Any) -> Written:
     return Written(
         lines, title, play(LAZY | {"cookie": options}, ask(put(), READ)), express, ours=lambda it: it.raw == REFUSED
     )
+
+
+def planted(app: Json, lifetime: Any) -> Scenario:
+    """A session of such a lifetime, which is read, read again and changed."""
+    record = {"cookie": {"originalMaxAge": lifetime, "expires": lifetime, "httpOnly": True, "path": "/"}, "n": 1}
+    requests = [ask(*ops, cookies=[FIXED]) for ops in ([READ], [READ], [put("n", 2)])]
+    return play(app, *requests, planted=[{"id": "planted", "record": record}])
 
 
 def originals(it: View) -> list[Any]:
@@ -71,8 +79,14 @@ WRITTEN: Final = (
     Written("132", "beyond 2^31 ms too", play(LAZY | {"cookie": {"maxAge": 2**31 + DAY}}, ask(put())), lambda it: it.expiry == [START + 2**31 + DAY]),
     Written("133, 135", "a date assigned is what goes out", play(LAZY, ask(put(), ["advance", MINUTE], ["cookie", "expires", at(START + HOUR)], READ)), lambda it: originals(it) == [HOUR - MINUTE] and "16:06:40" in it.cookies[0]),
     Written("133", "but it is worked out anew when sent", play(LAZY, ask(put(), ["cookie", "expires", at(START + HOUR)], ["advance", MINUTE])), lambda it: it.expiry == [START + MINUTE + HOUR]),
+    Written("133", "a date that has passed goes out as it is, and ends the session", play(AGED, ask(put(), ["cookie", "expires", at(START - DAY)]), ask(READ)), lambda it: "Expires=Sat, 14 Jun 2025 15:06:40 GMT" in it.cookies[0] and it.stored == [] and it.seen[1][0]["data"] == {}),
+    Written("133", "so does one of long ago, of a session that lived", play(ROLLING, ask(put()), ask(["cookie", "expires", at(0)]), ask(READ)), lambda it: "Expires=Thu, 01 Jan 1970 00:00:00 GMT" in it.cookies[1] and it.stored == []),
+    Written("123, 133", "and a fixed date of the configuration", play(LAZY | {"cookie": {"expires": at(START - DAY)}}, ask(put())), lambda it: "Expires=Sat, 14 Jun 2025 15:06:40 GMT" in it.cookies[0] and it.stored == []),
     Written("134", "null makes a browser-session cookie, which is not sent again", play(AGED, ask(put(), ["cookie", "expires", None]), ask(), ask(put("n", 2))), lambda it: "Expires" not in it.cookies[0] and it.sent == [True, False, False]),
     Written("134", "false does the same", play(AGED, ask(put(), ["cookie", "expires", False])), lambda it: it.cookies == ["connect.sid=~; Path=/; HttpOnly"], ours=lambda it: it.seen == [["refused"]] and "Expires" in it.cookies[0]),
+    Written("134, 139", "a record without a lifetime is a browser session, whatever is configured", planted(AGED, None), lambda it: it.sent == [False] * 3 and it.data == [{"n": 2}]),
+    Written("134, 139", "and so is one with false", planted(AGED, False), lambda it: it.cookies == ["", "", "connect.sid=~; Path=/; HttpOnly"] and it.data == [{"n": 2}], ours=lambda it: it.sent == [False] * 3 and it.data == [{"n": 2}] and it.stored[0]["lifetime"] is None),
+    Written("134", "rolling sends it without an expiry", planted(ROLLING, False), lambda it: it.cookies == ["connect.sid=~; Path=/; HttpOnly"] * 3, ours=lambda it: it.cookies == ["connect.sid=~; Path=/; HttpOnly"] * 3),
     Written("135", "assigning rewrites originalMaxAge", play(AGED, ask(put(), ["cookie", "maxAge", MINUTE], READ, ["cookie", "expires", at(START + SECOND)], READ)), lambda it: originals(it) == [MINUTE, SECOND]),
     Written("136", "originalMaxAge is the configured one, also later", play(AGED, ask(put(), READ), ask(READ, advance=MINUTE), ask(READ, advance=MINUTE)), lambda it: originals(it) == [HOUR] * 3),
     Written("137", "maxAge 0: an immediate Expires, and the cookie is sent", play(LAZY | {"cookie": {"maxAge": 0}}, ask(put())), lambda it: "Expires=Sun, 15 Jun 2025 15:06:40 GMT" in it.cookies[0]),

@@ -99,6 +99,7 @@ WRITTEN: Final = (
     changed("68", "another order is", ["delete", ["a"]], put("a", 1)),
     Written("69", "undefined and functions are no change", play(AGED, ask(put()), ask(["special", "u", "undefined"], ["special", "f", "function"])), lambda it: it.sent == [True, False] and it.calls[1] == ["get", "touch"], ours=lambda it: it.raw[1]["raised"] == "SessionEncodeError" and it.data == [{"n": 1}]),
     Written("70", "a change of the cookie alone is lost to the browser", play(LAZY, ask(put()), ask(["cookie", "httpOnly", False])), lambda it: it.sent == [True, False], ("70",)),
+    Written("91, 92, 129", "changed beside the data, without an expiry, too", play(LAZY, ask(put()), ask(put("n", 2), ["cookie", "httpOnly", False])), lambda it: it.sent == [True, False], ("70",)),
     Written("70", "a touch persists it, though", play(LAZY, ask(put()), ask(["cookie", "maxAge", HOUR]), ask(READ)), lambda it: it.stored[0]["lifetime"] == HOUR and it.sent == [True, False, False], ("70",)),
     Written("71", "what JSON has not is an exception at the end", play(LAZY, ask(put()), ask(["special", "it", "bigint"])), lambda it: it.raw[1]["failed"] and it.data == [{"n": 1}], ours=lambda it: it.raw[1]["raised"] == "SessionEncodeError" and it.status[1] == 500 and it.data == [{"n": 1}]),
     Written("72", "dates become text", play(LAZY, ask(["special", "it", "date"]), ask(READ)), lambda it: it.seen[1][0]["data"]["it"].startswith("2025-06-15T"), ours=lambda it: it.raw[0]["raised"] == "SessionEncodeError" and it.stored == []),
@@ -117,6 +118,7 @@ WRITTEN: Final = (
     Written("84", "an explicit save before that stores the older expiry", play(AGED, ask(put()), ask(["save"], ["store"], advance=MINUTE)), lambda it: it.seen[1][1][0]["expires"] == START + HOUR and it.expiry[1] == START + MINUTE + HOUR, ("155, 148",)),
     Written("85", "the stored expiry is the cookie's", play(AGED, ask(put()), ask(put("n", 2), advance=700)), expires_as_stored, both=expires_as_stored),
     Written("87, 155", "after a save the end compares with what was saved", play(LAZY, ask(put("n", 1)), ask(put("n", 2), ["save"], put("n", 1))), lambda it: it.data == [{"n": 1}], both=lambda it: it.calls[1] == ["get", "set", "set"]),
+    Written("87, 161", "what was saved and then unset stays, without a cookie", play(LAZY, ask(put(), ["save"], ["unset"])), lambda it: it.sent == [False] and it.data == [{"n": 1}], ("87", "155, 148")),
     Written("87", "but the cookie is decided by what was loaded", play(LAZY, ask(put(), ["save"], ["delete", ["n"]])), lambda it: it.sent == [False] and it.data == [{}], ("155, 148", "87")),
     *(
         Written("88, 172", f"{method} with {status} saves too", play(LAZY, ask(["status", status], put(), method=method, body=None)), lambda it: it.sent == [True] and len(it.stored) == 1)

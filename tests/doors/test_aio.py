@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 import trio
 import trio.lowlevel
 
-from sojourn.aio import in_trio, shielded, sleep
+from sojourn.aio import deliver_cancellation, in_trio, patiently, shielded, sleep, unbroken
 
 
 def test_who_runs_us_is_known():
@@ -139,3 +141,150 @@ def test_under_trio_shielded_work_ends_before_its_cancellation_is_delivered():
 
     trio.run(main)
     assert done == ["one", "two"]
+
+
+# What is waited for unbroken, under asyncio
+
+
+def run_with_future(main: Callable[[asyncio.Future[int]], Coroutine[Any, Any, None]]) -> None:
+    async def make() -> None:
+        await main(asyncio.get_running_loop().create_future())
+
+    asyncio.run(make())
+
+
+async def turns(count: int = 3) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def test_a_future_that_is_waited_for_unbroken_gives_its_result_and_its_exception():
+    async def main(future: asyncio.Future[int]) -> None:
+        asyncio.get_running_loop().call_soon(future.set_result, 5)
+        assert await unbroken(future) == 5
+        assert await unbroken(future) == 5  # it is done
+        failing: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(failing.set_exception, ValueError("no"))
+        with pytest.raises(ValueError, match="no"):
+            await unbroken(failing)
+        await deliver_cancellation()  # there is none
+
+    run_with_future(main)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_cancelled_caller_waits_for_the_end_and_is_cancelled_where_it_waits_next(times: int):
+    seen: list[object] = []
+
+    async def work(future: asyncio.Future[int]) -> None:
+        result = await unbroken(future)
+        seen.append(result)
+        seen.append("noted")
+        await deliver_cancellation()
+        seen.append("not reached")
+
+    async def main(future: asyncio.Future[int]) -> None:
+        task = asyncio.create_task(work(future))
+        await turns()
+        for _ in range(times):
+            task.cancel("why")
+            await turns()
+        assert not future.cancelled() and not task.done()
+        future.set_result(5)
+        with pytest.raises(asyncio.CancelledError, match="why"):
+            await task
+        assert task.cancelling() == times
+
+    run_with_future(main)
+    assert seen == [5, "noted"]
+
+
+def test_a_caller_that_was_cancelled_before_waits_all_the_same():
+    async def main(future: asyncio.Future[int]) -> None:
+        async def work() -> int:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            return await unbroken(future)
+
+        task = asyncio.create_task(work())
+        await turns()
+        assert not task.done()
+        future.set_exception(ValueError("what it came to"))
+        with pytest.raises(ValueError, match="what it came to"):
+            await task
+
+    run_with_future(main)
+
+
+def test_a_timeout_around_it_is_told_of_when_it_is_done():
+    told: list[bool] = []
+
+    async def main(future: asyncio.Future[int]) -> None:
+        async def work() -> None:
+            try:
+                async with asyncio.timeout(0):
+                    assert await unbroken(future) == 5
+                    await deliver_cancellation()
+            except TimeoutError:
+                told.append(True)
+            await turns()
+
+        task = asyncio.create_task(work())
+        await turns(5)
+        future.set_result(5)
+        await task
+        assert not task.cancelling()
+
+    run_with_future(main)
+    assert told
+
+
+def test_a_coroutine_that_is_closed_while_it_waits_is_closed():
+    async def main(future: asyncio.Future[int]) -> None:
+        async def work() -> None:
+            await unbroken(future)
+
+        coroutine = work()
+        coroutine.send(None)
+        coroutine.close()
+        coroutine = work()
+        coroutine.send(None)
+        with pytest.raises(KeyError):
+            coroutine.throw(KeyError("something else"))
+
+    run_with_future(main)
+
+
+def test_what_waits_in_a_futures_place_is_of_its_event_loop():
+    async def main(future: asyncio.Future[int]) -> None:
+        assert unbroken(future).get_loop() is asyncio.get_running_loop()
+
+    run_with_future(main)
+
+
+def test_whoever_waits_patiently_gets_the_result_first():
+    seen: list[object] = []
+
+    async def write(future: asyncio.Future[int]) -> int:
+        result = await unbroken(future)
+        await deliver_cancellation()
+        return result
+
+    async def work(future: asyncio.Future[int]) -> None:
+        seen.append(await patiently(write(future)))
+        await deliver_cancellation()
+        seen.append("not reached")
+
+    async def main(future: asyncio.Future[int]) -> None:
+        impatient, patient = asyncio.create_task(write(future)), asyncio.create_task(work(future))
+        await turns()
+        for task in (impatient, patient):
+            task.cancel()
+        future.set_result(5)
+        for task in (impatient, patient):
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert seen == [5]
+
+    run_with_future(main)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sojourn import Cookie, SessionEncodeError, StoreUnavailable
+from sojourn import Cookie, SessionEncodeError, StoreUnavailable, logs
 from sojourn.driver import AsyncSessionDriver, ErrorResponse, SessionDriver
 from sojourn.stores import AsyncMemoryStore, MemoryStore
 from sojourn.transports import FormTransport, HeaderTransport, QueryTransport
@@ -100,6 +100,7 @@ def read(site: Site, cookie: str | None, **more: Any) -> dict[str, Any]:
     return seen[0]
 
 
+# others contract 17
 def test_a_session_begins_is_read_and_ends(make):
     site = make()
     answer = site.visit(put(n=1))
@@ -216,6 +217,15 @@ def test_options_that_are_functions_get_the_request(make):
     site = make(generate_id=generate)
     site.visit(put(n=1), request="the request")
     assert asked == ["the request"]
+
+
+@pytest.mark.parametrize(("host", "is_told"), [("localhost:8000", True), ("www.example.com", False)])
+def test_a_cookie_domain_that_is_not_the_hosts_is_told_once(make, host, is_told, caplog, monkeypatch):
+    monkeypatch.setattr(logs, "_said", set())
+    site = make(cookie=Cookie(domain="example.com"))
+    for _ in range(2):
+        assert "Domain=example.com" in dict(site.visit(put(n=1), headers=[("Host", host)]))["Set-Cookie"]
+    assert len(caplog.records) == is_told
 
 
 def test_lazy_loads_when_asked(make):

@@ -15,11 +15,11 @@ from starlette.background import BackgroundTask
 from starlette.endpoints import WebSocketEndpoint
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from sojourn import AsyncSession, SessionEncodeError, StoreUnavailable
+from sojourn import AsyncSession, Cookie, SessionEncodeError, StoreUnavailable
 from sojourn.asgi import SessionMiddleware
 from sojourn.core.store import Deleted
 from sojourn.stores import AsyncMemoryStore
@@ -155,6 +155,50 @@ def test_an_http_exception_is_an_answer_and_saves(serve: Serve, store: Store) ->
     client = serve(app)
     assert [client.get("/").json()["detail"] for _ in range(2)] == ["1", "2"]
     assert store.writes == ["create", "replace"]
+
+
+def test_a_json_response_says_what_it_takes(serve: Serve, store: Store) -> None:
+    async def handle(request: Any) -> Response:
+        request.session["n"] = 1
+        with pytest.raises(TypeError, match=r"dict\(session\)"):
+            JSONResponse(request.session)
+        return JSONResponse(dict(request.session))
+
+    assert serve(starlette(store, Route("/", handle))).get("/").json() == {"n": 1}
+
+
+@pytest.mark.parametrize("prefix", ["", "/app"])  # whether the proxy takes it away
+def test_behind_a_proxy_that_takes_a_prefix_the_whole_path_counts(serve: Serve, store: Store, prefix: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer ones of FastAPI would have the server told
+        app = FastAPI(root_path="/app")
+    cookie = Cookie(path="/app/shop")
+    app.add_middleware(SessionMiddleware, secret=SECRET, store=store, cookie=cookie, exclude=["/app/shop/static"])
+
+    @app.get("/{path:path}")  # noqa: FAST003 - whatever it is
+    async def handle(request: Request) -> bool:
+        return "session" in request.scope
+
+    client = serve(app)
+    paths = ["/shop", "/shop/cart", "/shopping", "/", "/shop/static/x"]
+    assert [client.get(prefix + path).json() for path in paths] == [True, True, False, False, False]
+
+
+def test_a_flash_in_the_handler_of_500s_is_told(serve: Serve, store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    async def bad(request: Any) -> Response:
+        raise ZeroDivisionError
+
+    async def sorry(request: Any, _error: Exception) -> Response:
+        request.session.flash("Sorry.")
+        return PlainTextResponse("sorry", 500)
+
+    app = starlette(store, Route("/", count), Route("/bad", bad), Route("/show", show))
+    app.add_exception_handler(Exception, sorry)
+    client = serve(app)
+    client.get("/")
+    assert client.get("/bad").text == "sorry"
+    assert "changed after its request had ended" in caplog.text
+    assert "_flashes" not in client.get("/show").text
 
 
 def test_an_unhandled_exception_is_a_500_that_saves_nothing(serve: Serve, store: Store) -> None:

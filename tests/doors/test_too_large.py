@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -40,22 +40,21 @@ def test_under_asgi_it_is_raised_into_the_app_whose_error_page_then_goes_out():
     assert asyncio.run(store.count()) == 0
 
 
-def test_under_wsgi_it_is_raised_to_the_server_before_any_header_has_left():
+@pytest.mark.parametrize("kind", [list, iter])
+def test_under_wsgi_it_is_raised_to_the_server_before_any_header_has_left(kind: Callable[[list[bytes]], Any]):
     started: list[str] = []
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         environ["sojourn.session"]["big"] = "x" * 1000
         start_response("200 OK", [])
-        return [b"hello"]
+        return kind([b"hello"])  # type: ignore[no-any-return]
 
     def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
         started.append(status)
 
     store = MemoryStore(max_size=500)
     middleware = wsgi.SessionMiddleware(app, secret=SECRET, store=store)
-    body = middleware({"wsgi.url_scheme": "http", "PATH_INFO": "/"}, start_response)
     with pytest.raises(SessionTooLarge):
-        list(body)
-    body.close()  # type: ignore[attr-defined]
+        middleware({"wsgi.url_scheme": "http", "PATH_INFO": "/"}, start_response)
     assert not started
     assert store.count() == 0

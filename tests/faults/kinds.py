@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
@@ -49,9 +50,10 @@ _STATEMENTS: Final = [
 
 
 def _executes(writes: bool) -> Callable[[bytes], bool]:
-    """Whether a message of PostgreSQL's protocol is a Bind of such a statement; its Execute travels along."""
-    names = [statement.name for statement in _STATEMENTS if statement.writes is writes]
-    return lambda message: message[:1] == b"B" and any(name in message for name in names)
+    """Whether there is a Bind of such a statement among PostgreSQL's messages; its Execute travels along."""
+    names = b"|".join(statement.name for statement in _STATEMENTS if statement.writes is writes)
+    bind = re.compile(b"B.{4}\\0(" + names + b")\\0", re.DOTALL)
+    return lambda message: bind.search(message) is not None
 
 
 def _commands(*names: bytes) -> Callable[[bytes], bool]:

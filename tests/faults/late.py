@@ -29,7 +29,8 @@ def _to_postgres(port: int, message: bytes) -> bytes:
         for statement in vars(
             Statements(Table.checked(None, "session"), "native", has_owner=True, has_successor=True)
         ).values():
-            if isinstance(statement, Statement) and statement.name in message:
+            is_bound = message[:1] == b"B"  # else its preparation is in the message
+            if is_bound and isinstance(statement, Statement) and statement.name in message:
                 connection.pgconn.prepare(statement.name, statement.text)
         with socket.socket(fileno=os.dup(connection.fileno())) as raw:
             raw.settimeout(5)

@@ -35,7 +35,7 @@ def test_to_python_it_is_no_key_at_all(pair: Pair, browser: Browser):
 
 def test_express_carries_it_along_through_saves_and_touches(pair: Pair, browser: Browser):
     begun = own(pair, browser.visit(pair.python, ["set", ["user"], "ann"]))
-    assert set(begun) == {"v", "created", "write", "sum"}
+    assert set(begun) == {"v", "created", "lifetime", "write"}
     for operations in ([], [["set", ["n"], 1]], [["touch"], ["save"]], [["delete", ["user"]]]):
         assert own(pair, browser.visit(pair.express, *operations)) == begun
 
@@ -61,7 +61,7 @@ def test_a_read_by_python_puts_it_into_no_session_of_express(pair: Pair, browser
     browser.visit(pair.python)
     assert pair.row(begun).session == before.session
     browser.visit(pair.python, ["set", ["n"], 1])
-    assert set(own(pair, begun)) == {"v", "created", "write", "sum"}
+    assert set(own(pair, begun)) == {"v", "created", "lifetime", "write"}
 
 
 def test_a_session_that_express_begins_anew_has_none_and_needs_none(pair: Pair, browser: Browser):

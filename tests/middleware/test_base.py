@@ -10,7 +10,7 @@ import pytest
 
 from sojourn.cookie import Cookie
 from sojourn.core.session import AsyncSession, Session
-from sojourn.core.state import Arrival, Found, Intent, State
+from sojourn.core.state import Found, Intent, State
 from sojourn.core.store import Replaced, Stored
 from sojourn.errors import SessionDestroyed, SessionNotFound, StoreUnavailable
 from sojourn.middleware.async_ import AsyncMiddleware
@@ -62,7 +62,8 @@ def make(request, store) -> Callable[..., Any]:
 
 def begin(middleware: Any, *ids: str) -> State:
     verified = tuple(Verified(session_id, needs_resigning=False) for session_id in ids)
-    return State(middleware.settings, Arrival(Cookie(), False, verified), middleware, Found.PENDING)
+    arrival = middleware.arrivals.of(Cookie(), verified, secure=False)
+    return State(middleware.settings, arrival, middleware, Found.PENDING)
 
 
 def face(state: State) -> Any:
@@ -203,12 +204,12 @@ async def test_a_failed_end_or_login_is_never_passed_over(make, intent, on_store
     assert state.intent is (Intent.DISCARD if goes_on else intent)
 
 
-async def test_an_exclusive_session_is_locked_before_it_is_looked_up_and_once(make, store):
+async def test_an_exclusive_session_is_locked_once(make, store):
     middleware = make(exclusive=lambda request: True)
     key = keep(middleware, store, ID)
     state = begin(middleware, ID)
     await settle(middleware.look_up_or_note(state))
-    assert state.lock is not None and state.lock[0] == key
+    assert state.lock is not None and state.lock.key == key
     lock = state.lock
     await settle(middleware.look_up(state))
     assert state.lock == lock and store.lock(key, 1000) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from sojourn.cookie import Cookie
 from sojourn.core.plan import Phase, Plan
 from sojourn.core.policy import decide
 from sojourn.core.session import Session
-from sojourn.core.state import Arrival, Found, Intent, State
+from sojourn.core.state import Found, Intent, State
 from sojourn.errors import SessionEncodeError, SessionTooLarge, StoreUnavailable
 from sojourn.middleware import exchange as exchange_module
 from sojourn.middleware.exchange import Exchange
@@ -55,9 +56,8 @@ def begin(
     middleware = SyncMiddleware(given)
     MemoryStore.create(store, middleware.settings.key_of(ID), record_bytes(middleware.settings), DAY)
     ids = (Verified(ID, needs_resigning=False),) if brings else ()
-    state = State(
-        middleware.settings, Arrival(Cookie(), False, ids), middleware, Found.PENDING if ids else Found.NOTHING
-    )
+    arrival = middleware.arrivals.of(Cookie(), ids, secure=False)
+    state = State(middleware.settings, arrival, middleware, Found.PENDING if ids else Found.NOTHING)
     session = Session(state)
     exchange = Exchange(middleware, state, session, {"session": session}, "session")
     assert middleware.look_up_or_note(state)
@@ -68,14 +68,14 @@ def respond(exchange: Exchange[SyncMiddleware], phase: Phase = Phase.RESPONSE) -
     """As a door does it."""
     plan = exchange.prepare(phase)
     if plan is not None and plan.needs_store:
-        plan = exchange.middleware.run(exchange.respond(plan, phase))
+        plan = exchange.middleware.respond(exchange, plan, phase)
     exchange.state.sent = True
     return plan
 
 
 def finish(exchange: Exchange[SyncMiddleware], *, failed: bool = False) -> None:
     if failed or not exchange.is_idle:
-        exchange.middleware.run(exchange.finish(failed=failed))
+        exchange.middleware.finish(exchange, failed=failed)
 
 
 ACTS = [
@@ -224,6 +224,36 @@ def test_what_comes_late_and_fails_is_an_error_in_the_log(act, said, caplog):
     assert said in caplog.text
 
 
+def test_of_a_late_value_that_cannot_be_stored_no_name_is_told(caplog):
+    exchange, _ = begin()
+    respond(exchange)
+    exchange.session["of ann@example.com\nERROR"] = {"secret-name": object()}
+    finish(exchange)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("a change after the response headers had left is lost: ")
+    assert "object" in record.getMessage()
+    shown = logging.Formatter().format(record)
+    assert "SessionEncodeError" in shown
+    assert "ann@" not in shown and "secret-name" not in shown and "\nERROR" not in shown
+
+
+def test_of_a_late_failure_of_a_store_nothing_is_told_that_its_driver_says(caplog, monkeypatch):
+    exchange, store = begin()
+    respond(exchange)
+    exchange.session["m"] = 1
+
+    said = "no secret" + "-key"
+
+    def fail(*_: object, **__: object) -> object:
+        raise StoreUnavailable(f"it is down: {said}") from OSError(said)
+
+    monkeypatch.setattr(store, "replace", fail)
+    finish(exchange)
+    outage, lost = (logging.Formatter().format(record) for record in caplog.records)
+    assert "OSError" in outage and "lost: OSError" in lost
+    assert "secret-key" not in outage + lost
+
+
 def test_an_ending_that_fails_where_the_handler_raised_is_an_error_in_the_log(caplog):
     exchange, store = begin()
     exchange.session.destroy()
@@ -246,7 +276,7 @@ def test_what_comes_late_and_fails_is_told_once_where_sessions_may_go_unsaved(ca
 def test_an_exclusive_request_gives_its_lock_back_whatever_happened(act, failed):
     exchange, store = begin(exclusive=lambda request: True)
     assert exchange.state.lock is not None
-    key, _ = exchange.state.lock
+    key = exchange.state.lock.key
     assert store.lock(key, 1000) is None
     if not failed:
         respond(exchange)
@@ -263,18 +293,19 @@ def test_a_lock_that_cannot_be_given_back_is_left_to_expire(caplog):
     assert "a lock is left to expire" in caplog.text
 
 
-def test_an_error_of_the_program_itself_is_raised_once_the_lock_is_given_back(monkeypatch):
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_an_error_of_the_program_itself_is_raised_once_the_lock_is_given_back(error, monkeypatch):
     exchange, store = begin(exclusive=lambda request: True)
     assert exchange.state.lock is not None
-    key, _ = exchange.state.lock
+    key = exchange.state.lock.key
     respond(exchange)
     exchange.session["m"] = 1
 
     def broken(state: State, phase: Phase) -> Plan:
-        raise ZeroDivisionError
+        raise error
 
     monkeypatch.setattr(exchange_module, "decide", broken)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(error):
         finish(exchange)
     assert store.lock(key, 1000) is not None
 

@@ -75,7 +75,7 @@ class ReplaceKeepsTheExpiry(MemoryStore):
 class ReplaceKeepsTheOwner(MemoryStore):
     def replace(self, key: str, data: bytes, ttl: int, *, version: Any, owner: str | None = None) -> Any:
         entry = self._records.entries.get(key)
-        return super().replace(key, data, ttl, version=version, owner=entry[1] if entry else owner)
+        return super().replace(key, data, ttl, version=version, owner=entry.owner if entry else owner)
 
 
 class ReplaceRefusesEqualData(MemoryStore):
@@ -197,7 +197,7 @@ class LoadProlongs(MemoryStore):
 class LoadSeesTheExpired(MemoryStore):
     def load(self, key: str) -> Any:
         entry = self._records.entries.get(key)
-        return super().load(key) if entry is None else Stored(entry[0], entry[0], entry[2] - self._clock())
+        return super().load(key) if entry is None else Stored(entry.data, entry.data, entry.deadline - self._clock())
 
 
 class LoadTellsSeconds(MemoryStore):
@@ -284,7 +284,7 @@ class DeleteRepeatsSuccessors(MemoryStore):
 
 class DeleteSeesExpiredTombstones(MemoryStore):
     def delete(self, *keys: str) -> Deleted:
-        left = [entry[0].decode() for key in keys if (entry := self._tombstones.entries.get(key)) is not None]
+        left = [entry.data.decode() for key in keys if (entry := self._tombstones.entries.get(key)) is not None]
         return super().delete(*keys)._replace(successors=tuple(dict.fromkeys(left)))
 
 
@@ -437,7 +437,7 @@ class RegenerateIsNotAtomic(MemoryStore):
 class RegenerateKeepsTheOwner(MemoryStore):
     def regenerate(self, old: str, new: str, data: bytes, ttl: int, **rest: Any) -> Any:
         entry = self._records.entries.get(old)
-        rest["owner"] = entry[1] if entry else None
+        rest["owner"] = entry.owner if entry else None
         return super().regenerate(old, new, data, ttl, **rest)
 
 
@@ -552,7 +552,7 @@ class KeysIgnoreCase(_Keys):
 
 class KeysAreStripped(_Keys):
     def folded(self, key: str) -> str:
-        return key.strip()
+        return key.strip() or "_"
 
 
 class KeysAreNormalized(_Keys):
@@ -679,7 +679,7 @@ class ScanLeavesOut(MemoryStore):
 class ScanSeesTheExpired(MemoryStore):
     def scan(self) -> Iterator[tuple[str, Stored]]:
         for key, entry in list(self._records.entries.items()):
-            yield key, Stored(entry[0], entry[0], entry[2] - self._clock())
+            yield key, Stored(entry.data, entry.data, entry.deadline - self._clock())
 
 
 class ScanGivesAnotherVersion(MemoryStore):
@@ -751,7 +751,7 @@ class DeleteExpiredDoesNothing(MemoryStore):
 class DeleteExpiredCountsTombstones(MemoryStore):
     def delete_expired(self) -> int:
         now = self._clock()
-        return super().delete_expired() + sum(entry[2] <= now for entry in self._records.entries.values())
+        return super().delete_expired() + sum(entry.deadline <= now for entry in self._records.entries.values())
 
     def _sweep(self, limit: int = 0) -> int:
         return self._clock()
@@ -806,11 +806,24 @@ class LocksLastForEver(MemoryStore):
         return super().lock(key, 10**12)
 
 
+class LocksOutliveAClockThatWasSetBack(MemoryStore):
+    def lock(self, key: str, ttl: int) -> str | None:
+        return None if self._locks.get(key, self._clock()) is not None else super().lock(key, ttl)
+
+
+class LocksAreForWhoAsksForLess(MemoryStore):
+    def lock(self, key: str, ttl: int) -> str | None:
+        entry = self._locks.get(key, self._clock())
+        if entry is not None and entry.deadline > self._clock() + ttl:
+            self._locks.remove(key)
+        return super().lock(key, ttl)
+
+
 class LocksAreProlongedByTrying(MemoryStore):
     def lock(self, key: str, ttl: int) -> str | None:
         entry = self._locks.entries.get(key)
-        if entry is not None and entry[2] > self._clock():
-            self._locks.put(key, entry[0], None, self._clock() + ttl, self._clock())
+        if entry is not None and entry.deadline > self._clock():
+            self._locks.put(key, entry.data, None, self._clock() + ttl, self._clock())
         return super().lock(key, ttl)
 
 
@@ -836,4 +849,4 @@ class LocksHaveOneToken(MemoryStore):
 class LocksAreReleasedByAnyToken(MemoryStore):
     def unlock(self, key: str, token: str) -> bool:
         entry = self._locks.get(key, self._clock())
-        return super().unlock(key, entry[0].decode() if entry else token)
+        return super().unlock(key, entry.data.decode() if entry else token)

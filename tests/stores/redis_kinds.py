@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import selectors
 import socket
+import socketserver
 import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, cast
 
+import hiredis
 import redis
 import redis.asyncio
 
@@ -18,7 +20,7 @@ from sojourn.stores.redis._sync.store import RedisStore
 from sojourn.stores.redis._url import parse_url
 from sojourn.testing import FullStore, as_async
 
-__all__ = ["KINDS", "Proxy", "commands", "opened", "proxied"]
+__all__ = ["KINDS", "Proxy", "answering", "commands", "opened", "proxied"]
 
 KINDS: Final = ("sync", "sync client", "async", "async client")
 """Our own connections or those of the app's client, which tries again as redis-py does by default."""
@@ -40,12 +42,18 @@ async def opened(kind: str, url: str, *, timeout: float = 5, **options: Any) -> 
         return
     # from_url would make clients that do not try again
     server = parse_url(url)[0]
-    address = {**server.address(), "db": server.db, "username": server.username, "password": server.password}
+    address: Any = {**server.address(), "username": server.username, "password": server.password}
+    make: Any = redis.Redis
+    make_async: Any = redis.asyncio.Redis
+    if server.kind == "cluster":
+        make, make_async = redis.RedisCluster, redis.asyncio.RedisCluster
+    else:
+        address["db"] = server.db
     if kind == "sync client":
-        with redis.Redis(**address, socket_timeout=timeout) as client:
+        with make(**address, socket_timeout=timeout) as client:
             yield as_async(RedisStore(client, **options))
     else:
-        async with redis.asyncio.Redis(**address, socket_timeout=timeout) as async_client:
+        async with make_async(**address, socket_timeout=timeout) as async_client:
             yield cast("FullStore", AsyncRedisStore(async_client, **options))
 
 
@@ -67,8 +75,13 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self.losing: str | None = None
         self._sockets: list[socket.socket] = [self._listener]
+        self._forgotten: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._start(self._accept)
+
+    def forget(self) -> None:
+        """Let what is sent on the connections that there are go nowhere, and tell nobody."""
+        self._forgotten.update(self._sockets)
 
     def close(self) -> None:
         for each in self._sockets:
@@ -116,6 +129,8 @@ class Proxy:
                     data = source.recv(1 << 20)
                     if not data:
                         return
+                    if client in self._forgotten:
+                        continue
                     if source is client or self.losing is None:
                         key.data.sendall(data)
                         continue
@@ -132,3 +147,26 @@ def proxied(address: Any, context: ssl.SSLContext | None = None) -> Iterator[Pro
         yield proxy
     finally:
         proxy.close()
+
+
+@contextmanager
+def answering(answer: Callable[[list[bytes]], bytes]) -> Iterator[str]:
+    """A server that sends this for each command, in one go for those that come in one. Its URL."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            reader = hiredis.Reader()
+            with suppress(OSError):
+                while data := self.request.recv(1 << 20):
+                    reader.feed(data)
+                    self.request.sendall(b"".join(map(answer, iter(reader.gets, False))))
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"redis://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join(10)

@@ -198,6 +198,12 @@ CAUGHT_BY: dict[type[MemoryStore], tuple[str, ...]] = {
         "a_lock_expires_by_itself",
         "failing_to_take_a_lock_does_not_prolong_it",
     ),
+    broken_stores.LocksOutliveAClockThatWasSetBack: (
+        "a_lock_that_lasts_longer_than_any_may_was_taken_before_the_clock_was_set_back",
+    ),
+    broken_stores.LocksAreForWhoAsksForLess: (
+        "a_lock_that_lasts_longer_than_any_may_was_taken_before_the_clock_was_set_back",
+    ),
     broken_stores.LocksAreProlongedByTrying: ("a_lock_expires_by_itself",),
     broken_stores.LocksAreNotAtomic: (
         "of_many_that_lock_one_key_one_succeeds",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
+import os
 import random
 import secrets
 import threading
 import tracemalloc
+from collections import OrderedDict
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -26,11 +30,13 @@ from sojourn.core.store import (
     ScanningStore,
     Store,
     Stored,
+    direct_of,
 )
 from sojourn.errors import ConfigurationError
 from sojourn.stores.memory._expiring import ExpiringTable
 from sojourn.stores.memory.store import AsyncMemoryStore, MemoryStore
 from sojourn.testing import ManualClock
+from tests.stores.in_fork import in_fork
 
 DAY = 24 * 3_600_000
 MakeStore = Callable[..., MemoryStore | AsyncMemoryStore]
@@ -39,11 +45,13 @@ both_colours = pytest.mark.parametrize("kind", [MemoryStore, AsyncMemoryStore])
 
 
 def is_empty(table: ExpiringTable) -> bool:
-    return not (table.entries or table.owners or any(table._slots.values()))
+    nobody = table._oldest is None and table._newest is None
+    return nobody and not (table.entries or table.owners or any(slot.keys for slot in table._slots.values()))
 
 
 def filed(table: ExpiringTable) -> int:
-    return sum(map(len, table._slots.values()))
+    """How many are filed, without those that are gone."""
+    return sum(len(slot.keys) - slot.gone for slot in table._slots.values())
 
 
 def create(store: MemoryStore, *keys: str, ttl: int = DAY, owner: str | None = None) -> None:
@@ -56,13 +64,23 @@ def create(store: MemoryStore, *keys: str, ttl: int = DAY, owner: str | None = N
 
 @both_colours
 def test_a_store_tells_its_bounds_and_nothing_else(kind: MakeStore) -> None:
-    store = kind(max_sessions=10, max_size=20)
-    assert (store.max_sessions, store.max_size) == (10, 20)
-    assert repr(store) == f"{type(store).__name__}(max_sessions=10, max_size=20)"
+    store = kind(max_sessions=10, max_bytes=30, max_size=20)
+    assert (store.max_sessions, store.max_bytes, store.max_size) == (10, 30, 20)
+    assert repr(store) == f"{type(store).__name__}(max_sessions=10, max_bytes=30, max_size=20)"
     assert kind().max_sessions == 100_000
+    assert kind().max_bytes == 256 * 1024 * 1024
+    assert kind(max_bytes=None).max_bytes is None
     assert kind().max_size == DEFAULT_MAX_SIZE
     assert kind(max_sessions=None).max_sessions is None
-    assert store.in_process is True
+
+
+def test_the_store_without_coroutines_is_the_same_and_no_subclass_is_passed_over() -> None:
+    store = AsyncMemoryStore()
+    asyncio.run(store.create("a", b"1", 1000))
+    assert direct_of(store).load("a").data == b"1"
+    assert direct_of(kept := MemoryStore()) is kept
+    for kind in (MemoryStore, AsyncMemoryStore):
+        assert direct_of(type("Own", (kind,), {})()) is None
 
 
 def test_the_stores_are_what_their_protocols_ask_for() -> None:
@@ -83,6 +101,9 @@ def test_the_stores_are_what_their_protocols_ask_for() -> None:
         ("max_sessions", "10"),
         ("max_sessions", 1.0),
         ("max_sessions", True),
+        ("max_bytes", 0),
+        ("max_bytes", 1e9),
+        ("max_bytes", DEFAULT_MAX_SIZE - 1),
         ("max_size", 0),
         ("max_size", None),
         ("clock", 1_750_000_000_000),
@@ -96,20 +117,20 @@ def test_an_option_that_makes_no_sense_is_refused_at_construction(kind: MakeStor
 
 @both_colours
 @pytest.mark.parametrize(
-    ("url", "max_sessions", "max_size"),
+    ("url", "bounds"),
     [
-        ("memory://", 100_000, DEFAULT_MAX_SIZE),
-        ("memory:", 100_000, DEFAULT_MAX_SIZE),
-        ("memory://?max_sessions=1000", 1000, DEFAULT_MAX_SIZE),
-        ("memory://?max_size=2048&max_sessions=5", 5, 2048),
+        ("memory://", (100_000, 256 * 1024**2, DEFAULT_MAX_SIZE)),
+        ("memory:", (100_000, 256 * 1024**2, DEFAULT_MAX_SIZE)),
+        ("memory://?max_sessions=1000", (1000, 256 * 1024**2, DEFAULT_MAX_SIZE)),
+        ("memory://?max_size=2048&max_sessions=5&max_bytes=4096", (5, 4096, 2048)),
     ],
 )
 def test_a_store_is_made_from_a_url(
-    kind: type[MemoryStore | AsyncMemoryStore], url: str, max_sessions: int, max_size: int
+    kind: type[MemoryStore | AsyncMemoryStore], url: str, bounds: tuple[int, int, int]
 ) -> None:
     store = kind.from_url(url)
     assert type(store) is kind
-    assert (store.max_sessions, store.max_size) == (max_sessions, max_size)
+    assert (store.max_sessions, store.max_bytes, store.max_size) == bounds
 
 
 @both_colours
@@ -260,6 +281,84 @@ def test_without_a_bound_nothing_is_dropped(clock: ManualClock) -> None:
     assert store.count() == 1000
 
 
+def kept(store: MemoryStore, keys: str) -> str:
+    return "".join(key for key in keys if isinstance(store.load(key), Stored))
+
+
+def test_records_are_bounded_in_bytes_and_the_longest_idle_make_room(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    # of each: a key of 1 byte, 699 of data, and 300
+    store, data = MemoryStore(max_bytes=4000, max_size=2000, clock=clock), bytes(699)
+    for key in "abcd":
+        store.create(key, data, DAY)
+    store.touch("a", DAY)
+    assert kept(store, "abcd") == "abcd" and not caplog.records
+    store.create("e", data, DAY)
+    assert kept(store, "abcde") == "acde"
+    assert store.replace("c", bytes(700), DAY, version=data)  # a byte too many
+    assert kept(store, "acde") == "ace"
+    assert store.regenerate("e", "f", bytes(1900), DAY, version=data, tombstone=DAY)
+    assert kept(store, "acf") == "cf"
+    store.create("g", bytes(2000), DAY, owner="ann")
+    assert kept(store, "cfg") == "g"
+    (logged,) = caplog.records
+    assert logged.getMessage() == "MemoryStore is full at 4000 bytes: dropping the longest idle sessions"
+
+
+def test_a_record_of_the_greatest_size_stays_though_with_its_key_it_takes_more_than_all_may(clock: ManualClock) -> None:
+    store = MemoryStore(max_bytes=1000, max_size=1000, clock=clock)
+    store.create("a", bytes(10), DAY)
+    store.create("b", bytes(1000), DAY)
+    assert kept(store, "ab") == "b"
+
+
+def test_tombstones_are_bounded_in_bytes_too(clock: ManualClock) -> None:
+    store = MemoryStore(max_bytes=1000, max_size=100, clock=clock)
+    create(store, "0")
+    for number in range(9):
+        store.regenerate(str(number), str(number + 1), b"data", DAY, version=b"data", tombstone=DAY)
+    assert [key for key in map(str, range(10)) if isinstance(store.load(key), Replaced)] == ["6", "7", "8"]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["create", "replace", "touch", "regenerate", "delete", "advance", "clear"]),
+            st.sampled_from("abc"),
+            st.integers(0, 400),
+            st.sampled_from([None, "ann", "somebody else"]),
+        )
+    )
+)
+def test_what_the_records_take_is_counted_exactly(steps: list[tuple[str, str, int, str | None]]) -> None:
+    clock = ManualClock(1_750_000_000_000)
+    store = MemoryStore(max_bytes=1500, max_size=500, clock=clock)
+    for what, key, size, owner in steps:
+        found = store.load(key)
+        version = found.version if isinstance(found, Stored) else b""
+        match what:
+            case "create":
+                store.create(key, bytes(size), 1000, owner=owner)
+            case "replace":
+                store.replace(key, bytes(size), 1000, version=version, owner=owner)
+            case "touch":
+                store.touch(key, 2000)
+            case "regenerate":
+                store.regenerate(key, "d", bytes(size), 1000, version=version, tombstone=500, owner=owner)
+            case "delete":
+                store.delete(key)
+            case "clear":
+                store.clear()
+            case _:
+                clock.advance(size)
+        for table in (store._records, store._tombstones):
+            counted = sum(
+                300 + len(key) + len(entry.data) + len(entry.owner or "") for key, entry in table.entries.items()
+            )
+            assert table.size == counted <= 1500
+
+
 def test_tombstones_are_bounded_too(clock: ManualClock) -> None:
     store = MemoryStore(max_sessions=3, clock=clock)
     create(store, "0")
@@ -281,15 +380,87 @@ def test_locks_are_bounded_and_none_that_is_held_is_dropped(clock: ManualClock) 
     assert store.lock("a", 100) is not None
 
 
+# The table
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["put", "put", "put", "remove", "oldest", "sweep", "advance"]),
+            st.sampled_from("abcdef"),
+            st.sampled_from([1, 50, 100, 3000, 100_000]),
+        ),
+        max_size=60,
+    )
+)
+def test_a_table_keeps_the_order_of_puts(steps: list[tuple[str, str, int]]) -> None:
+    table, order, now = ExpiringTable(), OrderedDict[str, int](), 1_750_000_000_000
+    for what, key, number in steps:
+        match what:
+            case "put":
+                table.put(key, b"data", None, now + number, now)
+                order[key] = now + number
+                order.move_to_end(key)
+            case "remove" if key in order:
+                table.remove(key)
+                del order[key]
+            case "oldest" if order:
+                table.remove_oldest()
+                order.popitem(last=False)
+            case "advance":
+                now += number
+            case "sweep":
+                assert table.sweep(now, 1000) == sum(deadline <= now for deadline in order.values())
+                order = OrderedDict((key, deadline) for key, deadline in order.items() if deadline > now)
+            case _:  # nothing is there
+                pass
+        assert in_order(table) == list(order)
+        assert {key: entry.deadline for key, entry in table.entries.items()} == order
+
+
+def in_order(table: ExpiringTable) -> list[str]:
+    """The keys from the oldest to the newest, which is the same backwards."""
+    forwards, backwards = [], []
+    key = table._oldest
+    while key is not None:
+        forwards.append(key)
+        key = table.entries[key].newer
+    key = table._newest
+    while key is not None:
+        backwards.append(key)
+        key = table.entries[key].older
+    assert backwards == forwards[::-1]
+    return forwards
+
+
+def test_the_garbage_collector_has_no_work_with_what_is_stored(clock: ManualClock) -> None:
+    store = MemoryStore(clock=clock)
+    create(store, "a", "b", owner="ann")
+    assert not any(map(gc.is_tracked, store._records.entries.values()))
+
+
+def test_little_is_kept_beside_a_record(clock: ManualClock) -> None:
+    store = MemoryStore(clock=clock)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(20_000):
+            store.create(f"{number:064}", bytes(400), DAY)
+        each = (tracemalloc.get_traced_memory()[0] - before) / 20_000 - 400
+    finally:
+        tracemalloc.stop()
+    assert each < 300
+
+
 # Tombstones
 
 
-def test_a_successor_comes_back_as_it_was_even_if_it_is_no_proper_text(clock: ManualClock) -> None:
+def test_a_successor_comes_back_as_it_was(clock: ManualClock) -> None:
     store = MemoryStore(clock=clock)
     create(store, "old")
-    store.regenerate("old", "\ud800", b"data", DAY, version=b"data", tombstone=DAY)
-    assert store.load("old") == Replaced("\ud800")
-    assert store.delete("old") == Deleted(0, ("\ud800",))
+    store.regenerate("old", "\u4f1a \U0001f36a", b"data", DAY, version=b"data", tombstone=DAY)
+    assert store.load("old") == Replaced("\u4f1a \U0001f36a")
+    assert store.delete("old") == Deleted(0, ("\u4f1a \U0001f36a",))
 
 
 # Sweeping
@@ -302,7 +473,7 @@ def test_deleting_leaves_nothing_behind(clock: ManualClock) -> None:
     for number in range(1000):
         assert store.delete(str(number)).count == 1
     assert is_empty(store._records)
-    assert len(store._records._slots) == len(store._records._due) < 64 * 20
+    assert len(store._records._slots) == len(store._records.due) < 64 * 20
 
 
 def test_sessions_that_come_and_go_for_a_month_leave_nothing_behind(clock: ManualClock) -> None:
@@ -313,7 +484,7 @@ def test_sessions_that_come_and_go_for_a_month_leave_nothing_behind(clock: Manua
         store.delete(str(number))
         clock.advance(60_000)
     assert is_empty(store._records)
-    assert len(store._records._slots) == len(store._records._due) <= 130
+    assert len(store._records._slots) == len(store._records.due) <= 130
 
 
 def test_writes_sweep_away_all_that_has_expired(clock: ManualClock) -> None:
@@ -364,7 +535,7 @@ def test_a_session_touched_all_day_is_filed_anew_now_and_then_only(clock: Manual
     for _ in range(24 * 60):
         clock.advance(60_000)
         assert store.touch("a", 1_800_000)
-        slots.add(store._records.entries["a"][3])
+        slots.add(store._records.entries["a"].slot.start)
     assert len(slots) <= 24 * 3
     assert filed(store._records) == 1
 
@@ -403,16 +574,17 @@ def test_every_entry_is_filed_once_and_no_later_than_its_deadline(
             table.sweep(now, 1 + number % 4)
         elif step == "pass":
             now += number
-        assert {key: entry[3] for key, entry in table.entries.items()} == {
-            key: start for start, slot in table._slots.items() for key in slot
-        }
-        assert all(entry[3] <= entry[2] for entry in table.entries.values())
-        assert sorted(table._due) == sorted(table._slots)
-        owned = {(key, entry[1]) for key, entry in table.entries.items() if entry[1] is not None}
+        assert filed(table) == len(table.entries)
+        assert all(key in entry.slot.keys for key, entry in table.entries.items())
+        assert all(table._slots[entry.slot.start] is entry.slot for entry in table.entries.values())
+        assert all(entry.slot.start <= entry.deadline for entry in table.entries.values())
+        assert all(slot.gone * 2 <= len(slot.keys) for slot in table._slots.values())
+        assert sorted(table.due) == sorted(table._slots)
+        owned = {(key, entry.owner) for key, entry in table.entries.items() if entry.owner is not None}
         assert owned == {(key, name) for name, keys in table.owners.items() for key in keys}
         assert all(table.owners.values())
     table.sweep(now, 1000)
-    assert all(entry[2] > now for entry in table.entries.values())
+    assert all(entry.deadline > now for entry in table.entries.values())
 
 
 def test_a_clock_set_back_loses_no_session(clock: ManualClock) -> None:
@@ -515,7 +687,48 @@ def test_threads_that_do_everything_at_once_leave_a_sound_store(eager_switching:
     assert len(records.entries) <= 50
     assert filed(records) == len(records.entries)
     assert {key for keys in records.owners.values() for key in keys} == {
-        key for key, entry in records.entries.items() if entry[1] is not None
+        key for key, entry in records.entries.items() if entry.owner is not None
     }
     assert store.clear() == len(records.entries)
     assert is_empty(store._records)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
+@pytest.mark.filterwarnings("ignore:.*use of fork.* may lead to deadlocks:DeprecationWarning")
+def test_a_child_that_was_forked_in_the_midst_of_writes_goes_on_with_a_whole_copy() -> None:
+    store, done = MemoryStore(), threading.Event()
+    store.create("kept", b"{}", DAY)
+
+    def work(name: str) -> None:
+        while not done.is_set():
+            store.create(name, b"x" * 100, DAY, owner=name)
+            store.delete(name)
+
+    def child() -> None:
+        for name in ("0", "1", "new"):
+            store.delete(name)
+            assert store.create(name, b"{}", DAY, owner=name) == b"{}"
+            assert store.by_owner(name) == [name]
+        assert store.count() == 4
+
+    threads = [threading.Thread(target=work, args=(str(number),)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(30):
+            in_fork(child)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert store.load("kept")
+
+
+def test_a_key_of_a_class_of_its_own_is_the_text_that_it_is() -> None:
+    class Key(str):
+        __slots__ = ()
+
+    store = MemoryStore()
+    store.create("key", b"{}", DAY)
+    found = store.load(Key("key"))
+    assert isinstance(found, Stored) and found.data == b"{}"

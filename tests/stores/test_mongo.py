@@ -13,12 +13,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from bson import DatetimeMS, Int64, ObjectId
+from bson import DatetimeMS, Int64, ObjectId, encode
 from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.raw_bson import RawBSONDocument
 from pymongo import AsyncMongoClient, MongoClient, monitoring
 from pymongo.errors import AutoReconnect
 
 from sojourn import logs
+from sojourn.clock import LONGEST_MS
 from sojourn.core.store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Stored
 from sojourn.errors import StoreError, StoreTimeout, StoreUnavailable
 from sojourn.stores.mongo._async.store import AsyncMongoStore
@@ -349,7 +351,7 @@ async def test_a_delete_that_cannot_look_for_tombstones_says_whether_anything_wa
     made = kind.from_url(f"{url}&create_index=false")
     store = as_async(made) if kind is MongoStore else made
     await store.create("a", RECORD, HOUR)
-    handles: Any = made._handles
+    ((home, handles),) = made._homes.items()
 
     class Sessions:
         def __getattr__(self, name: str) -> Any:
@@ -358,10 +360,10 @@ async def test_a_delete_that_cannot_look_for_tombstones_says_whether_anything_wa
         def find(self, *_args: Any, **_options: Any) -> Any:
             raise AutoReconnect("gone")
 
-    made._handles = handles._replace(sessions=Sessions())
+    made._homes[home] = handles._replace(sessions=Sessions())
     with pytest.raises(StoreError) as failed:
         await store.delete(live, "other")
-    assert type(failed.value) is error and isinstance(failed.value.__cause__, AutoReconnect)
+    assert type(failed.value) is error and isinstance(failed.value.driver_error, AutoReconnect)
     await store.close()
 
 
@@ -506,8 +508,8 @@ def stop_before_write(
     monkeypatch: pytest.MonkeyPatch, store: MongoStore, number: int, act: Callable[[], object]
 ) -> None:
     """Just before the store's write of this number, counted from 1, do something."""
-    handles = store._handles
-    assert handles is not None
+    store.open()
+    ((home, handles),) = store._homes.items()
     sessions, count = handles.sessions, 0
 
     class Sessions:
@@ -526,7 +528,7 @@ def stop_before_write(
             return write
 
     stopping: Any = Sessions()
-    monkeypatch.setattr(store, "_handles", handles._replace(sessions=stopping))
+    monkeypatch.setitem(store._homes, home, handles._replace(sessions=stopping))
 
 
 def stop() -> None:
@@ -716,13 +718,13 @@ def test_a_store_from_a_url_opens_again_after_it_was_closed(url: str):
     store = MongoStore.from_url(url)
     store.close()
     store.open()
-    made = store._handles
-    assert made is not None
+    (made,) = store._homes.values()
     store.create("sid", RECORD, HOUR)
     store.close()
     store.close()
     assert loaded(store).data == RECORD
-    assert store._handles is not None and store._handles.client is not made.client
+    (other,) = store._homes.values()
+    assert other.sessions.database.client is not made.sessions.database.client
     store.close()
 
 
@@ -785,3 +787,50 @@ def test_the_clients_own_way_to_read_dates_does_not_matter(url: str):
         store.create("sid", RECORD, HOUR)
         found = loaded(store)
         assert found.expires_in is not None and HOUR - 5000 < found.expires_in <= HOUR
+
+
+@pytest.mark.parametrize(
+    ("expires", "left"),
+    [
+        (DatetimeMS(NOW + HOUR), HOUR),
+        (DatetimeMS(2**63 - 1), LONGEST_MS),
+        ("tomorrow", None),
+        (NOW + HOUR, None),
+        (None, None),
+        ([1], None),
+        (float("inf"), None),
+    ],
+)
+def test_an_expiry_of_any_type_is_one_that_ends_or_one_that_never_does(expires: Any, left: int | None):
+    layout = MongoLayout.native()
+    found = layout.found("sid", {"_id": "sid", "session": "{}", "expires": expires}, NOW)
+    assert found == Stored(b"{}", "{}", left)
+
+
+@pytest.mark.parametrize("successor", [None, 1, "", "x" * 5000, ["a"], {}])
+def test_a_successor_that_is_no_key_leads_nowhere(make: Callable[..., MongoStore], rows: Any, successor: Any):
+    store = make()
+    rows.insert_one({"_id": "sid", "expires": DatetimeMS(NOW + HOUR), "sojourn": "replaced", "successor": successor})
+    assert store.load("sid") == Replaced(None)
+    assert store.delete("sid") == Deleted(0, ())
+
+
+def test_a_list_of_keys_in_the_place_of_one_is_nobodys(make: Callable[..., MongoStore], rows: Any):
+    store = make(MongoLayout.connect_mongodb_session(id_field="sid"))
+    rows.insert_one({"sid": ["a", "b"], "session": {}, "expires": DatetimeMS(NOW + HOUR)})
+    assert store.load("a") is None
+    assert list(store.scan()) == []
+    rows.insert_one({"sid": "c", "session": {"cookie": {}}, "expires": DatetimeMS(NOW + HOUR)})
+    assert [key for key, _ in store.scan()] == ["c"]
+
+
+def test_a_key_that_is_no_text_is_nobodys(make: Callable[..., MongoStore], rows: Any):
+    store = make()
+    for key in (1, ObjectId(), {"a": 1}, "a"):
+        rows.insert_one({"_id": key, "session": "{}", "expires": DatetimeMS(NOW + HOUR), "owner": "ann"})
+    assert [key for key, _ in store.scan()] == store.by_owner("ann") == ["a"]
+
+
+def test_a_document_that_is_no_bson_is_nobodys():
+    broken = RawBSONDocument(encode({"_id": "no UTF-8"}).replace(b"8", b"\xff"))
+    assert MongoLayout.native().key_of(broken) is None  # type: ignore[arg-type]

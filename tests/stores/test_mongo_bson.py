@@ -155,10 +155,10 @@ def test_what_node_wrote_reads_as_its_json(value: Any, json_value: bytes):
 @pytest.mark.parametrize(
     "value", [Int64(2**53), Int64(-(2**63)), b"bytes", Decimal128("1"), bson.Regex("a"), bson.MaxKey()]
 )
-def test_what_json_cannot_hold_is_refused_by_its_path_and_not_quoted(value: Any):
-    with pytest.raises(SessionDecodeError, match=r"at cart\.items\[1\]") as refused:
-        bson_to_json(document({"cart": {"items": [0, value]}}))
-    assert "9223372036854775808" not in str(refused.value)
+def test_what_json_cannot_hold_is_refused_by_its_type_and_neither_it_nor_a_name_is_shown(value: Any):
+    with pytest.raises(SessionDecodeError, match=r"^it holds an? ") as refused:
+        bson_to_json(document({"cart\nERROR": {"items": [0, value]}}))
+    assert all(hidden not in str(refused.value) for hidden in ("9223372036854775808", "bytes'", "cart", "items", "\n"))
 
 
 def test_bytes_that_are_no_bson_are_refused():

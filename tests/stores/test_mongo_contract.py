@@ -82,9 +82,9 @@ class Emptied(MongoStore):
     """A store that leaves nothing to the next example."""
 
     def close(self) -> None:
-        if self._handles is not None:
-            self._handles.sessions.drop()
-            self._handles.locks.drop()
+        for handles in self._homes.values():
+            handles.sessions.drop()
+            handles.locks.drop()
         super().close()
 
 

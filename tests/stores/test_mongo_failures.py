@@ -12,6 +12,7 @@ from typing import Any
 import bson
 import pytest
 from pymongo import MongoClient
+from pymongo.errors import PyMongoError
 
 from sojourn import StoreError, StoreTimeout, StoreUnavailable
 from sojourn.core.store import CONFLICT, EXISTS, MISSING, Stored
@@ -106,14 +107,12 @@ WRITES: dict[str, Callable[[MongoStore, str, Any], object]] = {
     "replace": lambda store, key, version: store.replace(key, TWO, HOUR, version=version),
     "touch": lambda store, key, version: store.touch(key, 2 * HOUR),
     "delete": lambda store, key, version: store.delete(key),
-    "lock": lambda store, key, version: store.lock(key, HOUR),
 }
 DONE: dict[str, Callable[[MongoStore, str], bool]] = {
     "create": lambda store, key: store.load(f"{key} new") is not None,
     "replace": lambda store, key: _loaded(store, key).data == TWO,
     "touch": lambda store, key: (_loaded(store, key).expires_in or 0) > HOUR,
     "delete": lambda store, key: store.load(key) is None,
-    "lock": lambda store, key: store.lock(key, HOUR) is None,
 }
 IS_WRITE = is_command("update", "delete", "findAndModify", "insert")
 
@@ -158,9 +157,21 @@ def test_a_write_that_fails_says_what_may_have_become_of_it(
     with proxy.failing(fault, when=IS_WRITE) as met, pytest.raises(StoreError) as raised:
         WRITES[write](hasty, "sid", version)
     assert type(raised.value) is error
-    assert raised.value.__cause__ is not None
+    assert isinstance(raised.value.driver_error, PyMongoError) and raised.value.__cause__ is None
     assert met() == 1, "a write was sent more than once"
     assert DONE[write](witness, "sid") is done
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_lock_that_fails_is_asked_for_once_and_given_back_if_it_may_be_taken(
+    failure: str, hasty: MongoStore, witness: MongoStore, proxy: Proxy
+):
+    fault, error, _done = FAILURES[failure]
+    hasty.unlock("sid", hasty.lock("sid", HOUR) or "")
+    with proxy.failing(fault, when=IS_WRITE, times=1) as met, pytest.raises(error):
+        hasty.lock("sid", HOUR)
+    assert met() == 1
+    assert witness.lock("sid", HOUR) is not None
 
 
 @pytest.mark.parametrize(

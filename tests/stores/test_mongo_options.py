@@ -29,7 +29,7 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
-from sojourn import ConfigurationError, SessionEncodeError, SessionTooLarge, StoreError, StoreTimeout, StoreUnavailable
+from sojourn import ConfigurationError, SessionEncodeError, SessionTooLarge, StoreTimeout, StoreUnavailable
 from sojourn.clock import DAY_MS
 from sojourn.stores.mongo._async.store import AsyncMongoStore
 from sojourn.stores.mongo._errors import reading, writing
@@ -203,27 +203,24 @@ def test_the_async_store_refuses_the_same(query: str, options: dict[str, Any], r
 
 def test_the_database_is_the_named_one_or_that_of_the_url_or_test():
     with unconnected() as client:
-        assert MongoStore(client, database="a")._handles.sessions.full_name == "a.sessions"  # type: ignore[union-attr]
-        assert MongoStore(client)._handles.sessions.full_name == "test.sessions"  # type: ignore[union-attr]
+        assert MongoStore(client, database="a", create_index=False)._open().sessions.full_name == "a.sessions"
+        assert MongoStore(client, create_index=False)._open().sessions.full_name == "test.sessions"
     with MongoClient[Any]("mongodb://127.0.0.1:1/app", connect=False) as client:
-        assert MongoStore(client)._handles.sessions.full_name == "app.sessions"  # type: ignore[union-attr]
+        assert MongoStore(client, create_index=False)._open().sessions.full_name == "app.sessions"
 
 
 def test_reads_ask_the_primary_whatever_the_client_prefers_unless_the_store_is_told():
     with unconnected(readPreference="secondary") as client:
-        handles = MongoStore(client)._handles
-        assert handles is not None
+        handles = MongoStore(client, create_index=False)._open()
         assert handles.reader.read_preference == handles.sessions.read_preference == ReadPreference.PRIMARY
-        handles = MongoStore(client, read_preference=ReadPreference.NEAREST)._handles
-        assert handles is not None
+        handles = MongoStore(client, read_preference=ReadPreference.NEAREST, create_index=False)._open()
         assert handles.reader.read_preference == ReadPreference.NEAREST
         assert handles.sessions.read_preference == handles.locks.read_preference == ReadPreference.PRIMARY
 
 
 def test_the_clients_write_concern_is_kept():
     with unconnected(w="majority", wTimeoutMS=5) as client:
-        handles = MongoStore(client)._handles
-        assert handles is not None
+        handles = MongoStore(client, create_index=False)._open()
         assert handles.sessions.write_concern.document == {"w": "majority", "wtimeout": 5}
 
 
@@ -351,7 +348,8 @@ UNCERTAIN = [
 def test_a_write_that_was_certainly_not_done_is_unavailable(error: Exception):
     with pytest.raises(StoreUnavailable) as raised, writing(resends=False)():
         raise error
-    assert raised.value.__cause__ is error
+    assert raised.value.driver_error is error
+    assert raised.value.__cause__ is None and raised.value.__context__ is None
     assert "not shown" not in str(raised.value)
 
 
@@ -359,7 +357,8 @@ def test_a_write_that_was_certainly_not_done_is_unavailable(error: Exception):
 def test_a_write_that_may_have_been_done_is_a_timeout(error: Exception):
     with pytest.raises(StoreTimeout) as raised, writing(resends=False)():
         raise error
-    assert raised.value.__cause__ is error
+    assert raised.value.driver_error is error
+    assert raised.value.__cause__ is None and raised.value.__context__ is None
     assert "not shown" not in str(raised.value)
 
 
@@ -382,7 +381,8 @@ def test_of_several_documents_some_may_have_been_written_before_one_was_refused(
 def test_a_read_that_fails_is_unavailable_whatever_it_was(error: Exception):
     with pytest.raises(StoreUnavailable) as raised, reading():
         raise error
-    assert raised.value.__cause__ is error
+    assert raised.value.driver_error is error
+    assert raised.value.__cause__ is None and raised.value.__context__ is None
 
 
 def test_other_errors_are_not_hidden():
@@ -418,12 +418,18 @@ def test_a_function_that_makes_something_else_is_told_so():
         MongoStore(lambda: "no client").open()  # type: ignore[arg-type, return-value]
 
 
-def test_under_trio_the_async_store_says_that_it_needs_asyncio():
+def test_under_trio_the_async_store_is_refused_when_it_is_made_and_when_it_is_used():
     store = AsyncMongoStore.from_url(NOWHERE)
-    with pytest.raises(StoreError, match="asyncio"):
+    with pytest.raises(ConfigurationError, match="AsyncMongoStore outside asyncio"):
         trio.run(store.open)
-    with pytest.raises(StoreError, match="asyncio"):
+    with pytest.raises(ConfigurationError, match="AsyncMongoStore outside asyncio"):
         trio.run(store.load, "key")
+
+    async def make() -> None:
+        AsyncMongoStore.from_url(NOWHERE)
+
+    with pytest.raises(ConfigurationError, match="AsyncMongoStore outside asyncio"):
+        trio.run(make)
 
 
 @pytest.mark.parametrize("colour", ["_async", "_sync"])

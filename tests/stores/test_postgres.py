@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 import psycopg_pool
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from sojourn.core.store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Stored
 from sojourn.errors import ConfigurationError, StoreUnavailable
@@ -178,7 +179,7 @@ def test_a_table_dropped_under_the_store_is_unavailable(schema: PostgresSchema, 
     schema.execute("DROP TABLE {schema}.session")
     with pytest.raises(StoreUnavailable, match="create_table=True") as failed:
         store.load("a")
-    assert isinstance(failed.value.__cause__, psycopg.errors.UndefinedTable)
+    assert isinstance(failed.value.driver_error, psycopg.errors.UndefinedTable)
 
 
 def test_many_that_start_at_once_create_the_table_once(schema: PostgresSchema, opened: Opened):
@@ -726,6 +727,8 @@ def test_a_url_takes_the_stores_options_and_libpqs(schema: PostgresSchema, postg
         ("postgresql://u:secret@h/db?table=", "table"),
         ("postgresql://u:secret@h/db?layout=mine", "layout"),
         ("postgresql://u:secret%zz@h/db", "libpq refuses"),
+        ("postgresql://u:secret@h:abc/db", "port"),
+        ("postgresql://u:secret@h:5432,i:abc/db", "port"),
         ("postgresql://u:secret@h/db?schema=" + "x" * 60, "schema"),
     ],
 )
@@ -780,3 +783,60 @@ def test_a_missing_driver_is_an_import_error_that_names_the_cure():
         code = f"import sys; sys.modules['psycopg'] = None; import sojourn.stores.postgres._{colour}.store"
         ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert 'pip install "sojourn[postgres]"' in ended.stderr
+
+
+# What somebody has written into the table
+
+
+@pytest.mark.parametrize(
+    ("expire", "zone"),
+    [
+        ("infinity", "UTC"),
+        ("294276-12-31 23:59:59.999999", "America/New_York"),
+        ("294276-12-31 23:59:59.999999", "Asia/Tokyo"),
+        ("3000-01-01", "UTC"),
+    ],
+)
+def test_an_expiry_that_is_far_away_or_never_comes_is_at_most_four_centuries_away(
+    schema: PostgresSchema, opened: Opened, expire: str, zone: str
+):
+    store = opened(make_conninfo(schema.url, options=f"-c search_path={schema.name} -c TimeZone={zone}"))
+    store.open()
+    schema.execute("INSERT INTO {schema}.session (sid, sess, expire) VALUES ('a', %s, %s)", RECORD.decode(), expire)
+    store.create("b", RECORD, LONG)
+    years = (live(store.load("a")).expires_in or 0) / (365.2425 * 86_400_000)
+    assert years == pytest.approx(400, abs=0.01)
+    assert [key for key, _ in store.scan()] == ["a", "b"] and store.count() == 2
+    assert store.touch("a", LONG)
+    assert (live(store.load("a")).expires_in or 0) <= LONG
+
+
+def test_an_expiry_before_all_time_has_come(schema: PostgresSchema, opened: Opened):
+    store = opened()
+    store.open()
+    for expire in ("-infinity", "4713-01-01 BC"):
+        schema.execute("INSERT INTO {schema}.session (sid, sess, expire) VALUES (%s, '{}', %s)", expire, expire)
+    assert store.load("-infinity") is None and list(store.scan()) == [] and store.count() == 0
+    assert store.create("-infinity", RECORD, LONG) == RECORD
+    assert store.delete_expired() == 1
+
+
+def test_null_is_no_record_where_somebody_has_allowed_it(schema: PostgresSchema, opened: Opened):
+    store = opened()
+    store.open()
+    for column in ("sess", "expire"):
+        schema.execute("ALTER TABLE {schema}.session ALTER COLUMN " + column + " DROP NOT NULL")
+    schema.execute("INSERT INTO {schema}.session (sid, sess, expire) VALUES ('a', NULL, 'tomorrow'), ('b', '{}', NULL)")
+    assert live(store.load("a")).data == b"" and store.load("b") is None
+    assert list(store.scan()) == [] and store.count() == 0
+
+
+@pytest.mark.parametrize("successor", ["", "x" * 5000])
+def test_a_successor_that_is_no_key_leads_nowhere(schema: PostgresSchema, opened: Opened, successor: str):
+    store = opened()
+    store.open()
+    schema.execute(
+        "INSERT INTO {schema}.session (sid, sess, expire, successor) VALUES ('a', 'null', 'tomorrow', %s)", successor
+    )
+    assert store.load("a") == Replaced(None)
+    assert store.delete("a") == Deleted(0, ())

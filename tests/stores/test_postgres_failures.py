@@ -26,7 +26,9 @@ from sojourn.core.store import MISSING, Stored
 from sojourn.errors import ConfigurationError, SojournError, StoreError, StoreTimeout, StoreUnavailable
 from sojourn.stores.postgres import _wire as _postgres_wire
 from sojourn.stores.postgres._async.store import AsyncPostgresStore
+from sojourn.stores.postgres._statements import Table
 from sojourn.stores.postgres._sync.store import PostgresStore
+from tests.proxy import BlackHole, proxy_to
 from tests.servers import PostgresServer, free_port, postgres_server
 from tests.stores.postgres_schema import EXPRESS_TABLE, PostgresSchema, postgres_schema
 
@@ -88,7 +90,8 @@ def eventually(holds: Callable[[], object], seconds: float = 10) -> None:
 
 
 def pool_of(store: PostgresStore | AsyncPostgresStore) -> Any:
-    return store._connections._pool
+    (pool,) = store._connections._pools.values()
+    return pool
 
 
 def idle_in(store: PostgresStore | AsyncPostgresStore) -> list[Any]:
@@ -232,7 +235,7 @@ def test_a_pool_that_is_not_open_is_unavailable(schema: PostgresSchema):
     store = PostgresStore(psycopg_pool.ConnectionPool(schema.conninfo, open=False))
     with pytest.raises(StoreUnavailable, match="no connection") as failed:
         store.load("a")
-    assert isinstance(failed.value.__cause__, psycopg_pool.PoolClosed)
+    assert isinstance(failed.value.driver_error, psycopg_pool.PoolClosed)
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -247,7 +250,7 @@ def test_an_exhausted_pool_is_unavailable_within_the_timeout(schema: PostgresSch
             with pytest.raises(StoreUnavailable, match="no connection") as failed:
                 store.touch("a", LONG)
             assert 0.25 < monotonic() - before < 2
-            assert isinstance(failed.value.__cause__, psycopg_pool.PoolTimeout)
+            assert isinstance(failed.value.driver_error, psycopg_pool.PoolTimeout)
         finally:
             pool_of(store).putconn(kept)
         assert store.touch("a", LONG) is True
@@ -257,10 +260,13 @@ def test_an_exhausted_pool_is_unavailable_within_the_timeout(schema: PostgresSch
 # Where a store may be used
 
 
-def test_under_trio_the_store_is_refused(schema: PostgresSchema):
+def test_under_trio_the_store_is_refused_when_it_is_made_and_when_it_is_used(schema: PostgresSchema):
+    store = AsyncPostgresStore(schema.conninfo)
+
     async def use() -> None:
-        store = AsyncPostgresStore(schema.conninfo)
-        for call in (store.open(), store.load("a")):
+        with pytest.raises(ConfigurationError, match="asyncio"):
+            AsyncPostgresStore(schema.conninfo)
+        for call in (store.open(), store.load("a"), store.delete("a")):
             with pytest.raises(ConfigurationError, match="asyncio"):
                 await call
         await store.close()
@@ -290,19 +296,6 @@ def test_a_store_that_was_left_open_in_an_event_loop_that_is_gone_can_be_closed(
     asyncio.run(store.close())
     assert asyncio.run(store.load("a")) is None
     asyncio.run(store.close())
-
-
-@pytest.mark.anyio
-async def test_a_store_in_use_on_one_event_loop_is_refused_on_another(schema: PostgresSchema):
-    async with async_store(schema.conninfo) as store:
-        await store.create("a", RECORD, LONG)
-
-        def elsewhere() -> None:
-            with pytest.raises(StoreUnavailable, match="another event loop"):
-                asyncio.run(store.load("a"))
-
-        await anyio.to_thread.run_sync(elsewhere)
-        assert isinstance(await store.load("a"), Stored)
 
 
 FORK = """
@@ -366,7 +359,7 @@ def test_a_refused_write_is_unavailable(schema: PostgresSchema, store: PostgresS
     other = PostgresStore(f"{schema.conninfo} options='-c search_path={schema.name} {given}'", prune_interval=None)
     with pytest.raises(StoreUnavailable, match=reason) as refused:
         other.replace("a", OTHER, LONG, version=RECORD)
-    assert isinstance(refused.value.__cause__, psycopg.Error)
+    assert isinstance(refused.value.driver_error, psycopg.Error)
     assert is_there(store, "a")
     other.close()
 
@@ -416,7 +409,7 @@ def test_a_state_that_psycopg_does_not_know_is_unavailable(schema: PostgresSchem
     schema.execute("CREATE TRIGGER refuse BEFORE UPDATE ON {schema}.session EXECUTE FUNCTION {schema}.refuse()")
     with pytest.raises(StoreUnavailable) as refused:
         store.touch("a", LONG)
-    assert isinstance(refused.value.__cause__, psycopg.DatabaseError)
+    assert isinstance(refused.value.driver_error, psycopg.DatabaseError)
 
 
 # Slow and hung servers
@@ -509,7 +502,7 @@ def _is_there(store: PostgresStore) -> bool:
 # Lost connections
 
 
-def test_a_write_whose_connection_is_lost_may_have_happened_and_a_read_cannot(
+def test_a_write_whose_connection_is_lost_may_have_happened_and_a_read_is_tried_once_more(
     schema: PostgresSchema, store: PostgresStore
 ):
     with ThreadPoolExecutor(1) as thread:
@@ -519,8 +512,11 @@ def test_a_write_whose_connection_is_lost_may_have_happened_and_a_read_cannot(
             schema.execute("SELECT pg_terminate_backend(%s)", held.waiting()[0])
             with pytest.raises(StoreTimeout) as lost:
                 future.result(10)
-            assert isinstance(lost.value.__cause__, psycopg.OperationalError)
-            assert "\n" not in str(lost.value.__cause__), "what follows may show keys and data"
+            assert isinstance(lost.value.driver_error, psycopg.OperationalError)
+            assert str(lost.value).startswith(
+                "the connection to PostgreSQL was lost"
+            )  # libpq is not always told by whom
+        assert store.touch("a", LONG)  # so that the read has a connection that was used before
         with schema.connect() as other:
             other.execute("BEGIN")
             other.execute("LOCK TABLE session")
@@ -529,9 +525,85 @@ def test_a_write_whose_connection_is_lost_may_have_happened_and_a_read_cannot(
             eventually(lambda: schema.execute(blocked, other.info.backend_pid))
             ((pid,),) = schema.execute(blocked, other.info.backend_pid)
             schema.execute("SELECT pg_terminate_backend(%s)", pid)
-            with pytest.raises(StoreUnavailable):
-                reading.result(10)
-    assert is_there(store, "a")
+            eventually(lambda: schema.execute(blocked, other.info.backend_pid))  # the second attempt
+            other.execute("ROLLBACK")
+            assert isinstance(reading.result(10), Stored)
+
+
+def test_a_read_that_is_lost_twice_is_unavailable(schema: PostgresSchema, store: PostgresStore):
+    with ThreadPoolExecutor(1) as thread, schema.connect() as other:
+        other.execute("BEGIN")
+        other.execute("LOCK TABLE session")
+        reading = thread.submit(store.load, "a")
+        blocked = "SELECT pid FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
+        for _ in range(2):
+            eventually(lambda: schema.execute(blocked, other.info.backend_pid))
+            ((pid,),) = schema.execute(blocked, other.info.backend_pid)
+            schema.execute("SELECT pg_terminate_backend(%s, 5000)", pid)
+        with pytest.raises(StoreUnavailable):
+            reading.result(10)
+
+
+# Some address translators, load balancers and thawed machines forget an idle connection without telling anybody.
+
+
+def _is_ours(request: bytes) -> bool:
+    """A statement, rather than a pool that connects meanwhile."""
+    return b"sojourn_" in request
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_read_on_a_connection_that_was_forgotten_is_sent_again_on_another(
+    schema: PostgresSchema, postgres_url: str, own: bool
+):
+    with proxy_to(int(str(psycopg.conninfo.conninfo_to_dict(postgres_url)["port"]))) as proxy:
+        through = psycopg.conninfo.make_conninfo(schema.conninfo, host="127.0.0.1", port=proxy.port)
+        with psycopg_pool.ConnectionPool(through, min_size=2, kwargs={"autocommit": True}, open=True) as pool:
+            pool.wait()
+            store = PostgresStore(through if own else pool, **OPTIONS, timeout=2)
+            store.create("a", RECORD, LONG)
+            store.load("a")
+            with proxy.failing(BlackHole(), when=_is_ours, times=1) as met:
+                begun = monotonic()
+                assert is_there(store, "a")
+                assert met() == 1
+                assert 0.9 < monotonic() - begun < 2  # half of the deadline
+            with proxy.failing(BlackHole(), when=_is_ours, times=1) as met, pytest.raises(StoreTimeout):
+                store.touch("a", LONG)  # writes are sent once
+            assert met() == 1
+            store.close()
+
+
+@pytest.mark.anyio
+async def test_likewise_in_the_async_colour(schema: PostgresSchema, postgres_url: str):
+    with proxy_to(int(str(psycopg.conninfo.conninfo_to_dict(postgres_url)["port"]))) as proxy:
+        through = psycopg.conninfo.make_conninfo(schema.conninfo, host="127.0.0.1", port=proxy.port)
+        async with async_store(through, timeout=2) as store:
+            await store.create("a", RECORD, LONG)
+            await asyncio.gather(*(store.load("a") for _ in range(3)))
+            with proxy.failing(BlackHole(), when=_is_ours, times=1) as met:
+                stored = await store.load("a")
+            assert isinstance(stored, Stored) and met() == 1
+            assert len(idle_in(store)) == 1  # the others have been idle for as long
+
+
+@pytest.mark.anyio
+async def test_a_read_that_the_server_refuses_is_not_sent_again(schema: PostgresSchema):
+    async with async_store(schema.conninfo) as store:
+        await store.create("a", RECORD, LONG)
+        schema.execute("DROP TABLE session")
+        with pytest.raises(StoreUnavailable, match="42P01"):
+            await store.load("a")
+        assert len(idle_in(store)) == 1
+
+
+def test_a_connection_is_kept_awake(schema: PostgresSchema):
+    for conninfo, idle in ((schema.conninfo, "60"), (schema.conninfo + " keepalives_idle=7", "7")):
+        store = PostgresStore(conninfo, **OPTIONS)
+        store.open()
+        (connection,) = idle_in(store)
+        assert connection.info.get_parameters()["keepalives_idle"] == idle
+        store.close()
 
 
 def test_connections_that_died_while_idle_are_noticed_before_they_are_used(
@@ -565,7 +637,7 @@ def test_a_killed_server_is_unavailable_and_is_used_again_once_it_is_back(own_se
         for _ in range(5):
             with pytest.raises(StoreUnavailable, match="no connection") as failed:
                 store.touch("a", LONG)
-            assert isinstance(failed.value.__cause__, psycopg.OperationalError)
+            assert isinstance(failed.value.driver_error, psycopg.OperationalError)
         assert monotonic() - before < 1, "a refused connection is an error at once"
     finally:
         own_server.start(synchronous_commit="on")
@@ -590,8 +662,8 @@ async def test_many_calls_on_a_dead_server_share_one_attempt_to_connect(monkeypa
         assert len(attempts) == 1
         for result in results:
             assert isinstance(result, StoreUnavailable)
-            assert isinstance(result.__cause__, psycopg.OperationalError)
-            assert "secret" not in f"{result} {result.__cause__} {store!r}"
+            assert isinstance(result.driver_error, psycopg.OperationalError)
+            assert "secret" not in f"{result} {result.driver_error} {store!r}"
 
 
 def test_a_server_that_takes_no_connection_is_given_up_after_the_connect_timeout():
@@ -621,31 +693,27 @@ def test_a_closed_store_opens_again_and_a_call_in_between_is_unavailable(store: 
 
 
 @pytest.mark.anyio
-async def test_under_a_storm_of_cancellations_every_call_gets_its_own_result(schema: PostgresSchema):
+@pytest.mark.parametrize("prepare", [True, False], ids=["shared connections", "a pool"])
+async def test_under_a_storm_of_cancellations_every_call_gets_its_own_result(schema: PostgresSchema, prepare: bool):
     rng = random.Random(7)
-    async with async_store(schema.conninfo, pool_size=3, timeout=20) as store:
+    async with async_store(schema.conninfo, pool_size=3, timeout=20, prepare=prepare) as store:
         for n in range(10):
             await store.create(f"k{n}", b'{"cookie":{},"n":%d}' % n, LONG)
         cancelled = 0
 
         async def one(n: int) -> None:
-            nonlocal cancelled
             key, data = f"k{n}", b'{"cookie":{},"n":%d}' % n
-            try:
-                kind = rng.randrange(5)
-                if kind < 2:
-                    stored = await store.load(key)
-                    assert isinstance(stored, Stored)
-                    assert stored.data == data
-                elif kind == 2:
-                    assert await store.replace(key, data, LONG, version=data) == data
-                elif kind == 3:
-                    assert await store.touch(key, LONG) is True
-                else:
-                    assert await store.replace(f"missing{n}", data, LONG, version=data) is MISSING
-            except asyncio.CancelledError:
-                cancelled += 1
-                raise
+            kind = rng.randrange(5)
+            if kind < 2:
+                stored = await store.load(key)
+                assert isinstance(stored, Stored)
+                assert stored.data == data
+            elif kind == 2:
+                assert await store.replace(key, data, LONG, version=data) == data
+            elif kind == 3:
+                assert await store.touch(key, LONG) is True
+            else:
+                assert await store.replace(f"missing{n}", data, LONG, version=data) is MISSING
 
         async def limited(n: int) -> None:
             with anyio.move_on_after(rng.random() * 0.004):
@@ -663,11 +731,15 @@ async def test_under_a_storm_of_cancellations_every_call_gets_its_own_result(sch
                         task.cancel()
             for result in await asyncio.gather(*tasks, return_exceptions=True):
                 assert result is None or isinstance(result, asyncio.CancelledError), repr(result)
-        assert cancelled > 100
+                cancelled += result is not None
+        assert cancelled > 50
         for n in range(10):
             stored = await store.load(f"k{n}")
             assert isinstance(stored, Stored)
             assert stored.data == b'{"cookie":{},"n":%d}' % n
+        if prepare:
+            assert not any(line.load for lines in pool_of(store).shared._lines.values() for line in lines)
+            return
         assert len(idle_in(store)) <= 3
         assert {connection.info.transaction_status.name for connection in idle_in(store)} == {"IDLE"}
         kept = [await pool_of(store).getconn(0.1) for _ in range(3)]  # no permit was lost on the way
@@ -757,25 +829,33 @@ def test_connections_that_are_not_needed_any_more_are_closed(store: PostgresStor
     kept = [pool_of(store).getconn(1) for _ in range(3)]
     for connection in kept:
         pool_of(store).putconn(connection)
-    monkeypatch.setattr("sojourn.stores.postgres._sync.pool._LONGEST_IDLE", 0.0)
+    idle = pool_of(store)._idle
+    for index in (0, 1):
+        idle[index] = (monotonic() - 201, idle[index][1])
     for remaining in (2, 1, 1):
-        sleep(0.002)
         assert is_there(store, "a")
         assert len(idle_in(store)) == remaining
+    assert idle_in(store) == kept[2:]
+    monkeypatch.setattr("sojourn.stores.postgres._sync.pool._LONGEST_IDLE", 0.0)  # the one used last is too old, too
+    assert is_there(store, "a")
+    assert len(idle_in(store)) == 1 and all(connection.closed for connection in kept)
 
 
 @pytest.mark.anyio
 async def test_async_connections_that_are_not_needed_any_more_are_closed(
     schema: PostgresSchema, monkeypatch: pytest.MonkeyPatch
 ):
-    async with async_store(schema.conninfo) as store:
+    async with async_store(schema.conninfo, prepare=False) as store:
         await asyncio.gather(*(store.load("a") for _ in range(3)))
         assert len(idle_in(store)) == 3
+        idle = pool_of(store)._idle
+        idle[0] = (monotonic() - 201, idle[0][1])
+        await store.load("a")
+        assert len(idle_in(store)) == 2
+        former = idle_in(store)
         monkeypatch.setattr("sojourn.stores.postgres._async.pool._LONGEST_IDLE", 0.0)
-        for remaining in (2, 1, 1):
-            await asyncio.sleep(0.002)
-            await store.load("a")
-            assert len(idle_in(store)) == remaining
+        await store.load("a")
+        assert len(idle_in(store)) == 1 and all(connection.closed for connection in former)
 
 
 def test_a_connection_lent_while_the_store_is_closed_is_closed_when_it_comes_back(store: PostgresStore):
@@ -813,9 +893,13 @@ async def test_an_exhausted_async_pool_is_unavailable_within_the_timeout(schema:
 
 
 @pytest.mark.anyio
-async def test_async_connections_that_died_while_idle_are_noticed_before_they_are_used(schema: PostgresSchema):
-    async with async_store(schema.conninfo + " application_name=quarry") as store:
-        await asyncio.gather(*(store.load("a") for _ in range(3)))
+@pytest.mark.parametrize("prepare", [True, False], ids=["shared connections", "a pool"])
+async def test_async_connections_that_died_while_idle_are_noticed_before_they_are_used(
+    schema: PostgresSchema, prepare: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("sojourn.stores.postgres._pipeline._NAP", 0.0)
+    async with async_store(schema.conninfo + " application_name=quarry", prepare=prepare) as store:
+        await asyncio.gather(*(store.load("a") for _ in range(3)), store.touch("b", LONG), store.touch("c", LONG))
         schema.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'quarry'")
         assert await store.create("a", RECORD, LONG) == RECORD
 
@@ -897,6 +981,20 @@ async def test_the_async_store_creates_its_table_beside_others_and_takes_express
 # Pruning
 
 
+def test_who_creates_what_is_missing_waits_for_those_who_write_already_without_a_deadlock(
+    schema: PostgresSchema, store: PostgresStore
+):
+    creation = Table.checked(None, "session").creation().text
+    with schema.connect() as writer, ThreadPoolExecutor(1) as thread, schema.connect() as other:
+        writer.execute("BEGIN")
+        writer.execute("SELECT FROM session WHERE sid = 'a' FOR UPDATE")
+        created = thread.submit(other.execute, creation)
+        eventually(lambda: schema.execute("SELECT 1 FROM pg_locks WHERE NOT granted"))
+        writer.execute("UPDATE session SET expire = expire WHERE sid = 'a'")
+        writer.execute("COMMIT")
+        created.result(30)
+
+
 @pytest.mark.anyio
 async def test_pruning_goes_on_after_a_failure_and_says_so(schema: PostgresSchema, caplog: pytest.LogCaptureFixture):
     async with async_store(schema.conninfo, prune_interval=0.05) as store:
@@ -956,4 +1054,4 @@ def test_every_error_is_one_of_ours_and_shows_no_key(schema: PostgresSchema, sto
     for call in calls:
         with pytest.raises(SojournError) as failed:
             call()
-        assert "secret" not in f"{failed.value} {failed.value.__cause__}"
+        assert "secret" not in f"{failed.value!r} {failed.value.__cause__} {failed.value.__context__}"

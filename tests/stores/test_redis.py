@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Final
 
+import httpx
 import pytest
 import redis
 import redis.asyncio
@@ -17,17 +19,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
+from sojourn import asgi
+from sojourn import express as express_profile
 from sojourn.core.store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Stored
 from sojourn.errors import ConfigurationError, StoreUnavailable
+from sojourn.ids import mask_id
 from sojourn.stores.redis._async.store import AsyncRedisStore
 from sojourn.stores.redis._errors import ErrorReply
 from sojourn.stores.redis._names import Names
+from sojourn.stores.redis._scripts import OWNED
 from sojourn.stores.redis._sync.store import RedisStore
+from sojourn.stores.redis._url import parse_url
 from sojourn.testing import FullStore
 from tests.servers import valkey
 from tests.stores.redis_kinds import KINDS, commands, opened
 
 pytestmark = pytest.mark.server
+
+SECRET: Final = "a secret of more than thirty-two bytes for testing"
 
 # As connect-redis 9 with express-session 1.19 on Node wrote it.
 EXPRESS_ROW = (
@@ -196,7 +205,10 @@ async def test_a_scan_passes_over_what_ended_since_it_was_named(
     assert len([key async for key, _ in store.scan()]) == 1
 
 
-@given(st.text(min_size=1).filter(lambda text: not text.startswith("{")), st.text())
+@given(
+    st.text(min_size=1).filter(lambda text: not text.startswith("{")),
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1),
+)
 def test_what_belongs_to_a_record_is_in_its_slot(prefix: str, key: str):
     names = Names(prefix)
     record = names.record(key)
@@ -304,20 +316,213 @@ async def test_a_tombstone_is_a_list_with_the_key_of_its_successor(store: FullSt
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    "make",
-    [
-        lambda client, name: client.rpush(name, "replaced"),
-        lambda client, name: client.rpush(name, "another", "list"),
-        lambda client, name: client.sadd(name, "replaced"),
-    ],
-    ids=["an older version's", "another list", "no list"],
+    "items",
+    [("replaced",), ("replaced", b"\xff"), ("replaced", ""), ("replaced", "x" * 5000)],
+    ids=["an older version's", "no text", "empty", "too long"],
 )
-async def test_what_is_no_tombstone_of_ours_has_no_successor(store: FullStore, client: Any, prefix: str, make: Any):
-    make(client, f"{prefix}k")
+async def test_a_tombstone_without_a_key_that_a_store_would_take_has_no_successor(
+    store: FullStore, client: Any, prefix: str, items: tuple[str | bytes, ...]
+):
+    client.rpush(f"{prefix}k", *items)
     assert await store.load("k") == Replaced(None)
     assert await store.delete("k") == Deleted(0, ())
     assert await store.create("k", b"{}", 60_000) is EXISTS
-    client.delete(f"{prefix}k")
+
+
+FOREIGN: Final[dict[str, Callable[[Any, str], object]]] = {
+    "a hash": lambda client, name: client.hset(name, "secret-field", "secret-value"),
+    "a list": lambda client, name: client.rpush(name, "secret-item", "another"),
+    "a set": lambda client, name: client.sadd(name, "replaced"),
+    "a sorted set": lambda client, name: client.zadd(name, {"replaced": 1}),
+    "a stream": lambda client, name: client.xadd(name, {"replaced": "new"}),
+}
+"""What other programs may put under the name of a session."""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", FOREIGN)
+async def test_what_another_program_put_under_the_name_is_an_unreadable_record_and_stays(
+    store: FullStore, client: Any, prefix: str, kind: str, caplog: pytest.LogCaptureFixture
+):
+    FOREIGN[kind](client, f"{prefix}k")
+    before = client.dump(f"{prefix}k")
+    assert await store.load("k") == Stored(b"", b"", None)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING  # the error is the caller's
+    assert (
+        record.getMessage()
+        == f"a stored session ({mask_id('k')}) cannot be read: its key in Redis is another program's"
+    )
+    assert await store.replace("k", b"{}", 60_000, version=b"") is MISSING
+    assert await store.regenerate("k", "l", b"{}", 60_000, version=b"", tombstone=30_000) is MISSING
+    assert await store.touch("k", 60_000) is False
+    assert await store.create("k", b"{}", 60_000) is EXISTS
+    assert await store.delete("k") == Deleted(0, ())
+    assert client.dump(f"{prefix}k") == before
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("profile", [{}, express_profile()], ids=["ours", "express"])
+async def test_a_visitor_whose_key_is_another_programs_gets_a_fresh_session_and_keeps_it(
+    kind: str, profile: Any, redis_url: str, client: Any, prefix: str, caplog: pytest.LogCaptureFixture
+):
+    middleware = asgi.SessionMiddleware(counting, secret=SECRET, store=f"{redis_url}?prefix={prefix}", **profile)
+
+    async def visit(cookie: str, path: str = "/") -> tuple[str, str]:
+        """The response's body, and the cookie from now on."""
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(middleware), base_url="https://test") as visitor:
+            response = await visitor.get(path, headers={"cookie": cookie})
+        return response.text, response.headers.get("set-cookie", cookie).partition(";")[0]
+
+    body, cookie = await visit("")
+    (name,) = client.keys(f"{prefix}*")
+    client.delete(name)
+    FOREIGN[kind](client, name)
+    body, fresh = await visit(cookie)
+    assert body == "1" and fresh != cookie
+    assert [record.levelname for record in caplog.records if record.name == "sojourn"] == ["WARNING", "ERROR"]
+    assert [await visit(fresh) for _ in range(3)] == [("2", fresh), ("3", fresh), ("4", fresh)]
+    body, fresh = await visit(cookie, "/login")
+    assert body == "1" and fresh != cookie
+    assert await visit(fresh) == ("2", fresh)
+    assert (await visit(cookie, "/logout"))[0] == "0"
+    await middleware.store.close()
+    assert "secret-" not in caplog.text
+
+
+async def counting(scope: Any, receive: Any, send: Any) -> None:
+    session = scope["session"]
+    match scope["path"]:
+        case "/login":
+            session.login("ann")
+            session["n"] = 1
+        case "/logout":
+            session.logout()
+        case _:
+            session["n"] = session.get("n", 0) + 1
+    body = b"0" if scope["path"] == "/logout" else b"%d" % session["n"]
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.mark.anyio
+async def test_a_name_that_is_not_utf_8_is_left_out_of_a_list_with_an_error_and_can_be_cleared(
+    store: FullStore, client: Any, prefix: str, caplog: pytest.LogCaptureFixture
+):
+    await store.create("k", b"{}", 60_000)
+    for rest in (b"\xff", b"\xed\xa0\x80"):
+        client.set(prefix.encode() + rest, b"{}")
+    assert [key async for key, _ in store.scan()] == ["k"]
+    text = "a stored session has a key that is not UTF-8, which no visitor can have: it is left out"
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [("ERROR", text)] * 2
+    assert await store.clear() == 3
+
+
+POINTERS: Final[dict[str, Callable[[Any, str], object]]] = {
+    **FOREIGN,
+    "another program's text": lambda client, name: client.set(name, "a name"),
+    "the name of a record": lambda client, name: client.set(name, name[1:].partition("}")[0]),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", POINTERS)
+async def test_what_is_in_the_place_of_a_pointer_keeps_no_write_from_its_record(
+    store: FullStore, client: Any, prefix: str, kind: str
+):
+    for owner in (None, "ann"):
+        version = await store.create("k", b"1", 60_000)
+        client.delete(f"{{{prefix}k}}:owner")
+        POINTERS[kind](client, f"{{{prefix}k}}:owner")
+        assert await store.touch("k", 60_000) is True
+        assert await store.by_owner("ann") == []
+        version = await store.replace("k", b"2", 60_000, version=version, owner=owner)
+        assert version == b"2"
+        assert await store.by_owner("ann") == (["k"] if owner else [])
+        assert await store.regenerate("k", "l", b"3", 60_000, version=version, tombstone=1, owner=owner) == b"3"
+        assert await store.by_owner("ann") == (["l"] if owner else [])
+        assert await store.delete("l") == Deleted(1, ())
+        await asyncio.sleep(0.01)  # for the tombstone to expire
+        client.delete(f"{{{prefix}k}}:owner")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", [kind for kind in FOREIGN if kind != "a sorted set"])
+async def test_what_is_in_the_place_of_an_owners_index_makes_way_for_it(
+    store: FullStore, client: Any, prefix: str, kind: str
+):
+    index = Names(prefix).index("ann").decode()
+    FOREIGN[kind](client, index)
+    assert await store.by_owner("ann") == []
+    assert await store.create("k", b"1", 60_000, owner="ann") == b"1"
+    assert await store.by_owner("ann") == ["k"]
+    client.delete(index)
+    FOREIGN[kind](client, index)
+    assert await store.touch("k", 60_000) is True
+    assert await store.by_owner("ann") == ["k"]
+    client.delete(index)
+    FOREIGN[kind](client, index)
+    assert await store.replace("k", b"2", 60_000, version=b"1") == b"2"
+    assert client.type(index) != b"zset", "what another owner's session leaves is not looked at"
+    assert await store.delete("k") == Deleted(1, ())
+
+
+@pytest.mark.anyio
+async def test_an_entry_of_an_owner_that_is_no_key_is_passed_over(store: FullStore, client: Any, prefix: str):
+    await store.create("k", b"{}", 60_000, owner="ann")
+    (index,) = client.keys(f"{{{prefix}owner:*")
+    client.zadd(index, {prefix.encode() + b"\xff": 10**15})
+    assert await store.by_owner("ann") == ["k"]
+
+
+@pytest.mark.anyio
+async def test_a_session_that_is_regenerated_while_its_owners_are_listed_is_listed_under_one_of_its_keys(
+    redis_url: str, prefix: str
+):
+    async with opened("async", redis_url, prefix=prefix) as opened_store:
+        store: Any = opened_store  # it is looked at behind the protocol
+        await store.create("old", b"1", 60_000, owner="ann")
+        run, asked = store._run, list[object]()
+
+        async def move_meanwhile(script: Any, keys: Any, *arguments: Any, writes: bool = True) -> Any:
+            if script is OWNED and not asked:
+                asked.append(script)
+                await store.regenerate("old", "new", b"1", 60_000, version=b"1", tombstone=60_000, owner="ann")
+            return await run(script, keys, *arguments, writes=writes)
+
+        store._run = move_meanwhile
+        assert await store.by_owner("ann") == ["new"]
+        assert asked
+
+
+@pytest.mark.anyio
+async def test_what_a_record_has_left_is_told(redis_url: str, prefix: str, client: Any):
+    for kind in ("sync", "async"):
+        async with opened(kind, redis_url, prefix=prefix) as opened_store:
+            store: Any = opened_store  # with what is no part of the contract
+            lifetime = store.lifetime
+            await store.delete("k")
+            assert await lifetime("k") is None
+            await store.create("k", b"1", 60_000)
+            assert 50_000 < await lifetime("k") <= 60_000
+            client.persist(f"{prefix}k")
+            assert await lifetime("k") is None
+
+
+@pytest.mark.anyio
+async def test_clearing_ends_also_what_has_a_longer_prefix_as_its_documentation_says(
+    store: FullStore, client: Any, redis_url: str, prefix: str
+):
+    async with opened("sync", redis_url, prefix=f"{prefix}eu:") as other:
+        await other.create("k", b"{}", 60_000)
+        await store.create("k", b"{}", 60_000)
+        assert await other.clear() == 1
+        await other.create("k", b"{}", 60_000)
+        assert await store.clear() == 2
+        assert await other.load("k") is None
+    for kind in (RedisStore, AsyncRedisStore):
+        assert "begins with the prefix" in (kind.clear.__doc__ or "")
 
 
 @pytest.mark.anyio
@@ -374,6 +579,7 @@ async def test_a_read_that_is_refused_is_no_missing_session(
 
 COUNTING = """
 import asyncio, sys
+from sojourn.ids import mask_id
 from sojourn.stores.redis._async.store import AsyncRedisStore
 from sojourn.stores.redis._sync.store import RedisStore
 from sojourn.testing import as_async
@@ -440,7 +646,7 @@ def test_an_operation_that_a_signal_interrupts_leaves_its_reply_to_no_other():
 
 def test_a_pool_with_no_connection_left_is_unavailable(redis_url: str):
     store: Any = RedisStore.from_url(f"{redis_url}?max_connections=1")
-    pool = store._driver._client.connection_pool
+    pool = store._driver._clients.here().connection_pool
     connection = pool.get_connection()
     with pytest.raises(StoreUnavailable):
         store.create("k", b"{}", 60_000)
@@ -497,11 +703,16 @@ def test_a_store_shows_its_password_nowhere(make: Any):
 def test_under_trio_the_store_is_refused():
     import trio
 
+    made = AsyncRedisStore.from_url("redis://127.0.0.1:1"), AsyncRedisStore(redis.asyncio.Redis(port=1))
+
     async def main() -> None:
-        store = AsyncRedisStore.from_url("redis://127.0.0.1:1")
-        for _ in range(2):
+        for source in (parse_url("redis://127.0.0.1:1")[0], redis.asyncio.Redis(port=1)):
             with pytest.raises(ConfigurationError, match="trio"):
-                await store.open()
+                AsyncRedisStore(source)
+        for store in made:
+            for _ in range(2):
+                with pytest.raises(ConfigurationError, match="trio"):
+                    await store.open()
 
     trio.run(main)
 

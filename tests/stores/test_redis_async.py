@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import random
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,7 +23,7 @@ from sojourn.errors import StoreError, StoreTimeout, StoreUnavailable
 from sojourn.stores.redis._async.store import AsyncRedisStore
 from sojourn.stores.redis._multiplex import Multiplexed
 from tests.servers import ValkeyServer, valkey
-from tests.stores.redis_kinds import opened
+from tests.stores.redis_kinds import opened, proxied
 
 pytestmark = [pytest.mark.server, pytest.mark.anyio]
 
@@ -43,9 +44,14 @@ def _empty(server: ValkeyServer) -> None:
     server.ask("FLUSHALL")
 
 
-def line_of(store: Any) -> Any:
+async def line_of(store: Any) -> Any:
     """The connection of the running event loop."""
-    return store._driver._lines[asyncio.get_running_loop()]
+    return (await store._driver._clients.here())._line
+
+
+def connections_of(server: ValkeyServer) -> list[str]:
+    """The connections that the server has, but for that which asks for them."""
+    return [line for line in server.ask("CLIENT LIST").splitlines() if "cmd=client" not in line]
 
 
 async def data_of(store: Any, key: str) -> bytes:
@@ -106,7 +112,7 @@ async def test_a_reply_that_is_not_waited_for_is_read_and_dropped(server: Valkey
         await asyncio.sleep(0)
         first.cancel()
         assert await second == b"b"
-        assert not line_of(store)._waiting
+        assert not (await line_of(store))._waiting
 
 
 async def test_an_operation_cancelled_while_the_connection_opens_leaves_it_to_the_others(server: ValkeyServer):
@@ -117,7 +123,7 @@ async def test_an_operation_cancelled_while_the_connection_opens_leaves_it_to_th
         assert isinstance(await second, int)
         with pytest.raises(asyncio.CancelledError):
             await first
-        assert len(store._driver._lines) == 1  # type: ignore[attr-defined]
+        assert len(connections_of(server)) == 1
 
 
 # One connection
@@ -126,7 +132,7 @@ async def test_an_operation_cancelled_while_the_connection_opens_leaves_it_to_th
 async def test_operations_of_one_turn_of_the_loop_leave_in_one_write(server: ValkeyServer):
     async with opened("async", server.url) as store:
         await store.create("k", b"x", 60_000)
-        line = line_of(store)
+        line = await line_of(store)
         writes: list[bytes] = []
         transport = line._transport
         line._transport = Spy(transport, writes)
@@ -148,8 +154,7 @@ class Spy:
 async def test_many_tasks_share_one_connection(server: ValkeyServer):
     async with opened("async", server.url) as store:
         await asyncio.gather(*(store.load(f"{number}") for number in range(100)))
-        clients = [line for line in server.ask("CLIENT LIST").splitlines() if "cmd=get" in line]
-        assert len(clients) == 1
+        assert len(connections_of(server)) == 1
 
 
 async def test_a_connection_lost_tells_the_sent_from_the_unsent(server: ValkeyServer):
@@ -160,9 +165,9 @@ async def test_a_connection_lost_tells_the_sent_from_the_unsent(server: ValkeySe
             for operation in (store.replace("k", b"1", 60_000, version=b"0"), store.load("k"))
         ]
         await asyncio.sleep(0)  # given to the connection
-        line_of(store).lose(ConnectionResetError())
+        (await line_of(store)).lose(ConnectionResetError())
         unsent = await asyncio.gather(*tasks, return_exceptions=True)
-        assert [type(each) for each in unsent] == [StoreUnavailable, StoreUnavailable]
+        assert [type(each) for each in unsent] == [StoreUnavailable, Stored]  # a read is sent again
         assert await data_of(store, "k") == b"0"
         tasks = [
             asyncio.ensure_future(operation)
@@ -170,10 +175,98 @@ async def test_a_connection_lost_tells_the_sent_from_the_unsent(server: ValkeySe
         ]
         await asyncio.sleep(0)
         await asyncio.sleep(0)  # written
-        line_of(store).lose(ConnectionResetError())
+        (await line_of(store)).lose(ConnectionResetError())
         sent = await asyncio.gather(*tasks, return_exceptions=True)
-        assert [type(each) for each in sent] == [StoreTimeout, StoreUnavailable]
+        assert [type(each) for each in sent] == [StoreTimeout, Stored]
         assert isinstance(await store.load("k"), Stored), "the next operation opens another connection"
+
+
+async def test_a_read_goes_elsewhere_while_a_write_waits_for_its_reply(server: ValkeyServer):
+    with proxied(("127.0.0.1", server.port)) as proxy:
+        async with opened("async", f"redis://127.0.0.1:{proxy.port}", timeout=2) as store:
+            await store.create("k", b"0", 60_000)
+            former = await line_of(store)
+            proxy.forget()
+            began = asyncio.get_running_loop().time()
+            write = asyncio.ensure_future(store.touch("k", 60_000))
+            await asyncio.sleep(0)
+            assert await data_of(store, "k") == b"0"
+            assert 0.9 < asyncio.get_running_loop().time() - began < 1.9
+            assert not write.done() and await line_of(store) is not former
+            with pytest.raises(StoreTimeout, match="may have happened"):
+                await write
+            assert asyncio.get_running_loop().time() - began > 1.9
+            await former.closed
+
+
+async def test_a_connection_on_which_only_reads_are_overdue_is_closed(server: ValkeyServer):
+    with proxied(("127.0.0.1", server.port)) as proxy:
+        async with opened("async", f"redis://127.0.0.1:{proxy.port}", timeout=1) as store:
+            await store.create("k", b"0", 60_000)
+            former = await line_of(store)
+            proxy.forget()
+            assert await asyncio.gather(*(data_of(store, "k") for _ in range(3))) == [b"0"] * 3
+            await asyncio.wait_for(asyncio.shield(former.closed), 1)
+
+
+async def test_a_dead_connection_is_left_though_every_caller_gives_up_before(server: ValkeyServer):
+    with proxied(("127.0.0.1", server.port)) as proxy:
+        async with opened("async", f"redis://127.0.0.1:{proxy.port}", timeout=1) as store:
+            await store.create("k", b"0", 60_000)
+            former = await line_of(store)
+            proxy.forget()
+            met: list[bytes | None] = []
+            for _ in range(6):
+                try:
+                    met.append(await asyncio.wait_for(data_of(store, "k"), 0.3))
+                except TimeoutError:
+                    met.append(None)
+            assert met[0] is None and met[-2:] == [b"0", b"0"]
+            await asyncio.wait_for(asyncio.shield(former.closed), 2)
+            assert not former._waiting
+
+
+async def test_a_read_has_its_own_time_where_a_write_waits_already(server: ValkeyServer):
+    with proxied(("127.0.0.1", server.port)) as proxy:
+        async with opened("async", f"redis://127.0.0.1:{proxy.port}", timeout=2) as store:
+            await store.create("k", b"0", 60_000)
+            proxy.forget()
+            write = asyncio.ensure_future(store.touch("k", 60_000))
+            await asyncio.sleep(0.9)  # the timer is set for the write
+            began = asyncio.get_running_loop().time()
+            assert await data_of(store, "k") == b"0"
+            assert 0.9 < asyncio.get_running_loop().time() - began < 1.1 + 0.9
+            with pytest.raises(StoreTimeout):
+                await write
+
+
+async def test_the_connection_keeps_nothing_of_the_request_that_opened_it(server: ValkeyServer):
+    class Request: ...
+
+    current: contextvars.ContextVar[Request] = contextvars.ContextVar("current")
+
+    async def request() -> weakref.ref[Request]:
+        one = Request()
+        current.set(one)
+        await store.load("k")
+        return weakref.ref(one)
+
+    async with opened("async", server.url) as store:
+        kept = [await asyncio.create_task(request()) for _ in range(2)]
+        await asyncio.sleep(0)
+        gc.collect()
+        assert kept[0]() is None
+
+
+async def test_an_idle_connection_is_kept_awake(server: ValkeyServer):
+    async with opened("async", server.url) as store:
+        await store.load("k")
+        transport = (await line_of(store))._transport
+        assert transport is not None
+        kept = transport.get_extra_info("socket")
+        assert kept.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            assert kept.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
 
 
 async def test_closing_tells_those_who_wait(server: ValkeyServer):
@@ -187,6 +280,17 @@ async def test_closing_tells_those_who_wait(server: ValkeyServer):
     await store.close()
     await store.open()
     await store.close()
+
+
+async def test_a_store_that_is_closed_while_it_connects_leaves_no_connection(server: ValkeyServer):
+    store = AsyncRedisStore.from_url(server.url)
+    task = asyncio.ensure_future(store.load("k"))
+    await asyncio.sleep(0)
+    assert not task.done()
+    await store.close()
+    with pytest.raises(StoreUnavailable, match="closed at once"):
+        await task
+    assert connections_of(server) == []
 
 
 async def test_a_loop_that_stood_still_is_no_timeout(server: ValkeyServer):
@@ -212,60 +316,10 @@ async def test_each_operation_has_its_time_even_on_a_busy_connection():
             with pytest.raises(StoreUnavailable) as refused:
                 await store.load("k")
             assert 0.3 <= time.monotonic() - began < 1
-            assert isinstance(refused.value.__cause__, TimeoutError)
+            assert isinstance(refused.value.driver_error, TimeoutError)
 
 
 # Event loops
-
-
-def test_a_store_may_be_used_in_one_loop_after_another(server: ValkeyServer):
-    store = AsyncRedisStore.from_url(server.url)
-
-    async def use(number: int) -> None:
-        assert await store.create(f"loop{number}", b"{}", 60_000)
-        if number == 2:
-            await store.close()
-
-    def use_all() -> None:
-        for number in range(3):
-            asyncio.run(use(number))
-        gc.collect()
-
-    with pytest.warns(ResourceWarning):  # the loops before the last were left without closing
-        use_all()
-
-
-def test_a_store_may_be_used_in_several_loops_at_once(server: ValkeyServer):
-    store = AsyncRedisStore.from_url(server.url)
-    failures: list[BaseException] = []
-    barrier = threading.Barrier(4)
-
-    async def use(number: int) -> None:
-        key = f"thread{number}"
-        await store.create(key, b"%d" % number, 60_000)
-        for _ in range(100):
-            assert await data_of(store, key) == b"%d" % number
-        await asyncio.to_thread(barrier.wait, 10)
-        if number == 0:
-            await store.close()
-            await asyncio.to_thread(barrier.wait, 10)
-        else:
-            await asyncio.to_thread(barrier.wait, 10)
-            await asyncio.sleep(0.05)  # for its connection to be closed
-            assert not store._driver._lines  # type: ignore[attr-defined]
-
-    def run(number: int) -> None:
-        try:
-            asyncio.run(use(number))
-        except BaseException as error:  # noqa: BLE001 - reported below
-            failures.append(error)
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert not failures
 
 
 FORKING = """
@@ -382,7 +436,8 @@ async def test_a_server_that_speaks_no_redis_is_unavailable(behave: Any):
         for _ in range(2):
             with pytest.raises(StoreUnavailable) as refused:
                 await asyncio.gather(store.load("k"), store.load("l"))
-            assert refused.value.__cause__ is not None or "at once" in str(refused.value)
+            assert refused.value.driver_error is not None or "at once" in str(refused.value)
+            assert refused.value.__cause__ is None and refused.value.__context__ is None
             assert "secret" not in str(refused.value)
 
 
@@ -418,11 +473,11 @@ async def test_a_server_that_accepts_no_connection_is_unavailable_in_time():
 async def test_an_idle_connection_that_the_server_closed_is_noticed(server: ValkeyServer):
     async with opened("async", server.url) as store:
         await store.create("k", b"{}", 60_000)
-        line = line_of(store)
+        line = await line_of(store)
         server.ask("CLIENT KILL TYPE normal")
         await asyncio.wait_for(asyncio.shield(line.closed), 5)
         assert await store.touch("k", 60_000) is True
-        assert line_of(store) is not line
+        assert await line_of(store) is not line
 
 
 def test_a_url_of_one_server_is_multiplexed_in_the_async_colour():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -15,9 +16,11 @@ from redis.exceptions import ReadOnlyError, RedisClusterException
 
 from sojourn.core.store import CONFLICT, EXISTS, MISSING, Deleted, Stored
 from sojourn.errors import StoreError, StoreTimeout, StoreUnavailable
+from sojourn.stores.redis._async.clients import AsyncGiven
 from sojourn.stores.redis._async.driver import AsyncCluster
 from sojourn.stores.redis._async.store import AsyncRedisStore
 from sojourn.stores.redis._errors import translate
+from sojourn.stores.redis._sync.clients import Given
 from sojourn.stores.redis._sync.driver import Cluster
 from sojourn.stores.redis._sync.store import RedisStore
 from sojourn.testing import FullStore, as_async
@@ -123,6 +126,7 @@ async def test_a_write_whose_reply_is_lost_has_happened_once_and_is_never_sent_a
             await store.touch(key, 60_000)
             await store.replace(key, b"0", 60_000, version=version)
             await store.lock(key, 60_000)
+            await store.unlock(key, "token")
             await store.delete(key)
         cluster.flushall(target_nodes=cluster.PRIMARIES)
         await store.create("k", b"0", 60_000)
@@ -135,7 +139,7 @@ async def test_a_write_whose_reply_is_lost_has_happened_once_and_is_never_sent_a
         after = commands_of_all(cluster)
         ours = {name: after.get(name, 0) - before.get(name, 0) for name in ("evalsha", "eval", "set")}
         if write == "lock":
-            assert ours == {"evalsha": 0, "eval": 0, "set": 1}
+            assert ours == {"evalsha": 2, "eval": 0, "set": 1}, "a lock, which may be taken, is given back"
         else:
             assert (ours["evalsha"], ours["eval"]) == (1, 0)
         found = await store.load("k")
@@ -218,14 +222,14 @@ async def test_a_delete_that_is_refused_half_way_says_whether_anything_was_delet
 
     def refuses(name: bytes, *command: Any, writes: bool) -> Any:
         if name.endswith(b"b"):
-            raise StoreUnavailable("down") from ConnectionRefusedError()
+            raise StoreUnavailable("down", driver_error=ConnectionRefusedError())
         return call(name, *command, writes=writes)
 
     made._call = refuses
     with pytest.raises(StoreError) as failed:
         await store.delete("a", "b")
     assert type(failed.value) is (StoreTimeout if deletes else StoreUnavailable)
-    assert isinstance(failed.value.__cause__, ConnectionRefusedError)
+    assert isinstance(failed.value.driver_error, ConnectionRefusedError) and failed.value.__cause__ is None
     made._call = call
     assert await store.delete("a", "b") == Deleted(1, ())
     await store.close()
@@ -286,8 +290,13 @@ async def test_scan_count_and_clear_reach_every_node(kind: str, valkey_cluster: 
 class Replying:
     """A cluster's client whose pipelines have the given result."""
 
+    connection_pool = None
+
     def __init__(self, result: list[object] | Exception) -> None:
         self.result = result
+
+    def get_primaries(self) -> list[object]:
+        return [] if isinstance(self.result, list) else self.execute(raise_on_error=True)
 
     def pipeline(self) -> Any:
         return self
@@ -305,6 +314,9 @@ class ReplyingAsync(Replying):
     async def initialize(self) -> None:
         pass
 
+    def get_primaries(self) -> list[object]:
+        return Replying(self.result).get_primaries()
+
     async def execute(self, *, raise_on_error: bool) -> Any:
         return super().execute(raise_on_error=raise_on_error)
 
@@ -314,13 +326,29 @@ async def test_a_scan_passes_over_what_became_a_tombstone_but_not_over_what_it_c
     async def values(result: list[object] | Exception) -> list[bytes | None]:
         client: Any = Replying(result) if colour == "sync" else ReplyingAsync(result)
         names = [b"a", b"b", b"c"]
-        return Cluster(client).values(names) if colour == "sync" else await AsyncCluster(client).values(names)
+        if colour == "sync":
+            return Cluster(Given(client)).values(names)
+        return await AsyncCluster(AsyncGiven(client)).values(names)
 
     assert await values([b"1", None, redis.ResponseError("WRONGTYPE")]) == [b"1", None, None]
     lost: tuple[list[object] | Exception, ...] = ([b"1", None, redis.ConnectionError()], redis.ConnectionError())
     for result in lost:
         with pytest.raises(StoreUnavailable):
             await values(result)
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+async def test_a_scan_of_a_cluster_that_is_lost_on_the_way_is_unavailable(colour: str):
+    client: Any = (Replying if colour == "sync" else ReplyingAsync)(redis.ConnectionError("secret"))
+
+    async def names() -> list[list[bytes]]:
+        if colour == "sync":
+            return list(Cluster(Given(client)).names(b"*"))
+        return [batch async for batch in AsyncCluster(AsyncGiven(client)).names(b"*")]
+
+    with pytest.raises(StoreUnavailable, match="cannot be reached: ConnectionError") as failed:
+        await names()
+    assert failed.value.driver_error is client.result and failed.value.__context__ is None
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
@@ -360,3 +388,31 @@ async def test_an_error_after_a_write_is_a_timeout_unless_it_proves_that_nothing
     error.__context__ = context
     assert type(translate(error, sent=True)) in {expected, *expected.__subclasses__()}
     assert isinstance(translate(error, sent=False), StoreUnavailable)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("cluster")  # which is empty again afterwards
+async def test_a_read_on_a_connection_that_was_lost_is_sent_once_more_and_a_write_is_not(
+    kind: str, valkey_cluster: str
+):
+    async with opened(kind, valkey_cluster) as store:
+        await store.create("k", b"0", 60_000)
+        inner: Any = getattr(store, "sync_store", store)
+        found = inner._driver._clients.here()
+        client = await found if inspect.isawaitable(found) else found
+        execute: Any = client.execute_command
+        lost: list[str] = []
+
+        def losing(*command: Any, **options: Any) -> Any:
+            if not lost:
+                lost.append(command[0])
+                raise redis.exceptions.ConnectionError("forgotten")
+            return execute(*command, **options)
+
+        client.execute_command = losing
+        assert isinstance(await store.load("k"), Stored) and lost == ["GET"]
+        lost.clear()
+        with pytest.raises(StoreTimeout):
+            await store.touch("k", 60_000)
+        assert lost == ["EVALSHA"]
+        del client.execute_command

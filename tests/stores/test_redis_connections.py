@@ -210,6 +210,19 @@ async def test_tls_verifies_the_server_unless_told_otherwise(
                     await store.open()
 
 
+async def test_authorities_that_are_gone_when_they_are_needed_make_the_store_unavailable(
+    authority: tuple[Path, ssl.SSLContext], tmp_path: Path
+):
+    copy = tmp_path / "authorities.pem"
+    copy.write_bytes(authority[0].read_bytes())
+    store = AsyncRedisStore.from_url(f"rediss://127.0.0.1:1?ssl_ca_certs={copy}")
+    copy.unlink()
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="cannot be reached: FileNotFoundError") as refused:
+            await store.load("k")
+        assert isinstance(refused.value.driver_error, FileNotFoundError) and refused.value.__context__ is None
+
+
 # Sentinel
 
 

@@ -10,6 +10,7 @@ import pytest
 import redis
 import redis.asyncio
 
+from sojourn.core.store import Replaced, Stored
 from sojourn.stores.redis._async.store import AsyncRedisStore
 from sojourn.stores.redis._sync.store import RedisStore
 from sojourn.testing import AsyncStoreContract, ManualClock, StoreContract
@@ -86,6 +87,27 @@ class TestRedisStore(OnServer, StoreContract):
 class TestAsyncRedisStore(OnServer, AsyncStoreContract):
     def make_store(self, clock: ManualClock) -> AsyncRedisStore:
         return AsyncRedisStore.from_url(self.address)
+
+    make_peer = make_store
+
+
+class NearFirst(AsyncRedisStore):
+    """It loads from the near cache, once all that the server has done is told: then what is there is what the server has."""
+
+    async def load(self, key: str) -> Stored | Replaced | None:
+        await self.open()
+        near = self.near
+        assert near is not None
+        return near(key) or await super().load(key)
+
+
+class TestAsyncRedisStoreWithANearCache(OnServer, AsyncStoreContract):
+    @property
+    def address(self) -> str:
+        return f"{super().address}&near_cache=100000"
+
+    def make_store(self, clock: ManualClock) -> AsyncRedisStore:
+        return NearFirst.from_url(self.address)
 
     make_peer = make_store
 

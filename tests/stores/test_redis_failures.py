@@ -84,6 +84,7 @@ async def test_a_write_whose_reply_is_lost_has_happened_once_and_is_never_sent_a
             await store.create(warm, b"0", 60_000)
         for operation in WRITES.values():  # so that the server knows the scripts
             await operation(store)
+        await store.unlock("k", "token")
         for name in client.scan_iter():
             client.delete(name)
         await store.create("k", b"0", 60_000)
@@ -91,13 +92,14 @@ async def test_a_write_whose_reply_is_lost_has_happened_once_and_is_never_sent_a
         proxy.losing = losing
         with pytest.raises(StoreTimeout, match="may have happened") as lost:
             await WRITES[write](store)
-        assert lost.value.__cause__ is not None
+        assert lost.value.driver_error is not None and lost.value.__cause__ is None
         assert proxy.losing is None, "nothing was lost"
         after = commands(client)
         sent = {name: after.get(name, 0) - before.get(name, 0) for name in ("evalsha", "eval")}
-        assert sent == {"evalsha": 0 if write == "lock" else 1, "eval": 0}
+        assert sent == {"evalsha": 2 if write == "lock" else 1, "eval": 0}, "a lock, which may be taken, is given back"
         if write == "lock":
             assert after["set"] - before["set"] == 1
+            assert await store.lock("k", 60_000) is not None
         found = await store.load("k")
         if write == "replace":
             assert isinstance(found, Stored) and found.data == b"1"
@@ -105,14 +107,40 @@ async def test_a_write_whose_reply_is_lost_has_happened_once_and_is_never_sent_a
 
 
 @pytest.mark.parametrize("losing", ["reply", "connection"])
-async def test_a_read_whose_reply_is_lost_wrote_nothing(kind: str, losing: str, proxy: Proxy):
+async def test_a_read_whose_reply_is_lost_is_sent_once_more_on_a_new_connection(
+    kind: str, losing: str, proxy: Proxy, client: Any
+):
+    async with opened(kind, f"redis://127.0.0.1:{proxy.port}", timeout=2) as store:
+        await store.create("k", b"0", 60_000)
+        before = commands(client)
+        proxy.losing = losing
+        began = time.monotonic()
+        assert isinstance(await store.load("k"), Stored)
+        took = time.monotonic() - began
+        assert proxy.losing is None, "nothing was lost"
+        assert commands(client)["get"] - before.get("get", 0) == 2
+        assert 0.9 < took < 1.9 if losing == "reply" else took < 0.9  # half of the time
+
+
+async def test_a_read_that_is_lost_twice_is_an_error(kind: str):
+    with valkey() as server:
+        async with impatient(kind, server.url) as store:
+            await store.create("k", b"0", 60_000)
+            server.signal(signal.SIGSTOP)
+            with pytest.raises(StoreUnavailable, match="cannot be reached"):
+                await store.load("k")
+            server.signal(signal.SIGCONT)
+
+
+async def test_a_connection_that_was_idle_for_long_is_made_anew_before_a_write_too(
+    kind: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+):
     async with opened(kind, f"redis://127.0.0.1:{proxy.port}", timeout=PATIENCE) as store:
         await store.create("k", b"0", 60_000)
-        proxy.losing = losing
-        with pytest.raises(StoreUnavailable, match="cannot be reached"):
-            await store.load("k")
-        assert proxy.losing is None, "nothing was lost"
-        assert isinstance(await store.load("k"), Stored)
+        for module in ("_multiplex", "_async.driver", "_sync.driver"):
+            monkeypatch.setattr(f"sojourn.stores.redis.{module}.LONGEST_IDLE", -1.0)
+        proxy.forget()
+        assert await store.touch("k", 60_000)
 
 
 async def test_a_reply_that_comes_too_late_is_dropped(kind: str):
@@ -143,7 +171,7 @@ async def test_a_server_that_was_killed_is_unavailable_until_it_is_back(kind: st
             for operation in (store.load("k"), store.touch("k", 60_000), store.create("l", b"{}", 60_000)):
                 with pytest.raises(StoreUnavailable) as refused:
                     await operation
-                assert refused.value.__cause__ is not None
+                assert refused.value.driver_error is not None and refused.value.__cause__ is None
                 assert "k" not in str(refused.value).split()
             with pytest.raises(StoreUnavailable):
                 await store.open()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -22,6 +20,7 @@ import pytest
 
 from sojourn.core.store import CONFLICT, MISSING, Stored
 from sojourn.stores.sqlite.store import AsyncSQLiteStore, SQLiteStore
+from tests.stores.in_fork import in_fork
 
 DAY = 24 * 3_600_000
 PROCESSES = 5
@@ -72,29 +71,6 @@ def together(code: str, path: Path, processes: int = PROCESSES) -> list[str]:
         ("", 0)
     ] * processes
     return [out for out, _ in results]
-
-
-def in_fork(run: Callable[[], object]) -> None:
-    """Run in a forked child, and fail if that fails or does not end."""
-    child = os.fork()
-    if child == 0:
-        try:
-            run()
-        except BaseException:  # noqa: BLE001 - the child must not go on as a second test run
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    deadline = time.monotonic() + 15
-    while True:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            break
-        if time.monotonic() > deadline:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            pytest.fail("the child hangs")
-        time.sleep(0.005)
-    assert os.waitstatus_to_exitcode(status) == 0
 
 
 forking = pytest.mark.filterwarnings("ignore:.*use of fork.* may lead to deadlocks:DeprecationWarning")
@@ -367,3 +343,41 @@ def _increment(_: int) -> None:
         found = _shared.load("counter")
         assert isinstance(found, Stored)
         result = _shared.replace("counter", b"%d" % (int(found.data) + 1), DAY, version=found.version)
+
+
+def test_a_store_that_was_made_before_gevent_patched_the_standard_library_works(path: Path) -> None:
+    """As with ``gunicorn -k gevent --preload``: the application is imported first, and patched in the worker."""
+    pytest.importorskip("gevent", reason="gevent has no wheel for this interpreter")
+    out = python(
+        """
+        import gevent, gevent.monkey
+        gevent.monkey.patch_all()
+        def work(number):
+            for _ in range(20):
+                store.create(f"key{number}", b"data", DAY)
+                store.delete(f"key{number}")
+            store.create(f"key{number}", b"data", DAY)
+        gevent.joinall([gevent.spawn(work, number) for number in range(5)], raise_error=True)
+        print(store.count(), flush=True)
+        os._exit(0)
+        """,
+        path,
+    ).communicate(timeout=30)
+    assert out == ("5\n", "")
+
+
+@forking
+def test_a_signal_whose_handler_raises_during_a_fork_leaves_the_store_usable(
+    path: Path, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create("key", b"data", DAY)
+    engine = store._file._engine
+    assert engine is not None
+
+    def interrupted(_timeout: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "join", interrupted)
+    in_fork(lambda: None)
+    assert isinstance(store.load("key"), Stored)
+    assert store.create("other", b"data", DAY)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 from sojourn import EncryptedCodec, JSONCodec
 from sojourn.cli import main
@@ -38,7 +39,8 @@ STATE = ("--state", "state")
 
 
 def record(n: Any = 0) -> bytes:
-    return pack(Record(JSONCodec().encode({"n": n}), {"originalMaxAge": None}, created=1, write=1))
+    data = {"n": Raw(JSONCodec().encode(n))}
+    return pack(Record(data, b'{"originalMaxAge":null}', created=1, write=1, lifetime=None))
 
 
 def fill(path: Path, count: int, data: Callable[[str], bytes] = lambda _: record()) -> None:
@@ -105,7 +107,7 @@ def test_what_fails_is_logged_counted_and_told_by_the_exit_status(tmp_path: Path
     status, output, errors = run("sqlite:///sessions.db", "sqlite:///new.db", cwd=tmp_path)
     assert status == 1
     assert counts(output) == {"copied": 2, "skipped": 0, "expired": 0, "failed": 1}
-    assert errors == f"a session ({mask_id(hash_id('1'))}) was not migrated: the record is not valid JSON\n"
+    assert errors == f"a session ({mask_id(hash_id('1'))}) was not migrated: the record is not a JSON object\n"
 
 
 # -- keys and passwords
@@ -390,5 +392,5 @@ def test_in_a_real_terminal_the_log_and_the_bar_do_not_run_into_each_other(tmp_p
     os.close(master)
     assert (process.returncode, counts(output)["copied"]) == (1, 59)
     assert re.search(r"\x1b\[K\[#*-*\] +\d+%  \d+ of 60  \d+/s  0:00:0\d left", seen)
-    assert re.search(r"\x1b\[Ka session \(\w{8}…\) was not migrated: the record is not valid JSON\r\n", seen)
+    assert re.search(r"\x1b\[Ka session \(\w{8}…\) was not migrated: the record is not a JSON object\r\n", seen)
     assert seen.endswith("\x1b[K")

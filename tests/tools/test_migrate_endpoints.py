@@ -89,7 +89,7 @@ ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"source": Silent()}, "source: got Silent; give a store that has scan()"),
     ({"source": "sqlite:///nothing-here.db"}, "source: got a SQLite file that does not exist"),
     ({"source_codec": "yaml"}, "source_codec: got 'yaml'; give a codec, or one of 'json', 'plain'"),
-    ({"target_codec": 5}, "target_codec: got int; give a codec"),
+    ({"target_codec": 5}, "target_codec: got a int without encode(); give a codec"),
     (
         {"target": EXPRESS, "target_codec": EncryptedCodec(b"k" * 32), "hash_ids": False},
         "target_codec: got encryption; Express cannot read encrypted sessions",
@@ -99,9 +99,11 @@ ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"rate": -1}, "rate: got -1;"),
     ({"rate": float("nan")}, "rate: got nan;"),
     ({"rate": "10"}, "rate: got '10';"),
+    ({"rate": True}, "rate: got True;"),
     ({"workers": 0}, "workers: got 0; give a whole number from 1 to 64"),
     ({"workers": 65}, "workers: got 65;"),
     ({"workers": 1.5}, "workers: got 1.5;"),
+    ({"workers": True}, "workers: got True;"),
     ({"remove_ended": True}, "remove_ended: got no state; give the state file"),
     ({"state": "no/such/folder/state"}, "state: got a file that cannot be used ("),
 ]

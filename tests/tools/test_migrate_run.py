@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 from sojourn import ConfigurationError, EncryptedCodec, StoreError, StoreTimeout, StoreUnavailable
+from sojourn.clock import LONGEST_MS
 from sojourn.codecs import JSONCodec
 from sojourn.core.record import Record, pack
 from sojourn.core.store import Stored
@@ -31,8 +33,8 @@ numbers = itertools.count()
 
 
 def record(n: Any = 0, owner: str | None = None) -> bytes:
-    body = JSONCodec().encode({"n": n})
-    return pack(Record(body, {"originalMaxAge": None}, created=1, owner=owner, write=next(numbers)))
+    data = {"n": Raw(JSONCodec().encode(n))}
+    return pack(Record(data, b'{"originalMaxAge":null}', created=1, owner=owner, write=next(numbers), lifetime=None))
 
 
 class World:
@@ -100,6 +102,29 @@ def test_neither_tombstones_nor_what_has_expired_is_copied(world: World) -> None
     assert world.target.load(KEY) is None
 
 
+def test_a_key_or_an_owner_that_no_store_takes_any_more_is_told_and_left_behind(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.put()
+    old = {hash_id("an owner"): record(1, owner="secret\0"), "secret\udcff": record(2), "secret" * 1000: record(3)}
+    scan = world.source.scan
+
+    def older() -> Iterator[tuple[str, Stored]]:
+        yield from scan()
+        yield from ((key, Stored(data, 1, HOUR)) for key, data in old.items())
+
+    world.source.scan = older
+    assert world.run(dry_run=True) == world.run() == Report(copied=1, failed=3)
+    assert [key for key, _ in world.target.scan()] == [KEY]
+    told = [log.getMessage() for log in caplog.records[3:]]
+    assert sorted(line.partition(": ")[2] for line in told) == [
+        "a key cannot contain a lone surrogate, which has no UTF-8",
+        "a key may have at most 4096 bytes of UTF-8, not 6000",
+        "the record's owner is none: an owner cannot contain U+0000, which PostgreSQL cannot hold",
+    ]
+    assert "secret" not in caplog.text
+
+
 def test_what_expires_between_being_read_and_being_written_is_counted_and_not_written(world: World) -> None:
     world.put(ttl=10)
     original = world.source.scan
@@ -132,7 +157,7 @@ class Endless(MemoryStore):
             yield key, stored._replace(expires_in=None)
 
 
-@pytest.mark.parametrize(("max_age", "expected"), [(b"5000", 5000), (b"null", 2 * HOUR), (b"0", 2 * HOUR)])
+@pytest.mark.parametrize(("max_age", "expected"), [(b"5000", 5000), (b"null", 2 * HOUR), (b"false", 2 * HOUR)])
 def test_a_session_that_never_ends_gets_the_lifetime_of_one_that_was_just_used(
     world: World, max_age: bytes, expected: int
 ) -> None:
@@ -141,6 +166,24 @@ def test_a_session_that_never_ends_gets_the_lifetime_of_one_that_was_just_used(
     assert world.run(source=source) == Report(copied=1)
     assert world.left() == expected
     assert world.run(source=source) == Report(unchanged=1)
+
+
+def test_a_session_whose_lifetime_is_over_with_each_use_has_ended(world: World) -> None:
+    source = Endless(clock=world.clock)
+    source.create(KEY, b'{"cookie":{"originalMaxAge":0},"n":1}', HOUR)
+    assert world.run(source=source) == Report(expired=1)
+
+
+def test_a_session_of_more_than_four_centuries_gets_four(world: World) -> None:
+    class Eternal(MemoryStore):
+        def scan(self) -> Iterator[tuple[str, Stored]]:
+            for key, stored in super().scan():
+                yield key, stored._replace(expires_in=2**63)
+
+    source = Eternal(clock=world.clock)
+    source.create(KEY, b'{"cookie":{"originalMaxAge":5000},"n":1}', HOUR)
+    assert world.run(source=source) == Report(copied=1)
+    assert world.left() == LONGEST_MS
 
 
 def test_ids_are_hashed_where_that_is_asked_for(world: World) -> None:
@@ -508,6 +551,29 @@ def test_a_target_that_refuses_everything_ends_the_run(world: World) -> None:
     assert 9 <= seen[-1].failed < 10 + 2, "two workers stop after the tenth"
 
 
+@pytest.mark.parametrize("fails", ["load", "create"])
+def test_what_the_driver_of_a_store_says_is_neither_in_the_error_nor_in_the_log(
+    world: World, fails: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = MemoryStore(clock=world.clock)
+    world.put(key=KEY)
+
+    def fail(key: str, *_: object, **__: object) -> Any:
+        raise StoreUnavailable(f"no {key}") from OSError(f"no {key}")
+
+    monkeypatch.setattr(target, "create", fail)
+    if fails == "create":
+        assert world.run(target=target) == Report(failed=1)
+        assert caplog.messages == [f"a session ({mask_id(KEY)}) was not migrated: OSError"]
+    else:
+        monkeypatch.setattr(target, "load", fail)
+        with pytest.raises(StoreUnavailable) as failed:
+            world.run(target=target)
+        assert str(failed.value) == "the target fails: OSError"
+        assert isinstance(failed.value.driver_error, OSError)
+        assert failed.value.__cause__ is None and failed.value.__context__ is None
+
+
 def test_one_thread_that_fails_stops_the_others(world: World) -> None:
     failed = threading.Event()
 
@@ -557,6 +623,12 @@ def test_a_source_that_fails_is_named(world: World, method: str, monkeypatch: py
 SECRETS = ("the secret value", "the secret name", "the raw id")
 
 
+def plant(store: MemoryStore, key: str, data: bytes) -> None:
+    """Put a record where no store of ours would."""
+    now = store._clock()
+    store._records.put(key, data, None, now + HOUR, now)
+
+
 def test_what_is_wrong_with_a_record_is_logged_without_its_id_or_data(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -566,13 +638,13 @@ def test_what_is_wrong_with_a_record_is_logged_without_its_id_or_data(
         "the raw id 2": b"the secret value",
         "the raw id 3": b'{"cookie":{},"__sojourn__":{"v":1,"created":"the secret value"}}',
         "the raw id 4": pack(
-            Record(b'{"the secret name":{"$bytes":"dGhlIHNlY3JldCB2YWx1ZQ=="}}', {}, created=1, write=1)
+            Record({"the secret name": Raw(b'{"$bytes":"dGhlIHNlY3JldCB2YWx1ZQ=="}')}, b"{}", created=1, write=1)
         ),
         "the raw id 5": b'{"cookie":{},"the secret name":"%b"}' % (b"x" * 2000),
         "the raw id \udcff": b'{"cookie":{}}',
     }
     for key, data in broken.items():
-        world.source.create(key, data, HOUR)
+        plant(world.source, key, data)
     world.put(key="sound")
     target = MemoryStore(max_size=1000, clock=world.clock)
     report = world.run(target=target, hash_ids=False, target_codec="plain")
@@ -585,7 +657,7 @@ def test_what_is_wrong_with_a_record_is_logged_without_its_id_or_data(
 
 def test_a_batch_of_nothing_but_broken_keys_does_not_end_the_run(world: World) -> None:
     for number in range(600):
-        world.source.create(f"\udcff{number}", record(), HOUR)
+        plant(world.source, f"\udcff{number}", record())
     world.put(key="sound")
     assert world.run(hash_ids=False) == Report(copied=1, failed=600)
 

@@ -16,8 +16,15 @@ STORES = ("sqlite", "redis", "redis-cluster", "postgresql", "mongodb")
 @pytest.fixture(params=STORES)
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """One store after the other, empty or with a name of its own."""
+    yield from store_of(request, tmp_path)
+
+
+def store_of(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The store that a fixture's parameter names."""
     unique = uuid.uuid4().hex[:12]
     match request.param:
+        case "memory":
+            yield "memory://"
         case "sqlite":
             yield f"sqlite:///{tmp_path}/sessions.db?timeout=30"
         case "redis":
@@ -33,4 +40,4 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
             yield server.url(f"sojourn_{unique}", timeoutMS=20000)
 
 
-__all__ = ["PostgresServer", "store_url"]
+__all__ = ["PostgresServer", "store_of", "store_url"]

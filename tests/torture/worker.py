@@ -72,7 +72,7 @@ class Middleware(Noting, WSGISessionMiddleware):
 class AsyncVisitor:
     """A browser with one cookie, in front of an ASGI app."""
 
-    def __init__(self, store: str, mode: str = "merge", **options: Any) -> None:
+    def __init__(self, store: Any, mode: str = "merge", **options: Any) -> None:
         exclusive = (lambda _scope: True) if mode == "exclusive" else None
         self.app = AsyncMiddleware(self._handle, secret=SECRET, store=store, exclusive=exclusive, **options)
 
@@ -105,7 +105,7 @@ class AsyncVisitor:
 class Visitor:
     """A browser with one cookie, in front of a WSGI app."""
 
-    def __init__(self, store: str, mode: str = "merge", **options: Any) -> None:
+    def __init__(self, store: Any, mode: str = "merge", **options: Any) -> None:
         exclusive = (lambda _environ: True) if mode == "exclusive" else None
         self.app = Middleware(self._handle, secret=SECRET, store=store, exclusive=exclusive, **options)
 
@@ -125,9 +125,12 @@ class Visitor:
         if cookie is not None:
             environ["HTTP_COOKIE"] = cookie
         body = self.app(environ, start_response)
-        for _chunk in body:
-            pass
-        body.close()  # type: ignore[attr-defined]  # the middleware's body has it
+        try:
+            for _chunk in body:
+                pass
+        finally:
+            if hasattr(body, "close"):
+                body.close()
         values = [value for name, value in answer[1] if name == "Set-Cookie"]
         return CONFLICT if self.app.refused(environ["sojourn.session"]) else answer[0], values[0].split(";")[
             0

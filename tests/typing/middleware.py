@@ -7,9 +7,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+
 from sojourn import Cookie, JSONCodec, express
 from sojourn.asgi import SessionMiddleware as ASGISessions
+from sojourn.fastapi import SessionMiddleware as FastAPISessions
 from sojourn.options import OptionsDict
+from sojourn.starlette import SessionMiddleware as StarletteSessions
 from sojourn.stores import AsyncMemoryStore, MemoryStore
 from sojourn.wsgi import SessionMiddleware as WSGISessions
 from tests.typing.apps import asgi_app, wsgi_app
@@ -28,7 +34,16 @@ WSGISessions(wsgi_app, **express(secret="s", store=MemoryStore(), unset="destroy
 options: OptionsDict = {"secret": "s", "rolling": True}
 ASGISessions(asgi_app, **options)
 
+# Through the frameworks.
+FastAPI().add_middleware(FastAPISessions, secret="s", store="memory://")
+FastAPI().add_middleware(FastAPISessions, **express(secret="s", store=AsyncMemoryStore()))
+Starlette().add_middleware(StarletteSessions, secret=["new", "old"], cookie=Cookie(max_age=60), lazy=True)
+Starlette(middleware=[Middleware(StarletteSessions, secret="s", idle_timeout=60)])
+StarletteSessions(Starlette(), **options)
+
 # What must not pass.
+FastAPI().add_middleware(FastAPISessions, secret=5)  # type: ignore[arg-type]
+Starlette().add_middleware(StarletteSessions, secrett="s")  # type: ignore[call-arg]
 ASGISessions(asgi_app, secret=5)  # type: ignore[arg-type]
 ASGISessions(asgi_app, secret="s", rollling=True)  # type: ignore[call-arg]
 ASGISessions(asgi_app, secret="s", rolling="yes")  # type: ignore[arg-type]

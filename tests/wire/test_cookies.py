@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -11,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sojourn import logs
 from sojourn.clock import to_ms
 from sojourn.cookie import Cookie
 from sojourn.errors import ConfigurationError
-from sojourn.wire.cookies import clean_value, encode_value, finder, path_matches, render
+from sojourn.wire.cookies import clean_value, domain_fits, domain_in, encode_value, finder, render
 
 PLAIN: dict[str, Any] = {
     "path": "/",
@@ -44,13 +46,19 @@ names = st.sampled_from([b"sid", b"__Host-sid", b"connect.sid", b"a.b", b"s*d", 
 
 
 def by_splitting(name: bytes, header: bytes) -> list[bytes]:
-    """The same as the finder, in the words of RFC 6265, section 5.4: pairs between semicolons."""
-    pairs = (part.partition(b"=") for part in header.split(b";"))
-    return [value for found, equals, value in pairs if equals and found.strip(b" \t") == name]
+    """The same as the finder, in the words of RFC 6265, section 5.4: pairs between semicolons; and then those between commas, too."""
+    found = pairs(name, header.split(b";"))
+    joined = pairs(name, header.replace(b",", b";").split(b";"))
+    return found + [value for value in joined if value not in found] if b"," in header else found
+
+
+def pairs(name: bytes, parts: list[bytes]) -> list[bytes]:
+    split = (part.partition(b"=") for part in parts)
+    return [value for found, equals, value in split if equals and found.strip(b" \t") == name]
 
 
 @given(names, headers)
-def test_any_bytes_are_read_as_pairs_between_semicolons(name, header):
+def test_any_bytes_are_read_as_pairs_between_semicolons_and_then_between_commas(name, header):
     assert finder(name)(header) == by_splitting(name, header)
 
 
@@ -81,7 +89,14 @@ def test_every_well_formed_value_is_found_in_order(name, pairs, separator):
         (b"sid=1;sid=2; sid=3", [b"1", b"2", b"3"]),
         (b"xsid=1; sid.x=2; Sid=3; sidx=4", []),
         (b"a=sid=1", []),
-        (b"a=1, sid=2", []),
+        # as servers join repeated headers, or as part of a value
+        (b"a=1,sid=2", [b"2"]),
+        (b"a=1, sid=2", [b"2"]),
+        (b"sid=1,a=2", [b"1,a=2", b"1"]),
+        (b"sid=1,sid=2", [b"1,sid=2", b"1", b"2"]),
+        (b"a=1,sid=2; sid=3", [b"3", b"2"]),
+        (b"sid=1; a=b,c", [b"1"]),
+        (b"a=1,xsid=2,sid", []),
         (b"sid=a=b", [b"a=b"]),
         (b"__Host-sid=1; sid=2", [b"2"]),
     ],
@@ -104,6 +119,9 @@ def test_a_name_is_no_pattern():
         b"sid ",
         b";sid ",
         b";sid=",
+        b",",
+        b"sid=,",
+        b";sid=,",
         b"=",
         b'"',
         b"sid=;",
@@ -262,31 +280,47 @@ def test_pythons_own_cookies_have_the_same_attributes(attributes, value):
     assert sorted(map(folded, parts)) == sorted(map(folded, [*peers, *extra]))
 
 
-# -- paths ------------------------------------------------------------------------------------------------------------
+# -- domains ----------------------------------------------------------------------------------------------------------
 
 
-# contract 20, 22, 23, 24
 @pytest.mark.parametrize(
-    ("path", "cookie_path", "matches"),
+    ("domain", "host", "fits"),
     [
-        ("/", "/", True),
-        ("/anything", "/", True),
-        ("/foo", "/foo", True),
-        ("/foo/", "/foo", True),
-        ("/foo/bar", "/foo", True),
-        ("/foobar", "/foo", False),
-        ("/foo", "/foo/", False),
-        ("/foo/", "/foo/", True),
-        ("/foo/bar", "/foo/", True),
-        ("/Foo", "/foo", False),
-        ("/", "/foo", False),
-        ("", "/", False),
-        ("//host/foo", "/foo", False),
-        ("/foo%2Fbar", "/foo", False),
+        ("example.com", "example.com", True),
+        ("example.com", "www.example.com", True),
+        ("example.com", "a.b.Example.COM:8000", True),
+        (".Example.com", "example.com.", True),
+        ("example.com", "badexample.com", False),
+        ("www.example.com", "example.com", False),
+        ("example.com", "localhost:8000", False),
+        ("example.com", "127.0.0.1", False),
+        ("example.com", "[::1]:8000", False),
+        ("example.com", "[::1]", False),
+        ("127.0.0.1", "127.0.0.1:80", True),
+        ("localhost", "localhost", True),
+        ("example.com", "", False),
+        ("example.com", "evil\r\n.example.org", False),
     ],
 )
-def test_paths_match_as_browsers_match_them(path, cookie_path, matches):
-    assert path_matches(path, cookie_path) is matches
+def test_a_domain_fits_a_host_as_browsers_match_them(domain, host, fits):
+    assert domain_fits(domain, host) is fits
+
+
+@pytest.mark.parametrize(("domain", "found"), [(None, ""), ("example.com", "example.com"), (".a.b", ".a.b")])
+@pytest.mark.parametrize("path", ["/", "/x"])
+def test_the_domain_of_a_cookie_is_found_in_its_header(domain, found, path):
+    assert domain_in(render("sid", "; Domain=evil.org", **{**PLAIN, "domain": domain, "path": path})) == found
+
+
+@pytest.mark.parametrize("domain", ["localhost", "com", ".local"])
+def test_a_domain_of_one_label_is_told_once(domain, caplog, monkeypatch):
+    monkeypatch.setattr(logs, "_said", set())
+    for _ in range(2):
+        Cookie(domain=domain)
+    Cookie(domain="example.com")
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING and repr(domain) in record.getMessage()
+    assert "one label" in record.getMessage()
 
 
 # -- the configured cookie --------------------------------------------------------------------------------------------
@@ -305,7 +339,9 @@ def test_the_defaults_are_the_safe_ones():
     "attributes",
     [
         {"path": "/app"},
-        {"path": "/a b"},
+        {"path": "/a%20b"},
+        {"path": "/caf%C3%A9/~!$&'()*+,:=@[]|-._x"},
+        {"path": "/.well-known/a..b/"},
         {"domain": "example.com"},
         {"domain": ".example.com"},
         {"domain": "x"},
@@ -351,6 +387,12 @@ def test_a_cookie_is_a_value():
         ({"path": "/a;b"}, "cookie.path"),
         ({"path": "/a\r\nX: y"}, "cookie.path"),
         ({"path": "/ü"}, "cookie.path"),
+        ({"path": "/a b"}, "cookie.path"),
+        ({"path": "/a?b"}, "cookie.path"),
+        ({"path": "/a/../b"}, "cookie.path"),
+        ({"path": "/a/%2E"}, "cookie.path"),
+        ({"path": "/caf%c3%a9"}, "cookie.path"),
+        ({"path": "/100%"}, "cookie.path"),
         ({"path": None}, "cookie.path"),
         ({"domain": ""}, "cookie.domain"),
         ({"domain": "a;b"}, "cookie.domain"),

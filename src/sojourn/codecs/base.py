@@ -1,30 +1,40 @@
 """What a codec is, and what the codecs of plain text share: the quick look, and the walk over what it does not pass.
 
-No type changes silently. Only exact types are held: a ``str`` enum, a ``defaultdict`` or a named tuple would come back as
+A codec writes and reads one value of a session at a time, so that a request pays for those values that it uses. No type changes silently. Only exact types are held: a ``str`` enum, a ``defaultdict`` or a named tuple would come back as
 something else, and is refused with the path to it and the remedy.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import isfinite
 from types import NoneType
 from typing import Any, Final, Protocol, TypeAlias
 
-from ..errors import SessionEncodeError
-from .text import TOO_DEEP, TOO_LONG, dumps, is_tagged
+from ..errors import ConfigurationError, SessionEncodeError
+from .text import TOO_DEEP, TOO_LONG, dumps, is_tagged, write_json
 
-__all__ = ["CONTAINERS", "PLAIN_TYPES", "RESERVED", "Codec", "Path", "TextCodec", "refusal", "type_name", "unheld"]
+__all__ = [
+    "CONTAINERS",
+    "PLAIN_TYPES",
+    "Codec",
+    "Path",
+    "TextCodec",
+    "check_codec",
+    "path_of",
+    "refusal",
+    "type_name",
+    "unheld",
+]
 
 Path: TypeAlias = tuple[str | int, ...]
 
 MAX_DEPTH: Final = 200
-"""Containers within containers. What is deeper might not be read back, and what contains itself has no end."""
+"""Containers within containers, the value itself being the first: the same on every Python. What contains itself has no end, and what is
+deeper might not be read back. What another program nested deeper can be read, carried over and removed, as far as the interpreter goes."""
 
-RESERVED: Final = frozenset({"cookie", "__sojourn__"})
-"""The record's own top-level names."""
-
+_METHODS: Final = ("encode", "decode", "seal", "unseal")
 CONTAINERS: Final[frozenset[type]] = frozenset({list, dict})
 _ALWAYS_HELD: Final[frozenset[type]] = frozenset({str, bool, NoneType})
 PLAIN_TYPES: Final[frozenset[type]] = CONTAINERS | _ALWAYS_HELD | {int, float}
@@ -35,39 +45,59 @@ _SHORT: Final = 10**600
 
 
 class Codec(Protocol):
-    """What a codec does. All four are pure and may be called from any thread."""
+    """What a codec does. Its methods are pure and may be called from any thread.
+
+    A class of one's own that names this one as its base has `seal` and `unseal` already.
+    """
 
     name: str
     """``"json"``, ``"plain"``, ``"encrypted"``, or another's own."""
 
-    def encode(self, data: Mapping[str, Any]) -> bytes:
-        """Write session data as the text of one JSON object: compact, UTF-8, keys in their order.
+    @abstractmethod
+    def encode(self, value: Any, /) -> bytes:
+        """Write one value of a session as exactly one JSON value, in UTF-8. Equal values of equal types must give equal text.
 
         Raises:
-            SessionEncodeError: something in it cannot be held (contract 71, 72), or has a name reserved for the record.
+            SessionEncodeError: it, or something in it, cannot be held (contract 71, 72). Its path begins at the value.
         """
 
-    def revive(self, tree: dict[str, Any], raw: bytes | None = None) -> dict[str, Any]:
-        """Make session data of a decoded JSON object, which may be changed in place.
-
-        ``raw`` is the text it was decoded from, where at hand: it tells quickly that there is nothing to revive.
+    @abstractmethod
+    def decode(self, text: bytes, /) -> Any:
+        """The inverse of `encode`, also of what the codec in use before it wrote, and of what other programs write.
 
         Raises:
-            SessionDecodeError: nested too deeply.
+            SessionDecodeError: it is no text of a value that can be held.
         """
 
-    def seal(self, record: bytes, key: str) -> bytes:
+    def seal(self, record: bytes, key: str, /) -> bytes:
         """Make of a whole record what goes to the store under this key."""
+        return record
 
-    def unseal(self, stored: bytes, key: str) -> bytes:
+    def unseal(self, stored: bytes, key: str, /) -> bytes:
         """The inverse of `seal`.
 
         Raises:
             SessionDecodeError: it is not what `seal` made for this key.
         """
+        return stored
 
 
-def _is_plain(container: Any, max_int: int | None, depth: int = 0) -> bool:
+def check_codec(option: str, codec: object) -> None:
+    """Refuse what is no codec.
+
+    Raises:
+        ConfigurationError: it lacks a method.
+    """
+    missing = [name for name in _METHODS if not callable(getattr(codec, name, None))]
+    if missing:
+        given = f"a {type_name(type(codec))} without {missing[0]}()"
+        remedy = "give a codec, with encode(value) and decode(text) for one value at a time, seal() and unseal()"
+        if callable(getattr(codec, "revive", None)):
+            remedy += "; revive() is no longer called"
+        raise ConfigurationError(option, given, remedy)
+
+
+def _is_plain(container: Any, max_int: int | None, depth: int = 1) -> bool:
     """Whether a list or dict can be written as it is. Nearly all can: this look is what they pay for those that cannot.
 
     A loop, not sets of types: containers are small, and building a set costs more than looking at ten values.
@@ -76,7 +106,7 @@ def _is_plain(container: Any, max_int: int | None, depth: int = 0) -> bool:
         for key in container:
             if type(key) is not str:
                 return False
-        if depth and len(container) == 1 and is_tagged(container):
+        if len(container) == 1 and is_tagged(container):
             return False
         container = container.values()
     for value in container:
@@ -97,55 +127,45 @@ def _is_plain(container: Any, max_int: int | None, depth: int = 0) -> bool:
     return True
 
 
-class TextCodec(ABC):
-    """All of a codec but `Codec.revive` and `_special`: what becomes of values that JSON does not have."""
+class TextCodec(Codec, ABC):
+    """All of a codec but `Codec.decode` and `_special`: what becomes of values that JSON does not have."""
 
-    name: str
     _wraps = False
     """Whether an object of the app's that looks like a tag is wrapped."""
 
-    def __init__(self, *, max_int: int | None = None, reserved: Iterable[str] = ()) -> None:
+    def __init__(self, *, max_int: int | None = None) -> None:
         self._max_int = max_int
         self._short = _SHORT if max_int is None else min(max_int, _SHORT)
-        self._reserved = RESERVED.union(reserved)
+        self._least = -self._short
 
-    def encode(self, data: Mapping[str, Any]) -> bytes:
+    def encode(self, value: Any, /) -> bytes:
         """See `Codec.encode`."""
-        tree = data if type(data) is dict else dict(data)
-        if not tree.keys().isdisjoint(self._reserved):
-            name = next(key for key in tree if key in self._reserved)
-            raise SessionEncodeError(name, "this name is reserved at the top level; use another")
+        kind = type(value)
+        if kind is int and self._least <= value <= self._short:
+            return write_json(value)
         try:
-            if _is_plain(tree, self._max_int):
+            if kind in _ALWAYS_HELD or (kind in CONTAINERS and _is_plain(value, self._max_int)):
                 try:
-                    return dumps(tree)
+                    return dumps(value)
                 except SessionEncodeError:
                     pass  # an integer too long for text: the walk finds out where
-            return dumps(self._object(tree, ()))
+            return dumps(self._value(value, ()))
         except RecursionError:
             raise SessionEncodeError("", TOO_DEEP) from None
-
-    def seal(self, record: bytes, key: str) -> bytes:
-        """The record as it is."""
-        return record
-
-    def unseal(self, stored: bytes, key: str) -> bytes:
-        """The record as it is."""
-        return stored
 
     def _value(self, value: Any, path: Path) -> Any:
         kind = type(value)
         if kind in _ALWAYS_HELD:
             return value
         if kind is int:
-            return value if -self._short <= value <= self._short else self._long(value, path)
+            return value if self._least <= value <= self._short else self._long(value, path)
         if kind is float:
             if not isfinite(value):
                 raise refusal(path, "JSON has no NaN and no infinity; store None, or the number as text")
             return value
-        if len(path) > MAX_DEPTH:
+        if len(path) >= MAX_DEPTH:
             raise refusal(path[:3], TOO_DEEP)
-        if kind in CONTAINERS and len(path) <= _LOOKS and _is_plain(value, self._short, len(path)):
+        if kind in CONTAINERS and 0 < len(path) < _LOOKS and _is_plain(value, self._short, len(path) + 1):
             return value
         if kind is dict:
             written = self._object(value, path)
@@ -178,9 +198,15 @@ class TextCodec(ABC):
 
 
 def refusal(path: Path, reason: str) -> SessionEncodeError:
-    """The error for the value at a path, written as in Python: ``cart.items[2]['unit price']``."""
+    """The error for what is at a path within a value, written as in Python: ``items[2]['unit price']``."""
     parts = (f"[{part!r}]" if type(part) is int or not str(part).isidentifier() else f".{part}" for part in path)
     return SessionEncodeError("".join(parts).removeprefix("."), reason)
+
+
+def path_of(name: str, inner: str) -> str:
+    """Where something is in a session, by the name of the value and the path within that: ``cart.items[2]``."""
+    head = name if str(name).isidentifier() else f"[{name!r}]"
+    return f"{head}.{inner}" if inner and not inner.startswith("[") else head + inner
 
 
 def type_name(kind: type) -> str:

@@ -9,17 +9,18 @@ at a hundred writes a second that is sixteen months, so rotate a busy site's key
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import os
 import re
+from base64 import urlsafe_b64encode
+from binascii import a2b_base64
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..errors import ConfigurationError, SessionDecodeError
-from .base import Codec
+from ..logs import warn_of_order
+from .base import Codec, check_codec
 from .tagged import JSONCodec
 
 if TYPE_CHECKING:
@@ -60,9 +61,12 @@ class KeyRing:
             ) from error
         self._invalid = InvalidTag
         self._ciphers: dict[bytes, AESGCM] = {}
-        for name, key in _named(keys):
-            if name in self._ciphers:
-                raise ConfigurationError("keys", f"two keys with the id {name.decode()}", "give each key once")
+        warn_of_order("keys", keys, "seals")
+        named = list(_named(keys))
+        # The id stands in what is sealed: a key with two of them would open a record in which somebody exchanged these.
+        if len(dict(named)) < len(named) or len({key for _, key in named}) < len(named):
+            raise ConfigurationError("keys", "a key or an id twice", "give each key once")
+        for name, key in named:
             self._ciphers[name] = AESGCM(key)
         if not self._ciphers:
             raise ConfigurationError("keys", "no key", "give at least one key of 32 bytes")
@@ -75,8 +79,7 @@ class KeyRing:
     def seal(self, plain: bytes, key: str) -> bytes:
         """Encrypt a record for one key of the store."""
         nonce = os.urandom(_NONCE_BYTES)
-        sealed = base64.urlsafe_b64encode(nonce + self._sealer.encrypt(nonce, plain, key.encode()))
-        return b'%b%b"' % (self._prefix, sealed.rstrip(b"="))
+        return b'%b%b"' % (self._prefix, _base64(nonce + self._sealer.encrypt(nonce, plain, key.encode())))
 
     def open(self, sealed: bytes, key: str) -> bytes:
         """Decrypt what `seal` made for the same key of the store.
@@ -116,19 +119,31 @@ def _key_bytes(key: object) -> bytes:
     raw = bytes(key) if isinstance(key, bytes | bytearray) else b""
     if isinstance(key, str):
         with suppress(ValueError):
-            raw = _unbase64(key.encode("ascii"))
+            raw = _unbase64(key.encode("ascii").translate(_URL_SAFE).removesuffix(b"="))
     if len(raw) != _KEY_BYTES:
         given = "a key of the wrong length or form"
         raise ConfigurationError("keys", given, "give 32 random bytes, or them as base64url text")
     return raw
 
 
+def _base64(raw: bytes) -> bytes:
+    return urlsafe_b64encode(raw).rstrip(b"=")
+
+
 def _unbase64(text: bytes) -> bytes:
-    text = text.rstrip(b"=")
-    return binascii.a2b_base64(text.translate(_URL_SAFE) + b"=" * (-len(text) % 4), strict_mode=True)
+    """The bytes that `_base64` writes as this text, and as no other: decoders pass over the last character's unused bits.
+
+    Raises:
+        ValueError: there are none.
+    """
+    raw = a2b_base64(text.translate(_STANDARD) + b"=" * (-len(text) % 4))
+    if _base64(raw) != text:
+        raise ValueError("not base64url, or not in its one form")
+    return raw
 
 
-_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
+_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 
 class EncryptedCodec:
@@ -157,25 +172,32 @@ class EncryptedCodec:
 
     def __init__(self, keys: Keys, *, codec: Codec | None = None, accept_plaintext: bool = False) -> None:
         self._ring = KeyRing(keys)
-        self._codec = JSONCodec() if codec is None else codec
+        self.beneath: Codec = JSONCodec() if codec is None else codec
+        """The codec of the values."""
+        check_codec("codec", self.beneath)
         self._accept_plaintext = accept_plaintext
 
     def __repr__(self) -> str:
-        return f"EncryptedCodec({self._ring!r}, codec={self._codec!r})"
+        return f"EncryptedCodec({self._ring!r}, codec={self.beneath!r})"
 
-    def encode(self, data: Mapping[str, Any]) -> bytes:
+    @property
+    def reserved(self) -> frozenset[str]:
+        """The names that the codec beneath reserves."""
+        return frozenset(getattr(self.beneath, "reserved", ()))
+
+    def encode(self, value: Any, /) -> bytes:
         """See `Codec.encode`."""
-        return self._codec.encode(data)
+        return self.beneath.encode(value)
 
-    def revive(self, tree: dict[str, Any], raw: bytes | None = None) -> dict[str, Any]:
-        """See `Codec.revive`."""
-        return self._codec.revive(tree, raw)
+    def decode(self, text: bytes, /) -> Any:
+        """See `Codec.decode`."""
+        return self.beneath.decode(text)
 
-    def seal(self, record: bytes, key: str) -> bytes:
+    def seal(self, record: bytes, key: str, /) -> bytes:
         """Encrypt a record for one key of the store."""
-        return self._ring.seal(self._codec.seal(record, key), key)
+        return self._ring.seal(self.beneath.seal(record, key), key)
 
-    def unseal(self, stored: bytes, key: str) -> bytes:
+    def unseal(self, stored: bytes, key: str, /) -> bytes:
         """Decrypt what `seal` made for the same key of the store.
 
         Raises:
@@ -183,4 +205,4 @@ class EncryptedCodec:
         """
         if self._accept_plaintext and stored.startswith(b"{"):
             return stored
-        return self._codec.unseal(self._ring.open(stored, key), key)
+        return self.beneath.unseal(self._ring.open(stored, key), key)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from .base import CONTAINERS, PLAIN_TYPES, Path, TextCodec, refusal, unheld
+from .text import loads
 
 __all__ = ["PlainCodec"]
 
@@ -23,7 +24,8 @@ class PlainCodec(TextCodec):
             milliseconds. They come back as this text. Naive ones are refused: their instant is unknown.
         max_int: refuse integers beyond it; JavaScript is exact up to 2^53 - 1. Where a record has one nevertheless, another
             program wrote it for a number that was no exact integer there either: it is read as a float.
-        reserved: top-level names to refuse besides the record's own (contract 51).
+        reserved: names of a session's values to refuse besides the record's own (contract 51). Where a record has one nevertheless,
+            another program wrote it: it is left out, as in Express.
     """
 
     name = "plain"
@@ -31,25 +33,26 @@ class PlainCodec(TextCodec):
     def __init__(
         self, *, dates_as_iso: bool = False, max_int: int | None = None, reserved: Iterable[str] = frozenset()
     ) -> None:
-        super().__init__(max_int=max_int, reserved=reserved)
+        super().__init__(max_int=max_int)
+        self.reserved: frozenset[str] = frozenset(reserved)
+        """Names that no value of a session may have, besides the record's own."""
         self._dates_as_iso = dates_as_iso
         self._long_number = b"0" * len(str(max_int))
 
-    def revive(self, tree: dict[str, Any], raw: bytes | None = None) -> dict[str, Any]:
-        """See `Codec.revive`. Integers beyond ``max_int`` become floats, and reserved names go, as in Express (contract 51)."""
-        for name in self._reserved.intersection(tree):
-            del tree[name]
-        limit = self._max_int
-        if limit is None or (raw is not None and self._long_number not in raw.translate(_DIGITS_TO_ZERO)):
-            return tree
-        containers: list[Any] = [tree]
+    def decode(self, text: bytes, /) -> Any:
+        """See `Codec.decode`. Integers beyond ``max_int`` become floats."""
+        value, limit = loads(text), self._max_int
+        if limit is None or self._long_number not in text.translate(_DIGITS_TO_ZERO):
+            return value
+        whole = [value]
+        containers: list[Any] = [whole]
         for container in containers:  # grows while it is walked
-            for key, value in container.items() if type(container) is dict else enumerate(container):
-                if type(value) is int and limit < abs(value) < _JS_DIGITS:
-                    container[key] = float(value)
-                elif type(value) in CONTAINERS:
-                    containers.append(value)
-        return tree
+            for key, item in container.items() if type(container) is dict else enumerate(container):
+                if type(item) is int and limit < abs(item) < _JS_DIGITS:
+                    container[key] = float(item)
+                elif type(item) in CONTAINERS:
+                    containers.append(item)
+        return whole[0]
 
     def _special(self, value: Any, path: Path) -> Any:
         if not self._dates_as_iso or type(value) is not datetime:

@@ -8,23 +8,21 @@ from __future__ import annotations
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from ..errors import ConfigurationError, SessionDecodeError
 from .base import CONTAINERS, PLAIN_TYPES, Path, TextCodec, refusal, type_name, unheld
-from .text import TOO_DEEP, dumps, is_tagged
+from .text import READ_ERRORS, TOO_DEEP, dumps, is_tagged, loads, read_json
 
 __all__ = ["JSONCodec", "Tag"]
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
+class Tag(NamedTuple):
     """How values of exactly one type are written, ``{name: to_json(value)}``, and read, ``from_json(payload)``.
 
     ``to_json`` may give anything the codec can hold, and ``from_json`` gets that back. Where ``from_json`` raises ``ValueError``,
@@ -67,6 +65,13 @@ def _read(payload_type: type, build: Callable[[Any], Any]) -> Callable[[Any], An
     return read
 
 
+def _read_base64(text: str) -> bytes:
+    value = b64decode(text, validate=True)
+    if b64encode(value).decode() != text:
+        raise ValueError("base64 with bits that mean nothing")  # and that would be lost
+    return value
+
+
 _MICROSECOND: Final = timedelta(microseconds=1)
 _TAGS: Final = (
     Tag("$datetime", datetime, _write_clock, _read_clock(datetime)),
@@ -78,7 +83,7 @@ _TAGS: Final = (
         "$bytes",
         bytes,
         lambda value: b64encode(value).decode(),
-        _read(str, lambda text: b64decode(text, validate=True)),
+        _read(str, _read_base64),
     ),
     Tag("$decimal", Decimal, str, _read(str, Decimal)),
     Tag("$set", set, list, _read(list, set)),
@@ -140,15 +145,19 @@ class JSONCodec(TextCodec):
         """
         return JSONCodec(*self._own, Tag(name, kind, to_json, from_json))
 
-    def revive(self, tree: dict[str, Any], raw: bytes | None = None) -> dict[str, Any]:
-        """See `Codec.revive`."""
-        # Single bytes are found faster than patterns, and most text has neither of these.
-        if raw is not None and ((b"$" not in raw and b"\\" not in raw) or _find_tag(raw) is None):
-            return tree
+    def decode(self, text: bytes, /) -> Any:
+        """See `Codec.decode`."""
         try:
-            return self._revive_items(tree)
+            value = read_json(text)
+        except READ_ERRORS:
+            value = loads(text)
+        # Single bytes are found faster than patterns, and most text has neither of these.
+        if type(value) not in CONTAINERS or (b"$" not in text and b"\\" not in text) or _find_tag(text) is None:
+            return value
+        try:
+            return self._revive(value)
         except RecursionError:
-            raise SessionDecodeError(f"the record is {TOO_DEEP}") from None
+            raise SessionDecodeError(f"a value is {TOO_DEEP}") from None
 
     def _revive_items(self, tree: dict[str, Any]) -> dict[str, Any]:
         for key, value in tree.items():

@@ -16,7 +16,7 @@ import msgspec
 
 from ..errors import SessionDecodeError, SessionEncodeError
 
-__all__ = ["TOO_DEEP", "TOO_LONG", "dumps", "is_tagged", "loads"]
+__all__ = ["READ_ERRORS", "TOO_DEEP", "TOO_LONG", "dumps", "is_tagged", "loads", "read_json", "write_json"]
 
 TOO_DEEP: Final = "nested too deeply, or containing itself"
 TOO_LONG: Final = "an integer has more digits than Python converts (sys.set_int_max_str_digits)"
@@ -32,8 +32,11 @@ def _no_constant(_text: str) -> NoReturn:
     raise ValueError("NaN and infinities are not JSON")
 
 
-_encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder().decode
+write_json: Final = msgspec.json.Encoder().encode
+"""`dumps` for what it surely writes: without a call of ours, where that is felt."""
+read_json: Final = msgspec.json.Decoder().decode
+"""`loads` for nearly everything; what it raises are `READ_ERRORS`, and then `loads` is to be asked."""
+READ_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _plain_encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _plain_decode: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant).decode
 
@@ -46,7 +49,7 @@ def dumps(tree: Any) -> bytes:
     """
     try:
         try:
-            return _encode(tree)
+            return write_json(tree)
         except UnicodeEncodeError:
             # Nothing but surrogates fails to encode, and Python's backslash notation for them is JSON's own: \ud800.
             return _plain_encode(tree).encode(errors="backslashreplace")
@@ -63,8 +66,8 @@ def loads(raw: bytes) -> Any:
         SessionDecodeError: it is malformed in whatever way. The text itself is in neither message nor cause.
     """
     try:
-        return _decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return read_json(raw)
+    except READ_ERRORS:
         pass
     try:
         return _plain_decode(raw.decode())

@@ -12,8 +12,15 @@ either colour. Nothing else in the package writes to a store on a session's beha
 3. *Find out.* After a lost reply the outcome is read from what lies in the store. What cannot be told is a `StoreTimeout`.
 4. *Again*, with the endings of the new plan, where another request came first: with a merged plan after a conflict, with another id
    where the new one was taken, with a plan that creates where the session to be regenerated has ended. Or where the application has
-   asked for something else meanwhile. The number of attempts is bounded.
+   asked for something else meanwhile.
 5. *Note* what became of it in the state (`transitions`).
+
+A conflict costs a load and a merge, and they are followed by the write at once: whatever lies between is time in which another request
+comes first. So who pauses, to let others through, pauses before. It is given up by time.
+
+Before all that, an ordinary change waits until it is its *turn*: in one process the changes of one session are committed one after the
+other, and each gets what the one before has stored. What ends a session, gives it another id or has it for itself waits for nobody, and
+whoever comes meanwhile waits for it. Turns spare the store. Where nobody keeps them, and between processes, there is compare and set.
 
 Who may change what: this file changes no state itself; `transitions` does, when it is told what happened.
 """
@@ -21,26 +28,25 @@ Who may change what: this file changes no state itself; `transitions` does, when
 from __future__ import annotations
 
 import enum
-import random
-from collections.abc import Generator
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from collections.abc import Callable, Generator, Hashable
+from time import monotonic
+from typing import Any, Final, TypeAlias, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ..chance import chance
 from ..errors import (
     HeadersAlreadySent,
     SessionConflict,
     SessionDecodeError,
     SessionNotFound,
     StoreTimeout,
-    StoreUnavailable,
 )
 from .plan import Phase, Plan, Regenerate, Replace, Touch, Write
 from .policy import decide, is_too_late
 from .state import Intent, State
-from .store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Stored
+from .store import CONFLICT, EXISTS, LOCK_MS, MISSING, Deleted, Replaced, Stored
 from .store import Outcome as Refusal
 from .transitions import (
     check_reload,
@@ -51,73 +57,108 @@ from .transitions import (
     note_committed,
     note_deleted,
     note_ended,
+    note_loaded,
+    note_locked,
+    note_outrun,
     note_reloaded,
     note_taken,
+    note_unlocked,
 )
 
 __all__ = [
     "LOCK_MS",
+    "PATIENCE",
     "Delete",
+    "Lifetime",
     "Load",
     "Lock",
     "Operation",
     "Outcome",
+    "Owned",
     "Pause",
     "Steps",
+    "Turn",
     "Unlock",
     "acquire",
+    "carry_out",
     "commit",
     "end",
+    "lock_turn",
+    "look_up_alone",
     "reload",
     "save",
+    "unlock",
 ]
 
 T = TypeVar("T")
 
-_ATTEMPTS: Final = 300  # each conflict means that another request's commit went through
-_LONGEST_PAUSE: Final = 0.25  # seconds
-LOCK_MS: Final = 30_000
-"""How long an exclusive request may hold its session; beyond it, a conflicting commit is refused rather than merged."""
-_LOCK_PAUSE: Final = 0.02
+PATIENCE: Final = 5.0
+"""Seconds for which a commit waits for its turn and tries again after conflicts."""
+_LONGEST_PAUSE: Final = 0.03  # seconds
+_IDS: Final = 20  # that may be taken, one after the other
+_FIRST_NAP: Final = 0.01  # between two looks at a lock
+_LONGEST_NAP: Final = 0.05
+_NOT_ALONE: Final = "an exclusive request was not alone: it took longer than its lock lasts, or the lock was lost"
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(Struct, frozen=True):
     """Fetch a record."""
 
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Owned(Struct, frozen=True):
+    """Fetch the keys of an owner's sessions."""
+
+    owner: str
+
+
+class Lifetime(Struct, frozen=True):
+    """Ask how long a record has left, in milliseconds, where ``load`` does not tell: of a store that has ``lifetime()``."""
+
+    key: str
+
+
+class Delete(Struct, frozen=True):
     """End sessions."""
 
     keys: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Lock:
+class Lock(Struct, frozen=True):
     """Take a session's lock without waiting."""
 
     key: str
+    note: Callable[[str], object] = str
+    """Called with the token as soon as the lock is taken, even if the task is cancelled meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unlock:
+class Unlock(Struct, frozen=True):
     """Give it back."""
 
     key: str
     token: str
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(Struct, frozen=True):
     """Wait, in seconds."""
 
     seconds: float
+    turn: Any = None
+    """A turn by which the wait may be ended before."""
 
 
-Operation: TypeAlias = Load | Delete | Lock | Unlock | Pause | Write
+class Turn(Struct, frozen=True):
+    """Wait for one's turn in this process, if anybody keeps turns. What it returns is left by ``leave()``, with what was stored."""
+
+    key: Hashable
+    until: float
+    """By the monotonic clock."""
+    waits: bool = True
+    """False: come in at once; who comes later waits."""
+
+
+Operation: TypeAlias = Load | Owned | Lifetime | Delete | Lock | Unlock | Pause | Turn | Write
 Steps: TypeAlias = Generator[Operation, Any, T]
 
 
@@ -183,13 +224,39 @@ def save(state: State) -> Steps[None]:
 
 
 def commit(state: State, plan: Plan, phase: Phase = Phase.RESPONSE) -> Steps[Plan]:
-    """Carry a plan out; returns the plan as it was in the end, its header None where none may be sent.
+    """Carry a plan out when it is its turn; returns the plan as it was in the end, its header None where none may be sent.
 
     Raises:
-        StoreError: the store failed. `SessionConflict` when the retries are used up.
+        StoreError: the store failed. `SessionConflict` when others were first for too long.
     """
-    lost_replies, ended = 0, None
-    for attempt in range(_ATTEMPTS):
+    write, until = plan.write, monotonic() + PATIENCE
+    if not isinstance(write, Replace | Regenerate):  # there is nobody whom it could meet
+        return (yield from carry_out(state, plan, phase, until))
+    waits = isinstance(write, Replace) and state.lock is None
+    turn = yield Turn(_old_key(write), until, waits)
+    if turn is None:
+        return (yield from carry_out(state, plan, phase, until))
+    stored = None
+    try:
+        if waits and turn.known is not None and plan.asked == state.asked:
+            plan = _brought_up_to(turn.known, state, plan, phase)
+        done = yield from carry_out(state, plan, phase, until)
+        if type(done.write) is Replace and state.loaded is not None:
+            stored = state.loaded.stored
+        return done
+    finally:
+        turn.leave(stored)
+
+
+def carry_out(state: State, plan: Plan, phase: Phase, until: float | None = None) -> Steps[Plan]:
+    """Carry a plan out now, as `commit` does when it is its turn."""
+    if until is None:
+        until = monotonic() + PATIENCE
+    lost_replies = conflicts = taken = 0
+    ended = None
+    if state.lock is not None and state.now() > state.lock.until and isinstance(plan.write, Replace | Regenerate):
+        yield from _renew_lock(state)  # or another exclusive request would not hear of what is written now
+    while True:
         if plan.ends and plan is not ended:
             # An empty regenerate ends its own record alone: where another request logged in meanwhile, that one goes on.
             yield from end(plan.ends, follow=state.intent is not Intent.REGENERATE)
@@ -197,7 +264,7 @@ def commit(state: State, plan: Plan, phase: Phase = Phase.RESPONSE) -> Steps[Pla
             ended = plan
         write = plan.write
         if write is None:
-            note_committed(state, plan, None)
+            note_committed(state, plan)
             return plan
         try:
             result = _result(write, (yield write))
@@ -209,7 +276,7 @@ def commit(state: State, plan: Plan, phase: Phase = Phase.RESPONSE) -> Steps[Pla
         if lost_replies:
             result = yield from _doubt(state, plan, result)
         if result.outcome is _DONE:
-            note_committed(state, plan, _stored_by(write, result.version, state))
+            note_committed(state, plan, result.version)
             return plan
         if plan.asked != state.asked:  # the application wants something else by now
             plan = decide(state, phase)
@@ -218,23 +285,46 @@ def commit(state: State, plan: Plan, phase: Phase = Phase.RESPONSE) -> Steps[Pla
             case Outcome.NOT_DONE:
                 continue  # should it still happen, the retry meets the new version
             case Outcome.TAKEN:
+                taken += 1
+                if taken == _IDS:
+                    raise SessionConflict(f"{_IDS} ids that were generated are all in use")
                 note_taken(state)
                 plan = decide(state, phase)
             case Outcome.GONE if isinstance(write, Regenerate):
+                if not state.asked:
+                    return _outrun(state, plan)
                 plan = yield from _begin_anew(state, write, phase)
             case Outcome.CONFLICT:
-                found = result.found or (yield Load(_old_key(write)))
+                if monotonic() > until:
+                    raise SessionConflict(f"other requests kept changing the session for {PATIENCE:.0f} seconds")
+                if state.lock is not None:
+                    yield from _renew_lock(state)
+                    if not state.lock.unbroken:
+                        raise SessionConflict(_NOT_ALONE)
+                found = result.found
+                if found is None:
+                    yield Pause(chance.uniform(0, min(_LONGEST_PAUSE, 0.001 * (2**conflicts - 1))))  # at first none
+                    conflicts += 1
+                    found = yield Load(_old_key(write))
                 merged = _merge(state, plan, found, phase)
                 if merged is None and isinstance(write, Regenerate):
+                    if not state.asked:
+                        return _outrun(state, plan)
                     plan = yield from _begin_anew(state, write, phase)
                 elif merged is None:
                     return _gone(state, plan)
                 else:
                     plan = merged
-                    yield Pause(random.uniform(0, min(_LONGEST_PAUSE, 0.001 * 2**attempt)))
             case _:
                 return _gone(state, plan)
-    raise SessionConflict(f"the session changed under each of {_ATTEMPTS} attempts to commit it")
+
+
+def _brought_up_to(known: Stored, state: State, plan: Plan, phase: Phase) -> Plan:
+    """The plan, merged with what the commit before it has stored."""
+    assert isinstance(plan.write, Replace)
+    if known.version == plan.write.version:
+        return plan
+    return _merge(state, plan, known, phase) or plan
 
 
 def end(keys: tuple[str, ...], *, follow: bool = True) -> Steps[int]:
@@ -260,10 +350,10 @@ def _merge(state: State, plan: Plan, found: object, phase: Phase) -> Plan | None
         # nothing of ours is at stake: another request's newer record stands
         return replace(plan, write=Touch(plan.write.key, plan.write.ttl), record=None)
     try:
-        merged = merge_conflict(state, plan, found)
+        merge_conflict(state, found)
     except SessionDecodeError:
         return None
-    return decide(state, phase, merged)
+    return decide(state, phase)
 
 
 def _begin_anew(state: State, write: Regenerate, phase: Phase) -> Steps[Plan]:
@@ -274,18 +364,15 @@ def _begin_anew(state: State, write: Regenerate, phase: Phase) -> Steps[Plan]:
     return decide(state, phase)
 
 
-def _gone(state: State, plan: Plan) -> Plan:
-    note_ended(state, changed=plan.changed)
+def _outrun(state: State, plan: Plan) -> Plan:
+    """The id was to change without being asked, and another request of the visitor was first: theirs is the session now."""
+    note_outrun(state)
     return replace(plan, write=None, header=None)
 
 
-def _stored_by(write: Write, version: Any, state: State) -> Stored:
-    """What lies in the store after a write that succeeded."""
-    if isinstance(write, Touch):
-        assert state.loaded is not None
-        before = state.loaded.stored
-        return Stored(before.data, before.version, write.ttl)
-    return Stored(write.data, version, write.ttl)
+def _gone(state: State, plan: Plan) -> Plan:
+    note_ended(state, changed=plan.changed)
+    return replace(plan, write=None, header=None)
 
 
 def _unknown() -> StoreTimeout:
@@ -351,19 +438,75 @@ def _doubt(state: State, plan: Plan, result: _Result) -> Steps[_Result]:
     return _Result(outcome, found=None if isinstance(write, Regenerate) else found)
 
 
-def acquire(key: str) -> Steps[str]:
-    """Wait for a session's lock (``exclusive``); returns the token that gives it back.
+# -- exclusive requests ---------------------------------------------------------------------------------------------------
+
+
+def look_up_alone(state: State) -> Steps[None]:
+    """Look up the session that the request asks for, and have it for itself: find it, lock it, and load what it is by then.
 
     Raises:
-        StoreUnavailable: others held it for longer than a holder may.
+        SessionConflict: others had it for longer than one may.
     """
-    waited = 0.0
+    arrival = state.arrival
     while True:
-        token = yield Lock(key)
-        if token is not None:
-            return cast("str", token)
-        if waited * 1000 > LOCK_MS:
-            raise StoreUnavailable("other exclusive requests kept the session's lock")
-        pause = random.uniform(_LOCK_PAUSE / 4, _LOCK_PAUSE)
-        waited += pause
-        yield Pause(pause)
+        looked_up, live = [], None
+        for verified, key in zip(arrival.ids, arrival.keys, strict=False):
+            found = yield Load(key)
+            looked_up.append((verified, key, found))
+            if isinstance(found, Stored):
+                live = key
+                break
+        if state.lock is not None and state.lock.key != live:  # it ended while this request waited
+            yield from unlock(state)
+        if live is None or state.lock is not None:
+            break
+        yield from acquire(state, live)  # what is found by then counts, and nothing is noted before
+    for one in looked_up:
+        note_loaded(state, *one)
+
+
+def acquire(state: State, key: str) -> Steps[None]:
+    """Wait for a session's lock. In one process one request after the other looks whether it is free, and the others wait in line.
+
+    Raises:
+        SessionConflict: others held it for longer than a holder may.
+    """
+    until = monotonic() + LOCK_MS / 1000
+    turn = yield Turn(lock_turn(key), until)
+    try:
+        nap = _FIRST_NAP
+        while (yield Lock(key, lambda token: note_locked(state, key, token))) is None:
+            if monotonic() > until:
+                raise SessionConflict("other exclusive requests kept the session's lock for too long")
+            yield Pause(chance.uniform(nap / 2, nap), turn)
+            nap = min(2 * nap, _LONGEST_NAP)
+    finally:
+        if turn is not None:
+            turn.leave()
+
+
+def lock_turn(key: str) -> Hashable:
+    """What those who wait for a lock take turns by."""
+    return "lock", key
+
+
+def unlock(state: State) -> Steps[None]:
+    """Give the lock back."""
+    held = state.lock
+    assert held is not None
+    note_unlocked(state)
+    yield Unlock(held.key, held.token)
+
+
+def _renew_lock(state: State) -> Steps[None]:
+    """Make sure that an exclusive request has its session for itself now, and note whether it has had it all the time.
+
+    Raises:
+        SessionConflict: another request has it.
+    """
+    held = state.lock
+    assert held is not None
+    was_held = yield Unlock(held.key, held.token)
+    unbroken = held.unbroken and was_held
+    if (yield Lock(held.key, lambda token: note_locked(state, held.key, token, unbroken=unbroken))) is None:
+        raise SessionConflict(_NOT_ALONE)

@@ -12,23 +12,32 @@ from ..wire.cookies import render
 from ..wire.headers import Header
 from .data import loaded_record
 from .plan import NEEDS_COOKIE, Write
+from .record import Record
 from .session_cookie import SessionCookie
 from .state import Found, Intent, State
 
-__all__ = ["session_header"]
+__all__ = ["header_again", "session_header"]
 
 _UNMOVED: Final = (Intent.NONE, Intent.TOUCH)
 _RECORD: Final = Found.RECORD
 
 
 def session_header(
-    state: State, write: Write | None, *, ends_brought: bool, deletes: bool, changed: bool, now: int
+    state: State,
+    write: Write | None,
+    record: Record | None,
+    *,
+    ends_brought: bool,
+    deletes: bool,
+    changed: bool,
+    now: int,
 ) -> tuple[Header | None, bool]:
     """The header of a plan, and whether it expires what the client has.
 
     Args:
         state: the session.
         write: what is written.
+        record: what that holds.
         ends_brought: every id that the request brought ends.
         deletes: there is something to end.
         changed: the write stores a change.
@@ -41,22 +50,22 @@ def session_header(
         return _expire(state), True
     if owed is not None and write is None:
         return owed.header, owed.expires  # one expiry for record, store and cookie (contract 84)
-    if owed is not None or _is_sent_again(state, changed=changed):
+    if owed is not None:
         return _send(state, now), False
-    return None, False
+    return header_again(state, record, now, changed=changed), False
 
 
-def _is_sent_again(state: State, *, changed: bool) -> bool:
-    """Whether a client that has the id gets it again (contract 35, 90, 91, 92)."""
+def header_again(state: State, record: Record | None, now: int, *, changed: bool) -> Header | None:
+    """The header for a client that has the id; None unless it gets it again (contract 35, 90, 91, 92)."""
     if state.found is not _RECORD or state.intent not in _UNMOVED:
-        return False
-    if not (state.settings.options.rolling or state.needs_resigning()):
-        if not changed:
-            return False
-        lifetime = state.overrides().get("originalMaxAge", state.arrival.config.max_age_ms)
-        if lifetime is None and not (state.cookie is not None and state.is_cookie_changed()):
-            return False
-    return state.arrival.source is None or not state.arrival.source.is_borrowed(state.came_as_id())
+        return None
+    came_as, source = state.came_as, state.arrival.source
+    if not (state.settings.options.rolling or (came_as is not None and came_as.needs_resigning)):
+        if not changed or record is None:
+            return None
+        if record.lifetime is None and (state.cookie is None or not state.is_cookie_changed()):
+            return None
+    return None if source is not None and source.is_borrowed(state.came_as_id()) else _send(state, now)
 
 
 def _send(state: State, now: int) -> Header | None:

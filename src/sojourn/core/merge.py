@@ -12,16 +12,22 @@ A rule per kind of value, all of them in this file:
   ``increments``, where nothing else was done to the number, the sum.
 
 What counts as a change is the JSON value with its type: 1, 1.0 and true differ. The order of an object's keys is no value.
+
+The data's own values come as text. They are compared as that, and decoded only where both sides have other text than the base. What
+cannot be decoded, such as ``1e400``, or is nested too deeply to be walked, is a leaf.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isclose, isfinite
+from operator import is_
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from ..codecs import dumps, is_tagged
+from msgspec import Raw
+
+from ..codecs import Members, dumps, is_tagged, loads
 from ..errors import SessionConflict, SessionDecodeError, SessionEncodeError
 
 __all__ = ["merge"]
@@ -36,46 +42,69 @@ class _Absent:
 _ABSENT: Final = _Absent()
 _NUMBERS: Final = (int, float)
 _ROUNDING: Final = 1e-9  # several floats give another sum in another order
+_CONFLICT: Final = "another request changed the same value of a session this one was to have for itself"
 _NO_INCREMENTS: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 def merge(
-    base: _Object,
-    mine: _Object,
-    theirs: _Object,
+    base: Members,
+    mine: Members,
+    theirs: Members,
     *,
     increments: Mapping[str, float] = _NO_INCREMENTS,
     exclusive: bool = False,
-) -> _Object:
-    """Merge three JSON trees, as ``loads`` gives them.
+) -> Members:
+    """Merge the data of three sessions.
 
     Args:
         base: what this request loaded.
         mine: what it has made of it.
         theirs: what the store holds now.
-        increments: by top-level key, how much this request added (``session.increment()``).
+        increments: by key, how much this request added (``session.increment()``).
         exclusive: the request was to be alone: a leaf that both changed, and differently, is an error.
 
     Returns:
-        A tree that may share parts with mine and theirs; keys in theirs' order, then mine's new ones.
+        Theirs itself where nothing is to be added to it. Else keys in theirs' order, then mine's new ones; the texts are theirs' or mine's
+        own wherever they are whole.
 
     Raises:
         SessionConflict: with ``exclusive``, both changed the same leaf.
-        SessionDecodeError: the trees are nested too deeply to be walked.
     """
+    merged: Members = {}
+    for key in theirs | mine:
+        was, my, their = base.get(key), mine.get(key), theirs.get(key)
+        if my == was:
+            text = their
+        elif their == was:
+            text = my
+        else:
+            text = _texts(was, my, their, increments.get(key), exclusive=exclusive)
+        if text is not None:
+            merged[key] = text
+    return theirs if len(merged) == len(theirs) and all(map(is_, merged.values(), theirs.values())) else merged
+
+
+def _texts(was: Raw | None, my: Raw | None, their: Raw | None, delta: float | None, *, exclusive: bool) -> Raw | None:
+    """Merge a value that both sides have other text for than the base."""
     try:
-        return _objects(base, mine, theirs, increments, exclusive=exclusive)
-    except (RecursionError, SessionEncodeError):
-        raise SessionDecodeError("the session is nested too deeply to be merged") from None
+        base, mine, theirs = (_ABSENT if text is None else loads(bytes(text)) for text in (was, my, their))
+        merged = _values(base, mine, theirs, delta, exclusive=exclusive)
+        if _same(merged, theirs):
+            return their
+        if _same(merged, mine):
+            return my
+        return None if merged is _ABSENT else Raw(dumps(merged))
+    except (SessionDecodeError, SessionEncodeError, RecursionError):  # a leaf, then
+        if exclusive and my != their:
+            raise SessionConflict(_CONFLICT) from None
+        return my
 
 
-def _objects(
-    base: _Object, mine: _Object, theirs: _Object, increments: Mapping[str, float] = _NO_INCREMENTS, *, exclusive: bool
-) -> _Object:
+def _objects(base: _Object, mine: _Object, theirs: _Object, *, exclusive: bool) -> _Object:
     merged: _Object = {}
     for key in theirs | mine:
         was, my, their = base.get(key, _ABSENT), mine.get(key, _ABSENT), theirs.get(key, _ABSENT)
-        value = _values(was, my, their, increments.get(key), exclusive=exclusive)
+        value = _values(was, my, their, None, exclusive=exclusive)
         if value is not _ABSENT:
             merged[key] = value
     return merged
@@ -99,7 +128,7 @@ def _values(base: Any, mine: Any, theirs: Any, delta: float | None, *, exclusive
     if type(before) is list and _extends(mine, before) and _extends(theirs, before):
         return theirs + mine[len(before) :]
     if exclusive and not _same(mine, theirs):
-        raise SessionConflict("another request changed the same value of a session this one was to have for itself")
+        raise SessionConflict(_CONFLICT)
     return mine
 
 

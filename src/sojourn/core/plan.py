@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
-
-from msgspec import Struct
+from typing import Any, Final, TypeAlias, final
 
 from ..wire.headers import Header
+from ._shown import Shown
 from ._table_key import TableKey
 from .record import Record
 
 __all__ = ["NEEDS_COOKIE", "Create", "Phase", "Plan", "Regenerate", "Replace", "Touch", "Write"]
 
 
-class Create(Struct, frozen=True, gc=False):
+@final
+class Create(Shown, frozen=True, gc=False):
     """Insert a record under a new key."""
 
     key: str
@@ -24,7 +24,8 @@ class Create(Struct, frozen=True, gc=False):
     owner: str | None
 
 
-class Replace(Struct, frozen=True, gc=False):
+@final
+class Replace(Shown, frozen=True, gc=False):
     """Overwrite a record if it is still the one that was loaded."""
 
     key: str
@@ -34,7 +35,8 @@ class Replace(Struct, frozen=True, gc=False):
     owner: str | None
 
 
-class Regenerate(Struct, frozen=True, gc=False):
+@final
+class Regenerate(Shown, frozen=True, gc=False):
     """Move a session to a new key."""
 
     old: str
@@ -46,7 +48,8 @@ class Regenerate(Struct, frozen=True, gc=False):
     owner: str | None
 
 
-class Touch(Struct, frozen=True, gc=False):
+@final
+class Touch(Shown, frozen=True, gc=False):
     """Set the expiry anew."""
 
     key: str
@@ -70,7 +73,7 @@ class Phase(TableKey):
     """The handler raised and nothing was sent: nothing is saved, but what was to end ends."""
 
 
-class Plan(Struct, frozen=True, gc=False):
+class Plan(Shown, frozen=True, gc=False):
     """What to do with a session."""
 
     write: Write | None = None

@@ -8,16 +8,17 @@ longer be done in a later phase is decided before. What the client is told of it
 from __future__ import annotations
 
 import enum
-import random
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from ..errors import SessionEncodeError, StoreUnavailable
+from ..chance import chance
+from ..codecs import Members
+from ..errors import StoreUnavailable
 from ..logs import log, warn_once
 from ..transports import CookieTransport
 from ._table_key import TableKey
-from .data import ClosedData, decode, encode, is_same_text
-from .header import session_header
+from .data import ClosedData, encode, is_as_before, is_changed, look_at
+from .header import header_again, session_header
 from .plan import NEEDS_COOKIE, Create, Phase, Plan, Regenerate, Replace, Touch, Write
 from .record import NO_DATA, Record, lifetime_prefix, pack
 from .session_cookie import stored_as_configured
@@ -28,6 +29,8 @@ from .transitions import destroy, unset
 __all__ = ["DECISIONS", "Decision", "Ends", "decide", "is_too_late", "needs_late_commit", "substitute"]
 
 _WRITE_BITS: Final = 48  # below 2^53, so that Express carries the number unharmed
+_NO_OVERRIDES: Final[dict[str, Any]] = {}
+_NO_EXTRA: Final[dict[str, Any]] = {}
 
 
 class Ends(TableKey):
@@ -137,14 +140,16 @@ _ENDS_NONE: Final = Ends.NONE
 _ENDS_ALL: Final = Ends.ALL
 
 
-def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = None) -> Plan:
-    """What to do with a session now. ``body`` is the text of its data where that is known.
+def decide(state: State, phase: Phase = Phase.RESPONSE) -> Plan:
+    """What to do with a session now.
 
     Raises:
         SessionEncodeError: a value cannot be stored.
         StoreUnavailable: the session could not be loaded and was regenerated: the old id cannot be ended.
     """
     data, found = state.data, state.found
+    stored: Members | None = None
+    made: Write | None
     if (
         state.intent is _NONE
         and (found is _RECORD or found is _NEW)
@@ -153,9 +158,16 @@ def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = Non
         and state.owed is None
     ):
         # The short way for most requests: only the data were looked at, if that, and nothing is due.
-        if body is None and data is not None:
-            body = encode(state, data)
-        if _is_idle(state, body):
+        if data is not None:
+            stored = encode(state)
+            # And the one for most of the others: the data were changed, and nothing else. It is as `DECISIONS` has it.
+            if found is _RECORD and stored is not state.loaded.record.data:  # type: ignore[union-attr]  # they were looked at
+                now = state.settings.options.clock()
+                made, record = _make(state, Replace, stored, now)
+                header = header_again(state, record, now, changed=True)
+                increments = dict(state.increments) if state.increments else None
+                return Plan(made, (), header, True, True, record, False, now, state.asked, increments)  # noqa: FBT003 - names cost half of it
+        if _is_idle(state, stored):
             return _DO_NOTHING if data is None else _SEEN
     intent, options = state.intent, state.settings.options
     seen = data is not None or intent is _DESTROY  # by the application, not by the policy itself
@@ -164,27 +176,29 @@ def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = Non
             ends = DECISIONS[found, intent, False].ends
             return Plan(ends=_keys(state, ends) if ends is _ENDS_ALL else (), vary=seen, asked=state.asked)
         if is_too_late(state):
-            _refuse(state)
+            if _can_send(state):  # if not, this was told, and it is no matter of being late
+                _refuse(state)
             return Plan(vary=seen, asked=state.asked)
         if DECISIONS[found, intent, True].write in NEEDS_COOKIE:  # and there is nothing to store
             return Plan(vary=seen, asked=state.asked)
     now = options.clock()
-    changed, text = False, NO_DATA
+    changed = False
     if (found, intent) in _COUNTS_WORTH:
         if found is _RECORD and (options.rolling or options.resave or state.needs_resigning()):
-            data = decode(state)
+            data = look_at(state)
         if data is not None:
-            text = encode(state, data) if body is None else body
-            changed = text != state.base_body() or state.is_cookie_changed()
+            if stored is None:
+                stored = encode(state)
+            changed = stored is not state.base_data() or state.is_cookie_changed()
     write, ends, refused = _decision(state, phase, changed=changed, now=now)
     if refused:
         raise StoreUnavailable("the session was not loaded, so its old id cannot be ended")
     keys = () if ends is _ENDS_NONE else _keys(state, ends, write)
-    made, record = (None, None) if write is None else _make(state, write, text, now)
+    made, record = (None, None) if write is None else _make(state, write, stored or NO_DATA, now)
     header, expires = None, False
     if phase is _RESPONSE:
         header, expires = session_header(
-            state, made, ends_brought=ends is _ENDS_ALL, deletes=bool(keys), changed=changed, now=now
+            state, made, record, ends_brought=ends is _ENDS_ALL, deletes=bool(keys), changed=changed, now=now
         )
     increments = dict(state.increments) if state.increments else None
     return Plan(made, keys, header, seen, changed, record, expires, now, state.asked, increments)
@@ -193,29 +207,27 @@ def decide(state: State, phase: Phase = Phase.RESPONSE, body: bytes | None = Non
 def is_too_late(state: State) -> bool:
     """Whether what was asked for needs a cookie, which can no longer be set once the headers have left."""
     intent, found = state.intent, state.found
-    if intent is Intent.REGENERATE and found in _MAY_LIVE:
+    is_asked = state.asked > 0  # what nobody asked for is done another time
+    if intent is Intent.REGENERATE and found in _MAY_LIVE and is_asked:
         return True
     if intent is Intent.INVALIDATE or DECISIONS[found, intent, True].write not in NEEDS_COOKIE:
         return False
-    data, base = state.data, state.base
-    if isinstance(data, ClosedData):  # what was put in has been refused already
+    base = state.base
+    if isinstance(state.data, ClosedData):  # what was put in has been refused already
         return False
-    is_kept = intent is Intent.REGENERATE and (base is not None or state.owner is not None)
-    is_changed = data is not None and not is_same_text(data, state.base_body())
-    return is_kept or is_changed or state.is_cookie_changed()
+    is_kept = intent is Intent.REGENERATE and is_asked and (base is not None or state.owner is not None)
+    return is_kept or is_changed(state) or state.is_cookie_changed()
 
 
-def _is_idle(state: State, body: bytes | None) -> bool:
-    """Whether a session of which only the data were looked at, if that, needs nothing."""
+def _is_idle(state: State, data: Members | None) -> bool:
+    """Whether a session of which only the data were looked at, if that, and are as they were loaded, needs nothing."""
     settings = state.settings
     if state.found is _NEW:
-        return body is None and not settings.options.save_uninitialized
+        return not (data or settings.options.save_uninitialized)
     if settings.always_commits:
         return False
     loaded = state.loaded
     assert loaded is not None
-    if body is not None and body != loaded.record.body:  # type: ignore[union-attr]  # it was decoded
-        return False
     stored, came_as = loaded.stored, state.came_as
     left = stored.expires_in
     return (
@@ -230,7 +242,7 @@ def _decision(state: State, phase: Phase, *, changed: bool, now: int) -> Decisio
     worth = _is_worth_storing(state, phase, changed=changed)
     decision = DECISIONS[state.found, state.intent, worth]
     if decision.write in NEEDS_COOKIE and not _can_send(state):
-        return DECISIONS[state.found, state.intent, False]
+        return DECISIONS[state.found, state.intent, False] if state.asked else _NOTHING
     may_be_due = state.found is _RECORD and state.intent is _NONE and not worth and phase is _RESPONSE
     return _TOUCH if may_be_due and _is_touch_due(state, now) else decision
 
@@ -262,7 +274,7 @@ def _is_touch_due(state: State, now: int) -> bool:
         idle = settings.idle_ms(config, {})
         if idle - remaining < settings.touch_after_ms(idle):
             return False
-    decode(state)
+    look_at(state)
     if state.found is not _RECORD:  # its record was unreadable
         return False
     left = state.deadline(now) - now
@@ -309,41 +321,47 @@ def _keys(state: State, ends: Ends, write: type[Write] | None = None) -> tuple[s
     return tuple(keys)
 
 
-def _make(state: State, kind: type[Write], text: bytes, now: int) -> tuple[Write, Record | None]:
+def _make(state: State, kind: type[Write], data: Members, now: int) -> tuple[Write, Record | None]:
     settings, arrival, loaded, base = state.settings, state.arrival, state.loaded, state.base
-    created = state.ensure_created() if state.created is None else state.created
+    created = state.created
+    if created is None:
+        created = state.ensure_created() if base is None or base.created is None else base.created
     overrides = base.overrides if base is not None and state.cookie is None else state.overrides()
-    ttl = max(1, settings.deadline(now, created, settings.idle_ms(arrival.config, overrides)) - now)
+    idle = (
+        settings.idle_ms(arrival.config, overrides)
+        if overrides or settings.static_idle_ms is None
+        else settings.static_idle_ms
+    )
+    ttl = max(1, settings.deadline(now, created, idle) - now)
     if kind is Touch:
         assert loaded is not None
         return Touch(loaded.key, ttl), None
-    session_id, login = state.ensure_id(), state.login
+    session_id, login = state.id, state.login
     assert session_id is not None
-    owner, auth = (
-        (login.owner, login.at) if login is not None else (None, None) if base is None else (base.owner, base.auth)
-    )
-    record = Record(
-        body=text,
-        cookie=state.ensure_cookie().stored(now, secure=arrival.secure)
+    owner = auth = device = None
+    if login is not None:
+        owner, auth, device = login.owner, login.at, login.device
+    elif base is not None:
+        owner, auth, device = base.owner, base.auth, base.device
+    lifetime, cookie = (
+        state.ensure_cookie().stored(now, secure=arrival.secure)
         if overrides
-        else stored_as_configured(arrival.config, now, secure=arrival.secure),
-        created=created,
-        owner=owner,
-        auth=auth,
-        overrides=dict(overrides) if overrides else {},
-        write=random.getrandbits(_WRITE_BITS),
-        extra={} if base is None else base.extra,
+        else stored_as_configured(arrival.config, now, secure=arrival.secure)
     )
+    extra = _NO_EXTRA if base is None else base.extra
+    kept = dict(overrides) if overrides else _NO_OVERRIDES
+    record = Record(data, cookie, created, owner, auth, kept, chance.getrandbits(_WRITE_BITS), lifetime, extra, device)
     key = loaded.key if kind is Replace and loaded is not None else settings.key_of(session_id)
-    data = settings.codec.seal(pack(record), key)
+    text = pack(record)
+    sealed = settings.codec.seal(text, key) if settings.seals else text
     if kind is Create:
-        return Create(key, data, ttl, record.owner), record
+        return Create(key, sealed, ttl, owner), record
     assert loaded is not None
     version = loaded.stored.version
     if kind is Replace:
-        return Replace(key, data, ttl, version, record.owner), record
+        return Replace(key, sealed, ttl, version, owner), record
     tombstone = settings.options.profile.tombstone_ms
-    return Regenerate(loaded.key, key, data, ttl, version, tombstone, record.owner), record
+    return Regenerate(loaded.key, key, sealed, ttl, version, tombstone, owner), record
 
 
 # -- what is in the session's place, and what came late -------------------------------------------------------------------
@@ -379,10 +397,4 @@ def needs_late_commit(state: State) -> bool:
         return False
     if state.cookie is not None and state.is_cookie_changed():
         return True
-    body = state.base_body()
-    if is_same_text(data, body):
-        return False
-    try:
-        return encode(state, data) != body  # the same text but for tags, which only the codec writes
-    except SessionEncodeError:
-        return True
+    return not is_as_before(state) and is_changed(state)

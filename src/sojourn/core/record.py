@@ -5,47 +5,49 @@ Theory of operation
 A record is a JSON object: first the key ``cookie`` with what Express keeps there, then our reserved key ``__sojourn__``, then the
 data. A record without the reserved key was written by Express and is complete.
 
-``__sojourn__`` holds ``v`` (the layout's version), ``created`` (epoch ms), ``write`` (a number generated for each write, by which a
-writer that lost the reply recognizes its own), ``sum`` (CRC-32 of the lifetime and the data's text: it tells whether these are still
-as Sojourn wrote them, to the byte), and where they apply ``owner``, ``auth`` (epoch ms of the login) and ``overrides`` (the cookie
-attributes this session changed; all others come from the configuration). Members that this version does not know are carried over, so
-that in a rolling deployment an older process erases nothing.
+``__sojourn__`` holds ``v`` (the layout's version), ``created`` (epoch ms), ``lifetime`` (the cookie's ``originalMaxAge`` as Sojourn wrote
+it: where the cookie says another by now, Express changed it), ``write`` (a number generated for each write, by which a writer that lost
+the reply recognizes its own), and where they apply ``owner``, ``auth`` (epoch ms of the login), ``device`` (what the application said of it
+then) and ``overrides`` (the cookie attributes this session changed; all others come from the configuration). Members that this version does not know are carried over, so that in a
+rolling deployment an older process erases nothing. Older versions wrote ``sum`` in the place of ``lifetime``, a CRC-32 of that and of the
+data's text; it is understood, and nothing needs it any more to know whether data changed, as the text of each value is at hand.
 
-A store sees a record as bytes; nothing but `pack` makes them and nothing but `unpack` takes them apart. `unpack` has two ways: one cut,
-where the sum tells that the data is the text that we wrote, and a slow one for what others wrote, with their own spacing and order.
+A store sees a record as bytes; nothing but `pack` makes them and nothing but `unpack` takes them apart. `unpack` decodes the reserved key
+and none of the data: these stay text, value by value, until somebody asks for one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 from zlib import crc32
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, to_builtins
 
-from ..codecs import dumps, loads
+from ..clock import LATEST_MS
+from ..codecs import Members, dumps, join, loads, split
 from ..errors import SessionDecodeError
+from ..ids import check_owner
+from .session_cookie import read_overrides
 
 __all__ = ["COOKIE_KEY", "NO_DATA", "OWN_KEY", "Record", "lifetime_prefix", "pack", "unpack"]
 
 COOKIE_KEY: Final = "cookie"
 OWN_KEY: Final = "__sojourn__"
-_OWN_BYTES: Final = OWN_KEY.encode()
 _LAYOUT: Final = 1
-_END_OF_HEAD: Final = b',"write":'
-NO_DATA: Final = b"{}"
-_HEAD: Final = b'{"cookie":{"originalMaxAge":'
+NO_DATA: Final[Members] = {}
+"""The data of a session that has none. Never changed."""
+_LIFETIME: Final = "originalMaxAge"
 
 
 class Record(Struct, gc=False):
     """A record taken apart."""
 
-    body: bytes
-    """The data, as a compact JSON object."""
-    cookie: dict[str, Any]
-    """What Express keeps about the cookie."""
+    data: Members
+    """The data, each value as JSON text. Never changed."""
+    cookie: bytes
+    """What Express keeps about the cookie, as JSON text."""
     created: int | None = None
     """Epoch ms; None where Express wrote the record."""
     owner: str | None = None
@@ -54,134 +56,125 @@ class Record(Struct, gc=False):
     """The cookie attributes this session changed, by their names in the record."""
     write: int | None = None
     """The number generated for the write that made it."""
+    lifetime: int | UnsetType | None = UNSET
+    """The cookie's ``originalMaxAge`` as Sojourn wrote it; UNSET where it did not."""
     extra: dict[str, Any] = {}
     """Members of the reserved part that this version does not know."""
-    written_by_us: bool = True
-    """Lifetime and data are exactly as Sojourn wrote them; False where another program wrote it, or wrote it anew with others."""
+    device: dict[str, str] | None = None
+    """What the application said of the device at the login; see `devices`."""
+
+    def foreign_lifetime(self) -> object:
+        """The cookie's ``originalMaxAge`` where another program wrote it; UNSET where Sojourn did.
+
+        Raises:
+            SessionDecodeError: the cookie cannot be decoded.
+        """
+        ours = self.lifetime
+        if ours is not UNSET and self.cookie.startswith(_lifetime_text(ours)):
+            return UNSET
+        lifetime = loads(self.cookie).get(_LIFETIME)
+        return UNSET if lifetime == ours and type(lifetime) is type(ours) else lifetime
 
 
-class _Own(Struct, forbid_unknown_fields=True, gc=False):
-    """The reserved part, checked while it is decoded."""
+_Moment: TypeAlias = Annotated[int, Meta(ge=0, le=LATEST_MS)]
+"""Epoch ms, within what datetime holds."""
+
+
+class _Own(Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """The reserved part: its members in the order in which they are written, and checked while they are decoded."""
 
     v: int
-    created: int
+    created: _Moment
     owner: str | None = None
-    auth: int | None = None
+    auth: _Moment | None = None
     overrides: tuple[str, ...] = ()
+    lifetime: int | UnsetType | None = UNSET
     write: int | None = None
     sum: int | None = None
+    device: dict[str, str] | None = None
 
 
-class _Head(Struct, gc=False):
-    """What a record holds beside the data."""
-
-    cookie: dict[str, Any]
-    own: _Own | None = field(default=None, name=OWN_KEY)
-
-
-_decode_head: Final = msgspec.json.Decoder(_Head).decode
+_decode_own: Final = msgspec.json.Decoder(_Own).decode
 _KNOWN: Final = frozenset(_Own.__struct_fields__)
+_NO_OVERRIDES: Final[dict[str, Any]] = {}
 _NO_EXTRA: Final[dict[str, Any]] = {}
 
 
 def pack(record: Record) -> bytes:
     """A record as JSON text."""
-    # Put together by hand, as most of it is numbers; a record is packed for every write.
-    more = b""
-    if record.owner is not None:
-        more += b',"owner":' + dumps(record.owner)
-    if record.auth is not None:
-        more += b',"auth":%d' % record.auth
-    if record.overrides:
-        more += b',"overrides":' + dumps(list(record.overrides))
-    for name, value in record.extra.items():
-        more += b",%b:%b" % (dumps(name), dumps(value))
-    body = record.body
     assert record.created is not None and record.write is not None
-    return (
-        b'{"cookie":%b,"%b":{"v":%d,"created":%d%b,"write":%d,"sum":%d}%b'
-        % (
-            dumps(record.cookie),
-            _OWN_BYTES,
-            _LAYOUT,
-            record.created,
-            more,
-            record.write,
-            _sum(record.cookie, body),  # write and sum are the last: `unpack` finds the end of the head by them
-            b"}" if body == NO_DATA else b"," + body[1:],
-        )
+    own: Any = _Own(
+        _LAYOUT,
+        record.created,
+        record.owner,
+        record.auth,
+        tuple(record.overrides),
+        record.lifetime,
+        record.write,
+        device=record.device,
     )
+    if record.extra:
+        own = {**to_builtins(own), **record.extra}
+    return join({COOKIE_KEY: Raw(record.cookie), OWN_KEY: own, **record.data})
 
 
-def _sum(cookie: Mapping[str, Any], body: bytes) -> int:
-    # Of the cookie the lifetime alone: Express writes a new `expires` whenever it saves, and other attributes are not read.
-    return crc32(body, crc32(str(cookie.get("originalMaxAge")).encode(errors="replace")))
-
-
-def unpack(text: bytes) -> tuple[Record, dict[str, Any]]:
-    """Take a record apart: all but the data, and the data as JSON values.
+def unpack(text: bytes) -> Record:
+    """Take a record apart.
 
     Raises:
-        SessionDecodeError: not JSON, not an object, without its cookie part (contract 50), or of a newer layout.
+        SessionDecodeError: not JSON, not an object, without its cookie part (contract 50), of a newer layout, or with what could not be
+            there, such as an attribute that no cookie can have.
     """
-    # A record as we wrote it falls into head and data by one cut, which saves encoding the data anew to know their text.
-    # Wherever the cut is: if the head is one and the sum is right, the data is what we wrote.
-    if text.startswith(_HEAD):
-        cut = text.find(b"}", text.find(_END_OF_HEAD)) + 1
-        body = b"{" + text[cut + 1 :] if text.startswith(b",", cut) else NO_DATA
-        try:
-            text_of_head, extra = text[:cut] + b"}", _NO_EXTRA
-            try:
-                head = _decode_head(text_of_head)
-            except msgspec.ValidationError:
-                head, extra = _checked(loads(text_of_head))
-            if (
-                head.own is not None
-                and head.own.sum == _sum(head.cookie, body)
-                and (body != NO_DATA or text[cut:] == b"}")
-            ):
-                return _record(body, head, extra, written_by_us=True), loads(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, SessionDecodeError):
-            pass  # the slow way says what is wrong, or reads it nevertheless
-    return _unpack_slowly(text)
-
-
-def _checked(tree: dict[str, Any]) -> tuple[_Head, dict[str, Any]]:
-    """The head, and the members of the reserved part that this version does not know."""
-    extra = _NO_EXTRA
-    own = tree.get(OWN_KEY)
-    if isinstance(own, dict):
-        extra = {name: value for name, value in own.items() if name not in _KNOWN}
-        tree = {**tree, OWN_KEY: {name: value for name, value in own.items() if name in _KNOWN}}
-    return msgspec.convert(tree, _Head), extra
-
-
-def _unpack_slowly(text: bytes) -> tuple[Record, dict[str, Any]]:
-    """What others wrote, with their own spacing and order."""
-    tree = loads(text)
-    if not isinstance(tree, dict):
-        raise SessionDecodeError("the record is not a JSON object")
-    if not isinstance(tree.get(COOKIE_KEY), dict):
+    data = split(text)
+    cookie = bytes(data.pop(COOKIE_KEY, b""))
+    if not cookie.startswith(b"{"):
         raise SessionDecodeError("the record has no cookie part")
-    parts = {key: tree.pop(key) for key in (COOKIE_KEY, OWN_KEY) if key in tree}
+    reserved = data.pop(OWN_KEY, None)
+    if reserved is None:
+        return Record(data, cookie)
+    extra = _NO_EXTRA
     try:
-        head, extra = _checked(parts)
-        return _record(dumps(tree), head, extra, written_by_us=False), tree
+        own = _decode_own(reserved)
+    except msgspec.MsgspecError:
+        own, extra = _checked(loads(bytes(reserved)))
+    if own.v != _LAYOUT:
+        raise SessionDecodeError(f"the record has layout {own.v}; this version of Sojourn reads {_LAYOUT}")
+    if own.owner is not None:
+        try:
+            check_owner(own.owner)
+        except (TypeError, ValueError) as error:  # planted, or older than the limits: no store would take it again
+            raise SessionDecodeError(f"the record's owner is none: {error}") from None
+    overrides = _NO_OVERRIDES
+    if own.overrides:
+        overrides = read_overrides(own.overrides, loads(cookie))
+    # Where there is a sum, an older version wrote last: what it carried over as a `lifetime` is of an earlier write.
+    lifetime = own.lifetime if own.sum is None else _summed_lifetime(own.sum, cookie, data)
+    return Record(data, cookie, own.created, own.owner, own.auth, overrides, own.write, lifetime, extra, own.device)
+
+
+def _checked(tree: Any) -> tuple[_Own, dict[str, Any]]:
+    """The reserved part, and the members of it that this version does not know."""
+    try:
+        if not isinstance(tree, dict):
+            return msgspec.convert(tree, _Own), _NO_EXTRA
+        known = {name: value for name, value in tree.items() if name in _KNOWN}
+        return msgspec.convert(known, _Own), {name: value for name, value in tree.items() if name not in _KNOWN}
     except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter of lone surrogates in names
         raise SessionDecodeError(f"the record's reserved part is malformed: {error}") from None
 
 
-def _record(body: bytes, head: _Head, extra: dict[str, Any], *, written_by_us: bool) -> Record:
-    own, cookie = head.own, head.cookie
-    if own is None:
-        return Record(body, cookie, written_by_us=written_by_us)
-    if own.v != _LAYOUT:
-        raise SessionDecodeError(f"the record has layout {own.v}; this version of Sojourn reads {_LAYOUT}")
-    overrides = {name: cookie[name] for name in own.overrides if name in cookie} if own.overrides else {}
-    return Record(body, cookie, own.created, own.owner, own.auth, overrides, own.write, extra, written_by_us)
+def _summed_lifetime(total: int, cookie: bytes, data: Members) -> int | UnsetType | None:
+    """The cookie's lifetime where an older version wrote it, and nobody changed it or the data since; else UNSET."""
+    lifetime: int | None = loads(cookie).get(_LIFETIME)
+    is_ours = total == crc32(join(data), crc32(str(lifetime).encode(errors="replace")))
+    return lifetime if is_ours else UNSET
+
+
+def lifetime_prefix(original_max_age: int | None) -> bytes:
+    """How every record begins whose ``originalMaxAge`` is this: it tells a session's lifetime without decoding it."""
+    return b'{"cookie":' + _lifetime_text(original_max_age)
 
 
 @lru_cache(maxsize=64)
-def lifetime_prefix(original_max_age: int | None) -> bytes:
-    """How every record begins whose ``originalMaxAge`` is this: it tells a session's lifetime without decoding it."""
-    return _HEAD + (b"null" if original_max_age is None else str(original_max_age).encode()) + b","
+def _lifetime_text(original_max_age: int | None) -> bytes:
+    return b'{"originalMaxAge":%b,' % dumps(original_max_age)

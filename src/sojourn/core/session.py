@@ -5,21 +5,28 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, KeysView, MutableMapping, ValuesView
+from collections.abc import Callable, ItemsView, Iterator, KeysView, MutableMapping, ValuesView
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol, Self, TypeVar
+
+from msgspec import Raw
 
 from ..clock import from_ms
 from ..errors import SessionNotLoaded
+from ..ids import check_owner
 from . import transitions
-from .data import ClosedData, decode
+from .commit import Steps
+from .data import ClosedData, look_at, read, read_all
+from .devices import Devices, describe, devices, end_device, end_others
+from .habits import DictHabits
 from .session_cookie import SessionCookie
 from .state import Event, Found, Intent, Login, State
 from .views import AsyncSessions, Sessions
 
-__all__ = ["AsyncIO", "AsyncSession", "BaseSession", "Flash", "Session", "SyncIO"]
+__all__ = ["AsyncIO", "AsyncSession", "BaseSession", "Flash", "Session", "SyncIO", "set_state", "state_of"]
 
 _FLASHES: Final = "_flashes"
+_PAIRS: Final = (list, tuple)  # the latter are Flask's
 _PENDING: Final = Found.PENDING
 
 
@@ -30,7 +37,7 @@ class Flash(NamedTuple):
     message: str
 
 
-class BaseSession(MutableMapping[str, Any]):
+class BaseSession(DictHabits, MutableMapping[str, Any]):
     """What both colours share. Made by the middleware, never by hand.
 
     Values are whatever the codec can hold; nested changes are seen when the session is committed, because what counts is
@@ -39,8 +46,11 @@ class BaseSession(MutableMapping[str, Any]):
 
     __slots__ = ("__weakref__", "_state")
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__(called="session")
+
     def __init__(self, state: State) -> None:
-        _set_state(self, state)
+        set_state(self, state)
 
     # -- the mapping ----------------------------------------------------------------------------------------------
 
@@ -51,44 +61,62 @@ class BaseSession(MutableMapping[str, Any]):
             return data
         if state.found is _PENDING and state.intent is not Intent.DESTROY:
             self._load_now()
-        return decode(state)
+        return look_at(state)
 
     def _load_now(self) -> None:
         raise SessionNotLoaded("with lazy=True, call `await session.load()` before using the session")
 
     def __getitem__(self, key: str) -> Any:
-        return self._data()[key]
+        state = self._state
+        value = (self._data() if state.data is None else state.data)[key]
+        return read(state, key, value) if type(value) is Raw else value
+
+    def get(self, key: str, default: Any = None) -> Any:
+        value = self._data().get(key, default)
+        if type(value) is Raw:
+            try:
+                return read(self._state, key, value)
+            except KeyError:
+                return default
+        return value
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._data()[key] = value
-        if self._state.increments:
-            self._state.increments.pop(key, None)
+        state = self._state
+        (self._data() if state.data is None else state.data)[key] = value
+        state.dirty[key] = None
+        if state.increments:
+            state.increments.pop(key, None)
 
     def __delitem__(self, key: str) -> None:
         del self._data()[key]
-        if self._state.increments:
-            self._state.increments.pop(key, None)
+        state = self._state
+        state.dirty[key], state.removed = None, True
+        if state.increments:
+            state.increments.pop(key, None)
+
+    # Who goes through all of it sees all of it: a value that cannot be read would otherwise end the session under an iteration.
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._data())
+        self._data()
+        return iter(read_all(self._state))
+
+    def keys(self) -> KeysView[str]:
+        self._data()
+        return read_all(self._state).keys()
+
+    def values(self) -> ValuesView[Any]:
+        self._data()
+        return read_all(self._state).values()
+
+    def items(self) -> ItemsView[str, Any]:
+        self._data()
+        return read_all(self._state).items()
 
     def __len__(self) -> int:
         return len(self._data())
 
     def __contains__(self, key: object) -> bool:
         return key in self._data()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return self._data().get(key, default)
-
-    def keys(self) -> KeysView[str]:
-        return self._data().keys()
-
-    def values(self) -> ValuesView[Any]:
-        return self._data().values()
-
-    def items(self) -> ItemsView[str, Any]:
-        return self._data().items()
 
     def clear(self) -> None:
         """End the session and go on with an empty one under a new id, as `invalidate` does.
@@ -99,8 +127,29 @@ class BaseSession(MutableMapping[str, Any]):
         if self._state.settings.options.profile.clear_ends:
             self.invalidate()
         else:
-            self._data().clear()
-            self._state.increments = None
+            data, state = self._data(), self._state
+            state.dirty.update(dict.fromkeys(data))
+            state.removed = True
+            data.clear()
+            state.increments = None
+
+    def popitem(self) -> tuple[str, Any]:
+        """Take out the last value that was put in, and return it with its key."""
+        key = next(reversed(self), None)
+        if key is None:
+            raise KeyError("the session is empty")
+        return key, self.pop(key)
+
+    def __reversed__(self) -> Iterator[str]:
+        self._data()
+        return reversed(read_all(self._state))
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]  # `|` gives a dict, as it should
+        self.update(other)
+        return self
+
+    def __reduce_ex__(self, _protocol: Any) -> NoReturn:
+        raise TypeError("a session belongs to its request, and cannot be copied or pickled: write dict(session)")
 
     def increment(self, key: str, by: float = 1) -> Any:
         """Add to a number, a missing one being 0, so that no concurrent request's increment is lost. Returns the sum.
@@ -108,14 +157,16 @@ class BaseSession(MutableMapping[str, Any]):
         Raises:
             TypeError: the value is not a number.
         """
-        data, state = self._data(), self._state
-        before = data.get(key, 0)
+        before = self.get(key, 0)
         if not isinstance(before, int | float) or isinstance(before, bool):
             raise TypeError(f"session value {key!r} is a {type(before).__name__}, not a number to increment")
-        data[key] = before + by
-        increments = state.increments = state.increments or {}
-        increments[key] = increments.get(key, 0) + by
-        return data[key]
+        state = self._state
+        added = (state.increments or {}).get(key, 0) + by
+        total = self[key] = before + by
+        if state.increments is None:
+            state.increments = {}
+        state.increments[key] = added
+        return total
 
     # -- what it is -----------------------------------------------------------------------------------------------
 
@@ -194,16 +245,19 @@ class BaseSession(MutableMapping[str, Any]):
         Args:
             owner: who logs in, as your application names users; stores can list an owner's sessions.
             keep_data: keep what the anonymous visitor gathered, such as a cart.
+
+        Raises:
+            TypeError: the owner is not a non-empty str.
+            ValueError: some store could not hold it: longer than 2,048 bytes of UTF-8, with U+0000, or a lone surrogate.
         """
-        given: object = owner
-        if not isinstance(given, str) or not given:
-            raise TypeError(f"owner must be a non-empty str, not {type(given).__name__}")
+        check_owner(owner)
+        described = describe(self._state)
         data = self._data()
         if isinstance(data, ClosedData):
             data.refuse()
         self.regenerate(keep_data=keep_data)
         state = self._state
-        state.login = Login(owner, state.now())
+        state.login = Login(owner, state.now(), described)
 
     def logout(self) -> None:
         """The same as ``destroy()``."""
@@ -229,25 +283,28 @@ class BaseSession(MutableMapping[str, Any]):
 
     def flash(self, message: str, category: str = "info") -> None:
         """Keep a message until ``flashes()`` takes it, usually on the next page."""
-        self._data().setdefault(_FLASHES, []).append([category, message])
+        self[_FLASHES] = [*self._kept_flashes(), [category, message]]
 
     def flashes(self, category: str | None = None) -> list[Flash]:
         """Take the kept messages, oldest first: all of them, or those of one category."""
-        kept = self._data().get(_FLASHES)
-        if not kept:
-            return []
+        kept = self._kept_flashes()
         taken = [Flash(*entry) for entry in kept if category in (None, entry[0])]
         left = [entry for entry in kept if category not in (None, entry[0])]
         if left:
             self[_FLASHES] = left
         else:
-            del self[_FLASHES]
+            self.pop(_FLASHES, None)
         return taken
+
+    def _kept_flashes(self) -> list[Any]:
+        """The kept messages. What else lies in their place, or among them, another program has put there, and it is left out."""
+        kept = self.get(_FLASHES)
+        return [entry for entry in kept if type(entry) in _PAIRS and len(entry) == 2] if type(kept) is list else []
 
     def __repr__(self) -> str:
         intent = self._state.intent
         shown = intent if intent in (Intent.DESTROY, Intent.REGENERATE, Intent.INVALIDATE) else self._state.found
-        return f"<{type(self).__name__} {shown.value}>"
+        return f"<{type(self).__qualname__} {shown.value}>"
 
     __hash__ = None  # type: ignore[assignment]  # mutable, as every mapping
 
@@ -266,18 +323,25 @@ class BaseSession(MutableMapping[str, Any]):
 
 
 def _no_attribute(session: BaseSession, name: str) -> str:
-    kind = type(session).__name__
+    kind = type(session).__qualname__
     if isinstance(getattr(type(session), name, None), property):
         return f"{kind}.{name} cannot be set"
     return f'{kind} has no attribute {name!r}; data is kept in items: session["{name}"]'
 
 
-_set_state: Final = BaseSession.__dict__["_state"].__set__  # past __setattr__, once for every request
+# Past __setattr__, once for every request. The doors give a face its state by this alone, without the call of __init__.
+set_state: Final = BaseSession.__dict__["_state"].__set__
+state_of: Final[Callable[[BaseSession], State]] = BaseSession.__dict__["_state"].__get__
+"""A session's state, for the doors."""
+
+
+T = TypeVar("T")
 
 
 class SyncIO(Protocol):
     """What `Session` needs of the middleware that made it."""
 
+    def run(self, steps: Steps[T]) -> T: ...
     def save(self, state: State) -> None: ...
     def reload(self, state: State) -> None: ...
     def load(self, state: State) -> None: ...
@@ -288,6 +352,7 @@ class SyncIO(Protocol):
 class AsyncIO(Protocol):
     """What `AsyncSession` needs of the middleware that made it."""
 
+    async def run(self, steps: Steps[T]) -> T: ...
     async def save(self, state: State) -> None: ...
     async def reload(self, state: State) -> None: ...
     async def load(self, state: State) -> None: ...
@@ -329,6 +394,42 @@ class Session(BaseSession):
         io: SyncIO = self._state.io
         return io.sessions
 
+    def devices(self, *, limit: int = 100, after: str | None = None) -> Devices:
+        """The owner's live sessions: the current one first, then by when they were used last.
+
+        A login in this request is among them once it is stored, by ``save()`` or with the response.
+
+        Args:
+            limit: how many at most; a page may have fewer where some have just ended.
+            after: a page's ``next``, for the one that follows.
+
+        Raises:
+            StoreError: the store failed, or cannot list an owner's sessions.
+        """
+        io: SyncIO = self._state.io
+        self._data()
+        return io.run(devices(self._state, limit, after))
+
+    def end(self, handle: str) -> bool:
+        """End that one of the owner's sessions, such as one of `devices`; False if there was none. The current one is logged out.
+
+        Raises:
+            StoreError: the store failed, or cannot list an owner's sessions.
+        """
+        io: SyncIO = self._state.io
+        self._data()
+        return io.run(end_device(self._state, handle, self.logout))
+
+    def end_others(self) -> int:
+        """End all sessions of the owner but this one; returns how many there were.
+
+        Raises:
+            StoreError: the store failed, or cannot list an owner's sessions.
+        """
+        io: SyncIO = self._state.io
+        self._data()
+        return io.run(end_others(self._state))
+
     def _load_now(self) -> None:
         io: SyncIO = self._state.io
         io.load(self._state)
@@ -359,6 +460,24 @@ class AsyncSession(BaseSession):
         """Discard this request's changes and take what the store holds now; see `Session.reload`."""
         io: AsyncIO = self._state.io
         await io.reload(self._state)
+
+    async def devices(self, *, limit: int = 100, after: str | None = None) -> Devices:
+        """The owner's live sessions; see `Session.devices`."""
+        io: AsyncIO = self._state.io
+        self._data()
+        return await io.run(devices(self._state, limit, after))
+
+    async def end(self, handle: str) -> bool:
+        """End that one of the owner's sessions; see `Session.end`."""
+        io: AsyncIO = self._state.io
+        self._data()
+        return await io.run(end_device(self._state, handle, self.logout))
+
+    async def end_others(self) -> int:
+        """End all sessions of the owner but this one; see `Session.end_others`."""
+        io: AsyncIO = self._state.io
+        self._data()
+        return await io.run(end_others(self._state))
 
     @property
     def sessions(self) -> AsyncSessions:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from ..clock import DAY_MS
-from ..codecs import Codec, JSONCodec
+from ..codecs import Codec, JSONCodec, LenientCodec, check_codec, seals, writer, writes_plain_json
 from ..cookie import Cookie
-from ..errors import ConfigurationError
-from ..ids import hash_id
+from ..ids import check_key, hash_id, refusal_by
 from ..logs import log
 from ..options import Options, Request
 from ..wire.cookies import MAX_COOKIE_BYTES, encode_value
 from ..wire.naming import CookieNaming
 from ..wire.signing import Signer
-from .record import lifetime_prefix
+from .record import COOKIE_KEY, OWN_KEY, lifetime_prefix
 
 __all__ = ["ExpiryCache", "SessionSettings"]
 
@@ -54,45 +53,72 @@ class SessionSettings:
         "calm_prefix",
         "codec",
         "default_idle_ms",
+        "dropped",
+        "encode",
         "expiries",
         "keeps_request",
         "key_of",
+        "names_keys",
         "naming",
         "options",
+        "reserved",
+        "seals",
         "signer",
+        "static_idle_ms",
+        "writes_plain_json",
     )
 
     key_of: Callable[[str], str]
     """A session id's name in the store."""
+    encode: Callable[[Any], bytes]
+    """The codec's, held to its promise."""
+    dropped: frozenset[str]
+    """Names under which a loaded session's values are left out."""
+    static_idle_ms: int | None
+    """The idle timeout of a session that changed nothing of its cookie; None where that depends on the request."""
+    reserved: frozenset[str]
+    """Names that no value may be given."""
+    names_keys: bool
+    """Whether a value may be put in under a key that is no str, to be stored under its text."""
+    seals: bool
+    """Whether what goes to the store is another text than the record's: a call for each that does not is felt."""
 
     def __init__(self, options: Options, *, default_idle_ms: int = DAY_MS) -> None:
         self.options: Options = options
         self.signer: Signer = Signer(options.secrets, options.profile.signature)
         self.naming: CookieNaming = CookieNaming(options)
         self.codec: Codec = JSONCodec() if options.codec is None else options.codec
-        self.keeps_request: bool = options.generate_id is not _RANDOM_ID or options.exclusive is not None
+        self.keeps_request: bool = (
+            options.generate_id is not _RANDOM_ID
+            or options.exclusive is not None
+            or options.fresh is not None
+            or options.describe is not None
+        )
         """Whether a function of the request is called once the session is there."""
         self.key_of = hash_id if options.hash_ids else str
         self.default_idle_ms: int = default_idle_ms
         self.expiries: ExpiryCache | None = None  # kept once a store is met that does not tell
         self._longest_id = MAX_COOKIE_BYTES - len("__Host-") - len(options.name) - _SIGNATURE_ROOM
-        missing = [
-            name for name in ("encode", "revive", "seal", "unseal") if not callable(getattr(self.codec, name, None))
-        ]
-        if missing:
-            raise ConfigurationError("codec", type(self.codec).__name__, f"give a codec; this has no {missing[0]}()")
+        check_codec("codec", self.codec)
+        self.encode = writer(self.codec)
+        self.seals = seals(self.codec)
+        self.names_keys = isinstance(self.codec, LenientCodec)
+        self.writes_plain_json: bool = writes_plain_json(self.codec)
+        self.dropped = frozenset(getattr(self.codec, "reserved", ()))
+        self.reserved = self.dropped | {COOKIE_KEY, OWN_KEY}
         # A loaded session needs something at every response, or else only once less than `calm_ms` are left.
         cookie = options.cookie
         self.always_commits: bool = options.rolling or options.resave or not isinstance(cookie, Cookie)
         self.calm_ms: int = 0
         self.calm_prefix: bytes = b""
+        self.static_idle_ms = None
         if isinstance(cookie, Cookie):
-            idle = self.idle_ms(cookie, {})
+            idle = self.static_idle_ms = self.idle_ms(cookie, {})
             self.calm_ms = idle - self.touch_after_ms(idle)
             self.calm_prefix = lifetime_prefix(cookie.max_age_ms)
 
     def generate_id(self, request: Request) -> str | None:
-        """A new id, or None, with an error in the log, where ``generate_id`` returns what no cookie can hold (contract 59)."""
+        """A new id, or None, with an error in the log, where ``generate_id`` returns what no cookie, or not every store, can hold (contract 59)."""
         generated: object = self.options.generate_id(request)
         if not isinstance(generated, str) or not generated:
             log.error(
@@ -104,6 +130,9 @@ class SessionSettings:
                 "generate_id returned an id of %d characters, too long for a cookie; the session is not saved",
                 len(generated),
             )
+            return None
+        if not self.options.hash_ids and (refusal := refusal_by(check_key, generated)):
+            log.error("generate_id returned an id that stores refuse: %s; the session is not saved", refusal)
             return None
         return generated
 
@@ -124,4 +153,5 @@ class SessionSettings:
     def deadline(self, now: int, created: int, idle_ms: int) -> int:
         """When a session ends if nothing more happens: the one truth about expiry. Epoch ms."""
         absolute = self.options.absolute_ms
-        return now + idle_ms if absolute is None else min(now + idle_ms, created + absolute)
+        idle = now + idle_ms
+        return idle if absolute is None or idle < created + absolute else created + absolute

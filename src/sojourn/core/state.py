@@ -20,25 +20,27 @@ the id that the session *will have* is `id`. What is ended is always named by th
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
 from msgspec import Struct
 
+from ..codecs import Members
 from ..cookie import Cookie
 from ..errors import SessionDestroyed
 from ..options import Request
 from ..wire.headers import Header
 from ..wire.id_source import IdSource
 from ..wire.signing import Verified
+from ._shown import Shown
 from ._table_key import TableKey
 from .record import NO_DATA, Record
-from .session_cookie import SessionCookie
+from .session_cookie import SessionCookie, lifetime_until
 from .settings import SessionSettings
 from .store import Stored
 
-__all__ = ["TRANSITIONS", "Arrival", "Event", "Found", "Intent", "Loaded", "Login", "Owed", "State"]
+__all__ = ["TRANSITIONS", "Arrival", "Event", "Found", "Held", "Intent", "Loaded", "Login", "Owed", "Part", "State"]
 
 
 class Found(TableKey):
@@ -101,11 +103,12 @@ TRANSITIONS: Final[Mapping[Event, Mapping[Intent, Intent]]] = {
     Event.DESTROY: {_N: _X, _T: _X, _R: _X, _I: _X, _D: _X, _E: _X, _X: _X},
     # A login that cannot be stored has not happened, and the old session stays; a logout happens in any case.
     Event.DISCARD: {_N: _D, _T: _D, _R: _D, _I: _X, _D: _D, _E: _E, _X: _X},
-    Event.RELOADED: {_N: _N, _T: _N, _D: _N, _E: _N},
+    # Regenerated without being asked: see `transitions.note_loaded`. Otherwise `check_reload` refuses it.
+    Event.RELOADED: {_N: _N, _T: _N, _R: _R, _D: _N, _E: _N},
     Event.COMMITTED: {_N: _N, _T: _N, _R: _N, _I: _N, _D: _D, _E: _E, _X: _X},
     Event.ENDED: {_N: _E, _T: _E},
 }
-"""The intent after an event. Where there is none, the session is destroyed, or regenerated and not stored yet."""
+"""The intent after an event. Where there is none, the session is destroyed, or invalidated and not stored yet."""
 
 
 class Arrival(Struct, frozen=True):
@@ -125,9 +128,11 @@ class Arrival(Struct, frozen=True):
     The request holds the session, and if the session always held the request too, each would wait for the garbage collector, at a
     fifth of the time that a request takes.
     """
+    keys: tuple[str, ...] = ()
+    """The names in the store of the first ids: of those that are looked up."""
 
 
-class Loaded(Struct, frozen=True, gc=False):
+class Loaded(Shown, frozen=True, gc=False):
     """The record that lies in the store, as far as this request knows. Replaced as a whole, never changed."""
 
     key: str
@@ -142,9 +147,24 @@ class Login(Struct, frozen=True, gc=False):
     owner: str
     at: int
     """Epoch ms."""
+    device: dict[str, str] | None = None
+    """What the application said of the device."""
 
 
-class Owed(Struct, frozen=True, gc=False):
+class Part(Struct):
+    """A value that the application has as an object of its own, a model: the fields that it changes there are written into the session's data."""
+
+    key: str
+    kind: Any
+    """What the model is of."""
+    model: Any
+    dump: Callable[[Any], dict[str, Any]]
+    """The model's fields, as values that the codec holds."""
+    texts: dict[str, bytes] = {}
+    """The fields' texts, as they are in the data."""
+
+
+class Owed(Shown, frozen=True, gc=False):
     """What an earlier ``save()`` has still to tell the client."""
 
     header: Header
@@ -152,6 +172,17 @@ class Owed(Struct, frozen=True, gc=False):
     """Whether it expires the cookie, rather than sending an id."""
     at: int
     """Since when it counts, epoch ms."""
+
+
+class Held(Struct, frozen=True, gc=False):
+    """The lock that an exclusive request has."""
+
+    key: str
+    token: str
+    until: int
+    """When it expires, epoch ms."""
+    unbroken: bool = True
+    """Whether the request has had it all the time."""
 
 
 _NO_OVERRIDES: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -172,7 +203,11 @@ class State(Struct, weakref=True):
     id: str | None = None
     """The id that the session has, or will have. None until one is needed."""
     data: dict[str, Any] | None = None
-    """None: not looked at."""
+    """Each value as text, or decoded if it was asked for; see `data`. None: not looked at."""
+    dirty: dict[str, None] = {}
+    """The keys whose value may differ from the loaded one's, in the order in which they came to."""
+    removed: bool = False
+    """Keys were removed, so that the order of what is there may be another."""
     renewed: bool = False
     """Nothing of the loaded record goes on: it was invalidated, or regenerated without ``keep_data``."""
     cookie: SessionCookie | None = None
@@ -181,6 +216,8 @@ class State(Struct, weakref=True):
     login: Login | None = None
     """The login of this request."""
     increments: dict[str, float] | None = None
+    parts: list[Part] = []
+    """The values that the application has as objects of its own."""
     first_overrides: Mapping[str, Any] | None = None
     """The cookie attributes that a new session begins with, once worked out."""
     owed: Owed | None = None
@@ -192,8 +229,15 @@ class State(Struct, weakref=True):
     """How often the application asked for an end or a new id. A commit does what was asked before its plan was made, and no more."""
     brought_ended: bool = False
     """The ids that the request brought have been ended."""
-    lock: tuple[str, str] | None = None
-    """The key and token of the lock that an exclusive request holds."""
+    over: bool = False
+    """The request has ended. Whoever still holds the session takes no lock for it, which nobody would give back."""
+    looking: Any = None
+    """In the async colour, by what a task of the request learns that another one's look-up is done."""
+    lock: Held | None = None
+    """What an exclusive request has its session for itself by."""
+
+    def __repr__(self) -> str:
+        return f"<State {self.found.value}, {self.intent.value}>"  # no id and no data, wherever it is shown
 
     def on(self, event: Event) -> None:
         """Move the intent. The only place where it changes.
@@ -211,12 +255,12 @@ class State(Struct, weakref=True):
         """What changes are counted from, and what a merge starts with: the loaded record, unless nothing of it goes on."""
         return None if self.loaded is None or self.renewed else self.loaded.record
 
-    def base_body(self) -> bytes:
-        """The text of the data that changes are counted from."""
+    def base_data(self) -> Members:
+        """The data that changes are counted from."""
         loaded = self.loaded
         if loaded is None or self.renewed or loaded.record is None:
             return NO_DATA
-        return loaded.record.body
+        return loaded.record.data
 
     @property
     def owner(self) -> str | None:
@@ -285,9 +329,7 @@ class State(Struct, weakref=True):
             expires = self.arrival.config.expires
             # A fixed date in the configuration is each new session's own lifetime (contract 123).
             self.first_overrides = (
-                _NO_OVERRIDES
-                if expires is None
-                else {"originalMaxAge": max(0, round(expires.timestamp() * 1000) - self.now())}
+                _NO_OVERRIDES if expires is None else {"originalMaxAge": lifetime_until(expires, self.now())}
             )
         return self.first_overrides
 

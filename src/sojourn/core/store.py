@@ -15,7 +15,7 @@ A key is in one of three states:
   as missing, except that ``create`` and ``regenerate`` refuse to take it as a new key.
 
 **Outcomes, not exceptions.** Missing, expired, replaced, existing and conflicting are returned. Only system failures
-are exceptions, always a `StoreError` with the driver's own as its cause: `StoreUnavailable` when nothing was written,
+are exceptions, always a `StoreError` with the driver's own as its ``driver_error``: `StoreUnavailable` when nothing was written,
 `StoreTimeout` when a write may have happened, or a part of it has. A store never resends a write on its own.
 
 **Two invariants**, under any interleaving of callers, threads and processes:
@@ -38,12 +38,24 @@ stays anonymous, as after any regenerate.
 version, writing equal data may leave it equal), and never with a touch.
 
 **Every write sets the expiry** to now + ttl. Repeating ``delete`` or ``touch`` is harmless.
+
+**A store in this process**, none of whose operations waits or fails half way, may say so by an attribute ``direct``: a store in the sync
+colour that does the same. Then nothing needs a coroutine, or has to be protected from being cancelled. It counts only where the store's own
+class defines it: a subclass may well have changed a method, which the inherited attribute would pass over.
+
+**What is left.** A store whose ``load`` leaves ``expires_in`` None, as it would need a second command, may have ``lifetime(key)``, which returns the milliseconds
+that a record has left, or None. It is asked where somebody wants to know, as for the list of an owner's devices.
+
+**A near cache**, as `AsyncRedisStore` can have one: an attribute ``near``, a function of a key that returns a record (a `Stored`) without asking the
+server, or None where the server is to be asked by ``load``. What it returns may be older than what ``load`` would, by a bound that the store
+states, but never older than what this store has itself written. The first look-up of a request uses it, and nothing else. ``near`` is None
+where there is no cache, and counts where ``direct`` would.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from ..errors import SessionTooLarge
@@ -52,6 +64,7 @@ __all__ = [
     "CONFLICT",
     "DEFAULT_MAX_SIZE",
     "EXISTS",
+    "LOCK_MS",
     "MISSING",
     "AsyncLockingStore",
     "AsyncScanningStore",
@@ -68,6 +81,9 @@ __all__ = [
     "Stored",
     "Version",
     "check_size",
+    "direct_of",
+    "longest_lock",
+    "near_of",
 ]
 
 Version: TypeAlias = Any
@@ -75,6 +91,10 @@ Version: TypeAlias = Any
 
 DEFAULT_MAX_SIZE: Final = 1024 * 1024
 """Bytes of one record beyond which a store refuses it, unless told otherwise."""
+
+
+LOCK_MS: Final = 30_000
+"""How long an exclusive request may hold its session's lock, in milliseconds."""
 
 
 class Stored(NamedTuple):
@@ -214,7 +234,10 @@ class LockingStore(Protocol):
     """The capability that ``exclusive`` needs: a lock per key, whether or not the key has a record."""
 
     def lock(self, key: str, ttl: int) -> str | None:
-        """Take the lock without waiting: a token, or None while somebody else holds it. It expires after ttl."""
+        """Take the lock without waiting: a token, or None while somebody else holds it. It expires after ttl.
+
+        A lock that would last longer than `longest_lock` was taken before the clock was set back. It is free.
+        """
 
     def unlock(self, key: str, token: str) -> bool:
         """Release the lock if the token still holds it. False: it expired and may be somebody else's by now."""
@@ -263,6 +286,22 @@ class AsyncLockingStore(Protocol):
 
     async def lock(self, key: str, ttl: int) -> str | None: ...
     async def unlock(self, key: str, token: str) -> bool: ...
+
+
+def direct_of(store: Any) -> Any:
+    """The ``direct`` of a store whose class has one of its own; else None."""
+    return store.direct if "direct" in vars(type(store)) else None
+
+
+def near_of(store: Any) -> Callable[[str], Stored | None] | None:
+    """The ``near`` of a store whose class has one of its own; else None."""
+    near: Callable[[str], Stored | None] | None = store.near if "near" in vars(type(store)) else None
+    return near
+
+
+def longest_lock(ttl: int) -> int:
+    """Milliseconds that a lock may have left, where such a one is taken. Twice as many as it is given, as clocks differ."""
+    return 2 * max(ttl, LOCK_MS)
 
 
 def check_size(data: bytes, limit: int) -> None:

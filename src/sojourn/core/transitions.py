@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from logging import DEBUG
-from typing import Any, Final
+from typing import Final
 
-from ..codecs import dumps, loads
-from ..errors import SessionDecodeError, SessionDestroyed, SessionNotFound
+from msgspec import Raw
+
+from ..codecs import loads, path_of
+from ..errors import SessionDecodeError, SessionDestroyed, SessionEncodeError, SessionNotFound
 from ..ids import mask_id
 from ..logs import log
 from ..wire.signing import Verified
-from .data import ClosedData, decode, is_same_text
+from .data import ClosedData, encode, look_at, refill, settle_parts, take_lifetime, unpack_stored
 from .merge import merge
-from .plan import Plan, Regenerate
-from .record import unpack
+from .plan import Plan, Regenerate, Touch
+from .record import NO_DATA, unpack
 from .settings import SessionSettings
-from .state import Event, Found, Intent, Loaded, Owed, State
-from .store import Replaced, Stored
+from .state import Event, Found, Held, Intent, Loaded, Owed, State
+from .store import LOCK_MS, Replaced, Stored, Version
 
 __all__ = [
     "check_reload",
@@ -31,13 +33,18 @@ __all__ = [
     "note_ended",
     "note_first_load",
     "note_loaded",
+    "note_locked",
+    "note_outrun",
     "note_reloaded",
     "note_taken",
     "note_unavailable",
+    "note_unlocked",
     "regenerate",
     "unset",
 ]
 
+_tuple: Final = tuple.__new__
+"""As `Stored` does, which is a Python function around it."""
 _UNCHANGED: Final = Intent.NONE
 _RECORD: Final = Found.RECORD  # looking a member up costs a call until Python 3.12
 _COMMITTED: Final = Event.COMMITTED
@@ -48,14 +55,16 @@ _END_BROUGHT: Final = (Intent.DESTROY, Intent.INVALIDATE)
 
 def regenerate(state: State, *, keep_data: bool) -> None:
     """Go on under a new id. The caller has loaded the session."""
-    state.on(Event.REGENERATE)
+    _change_id(state)
     state.asked += 1
+    if not keep_data:
+        _renew(state)
+
+
+def _change_id(state: State) -> None:
+    state.on(Event.REGENERATE)
     _leave_id(state)
     state.ensure_id()
-    if not keep_data:
-        assert state.data is not None
-        state.data.clear()
-        _renew(state)
 
 
 def invalidate(state: State) -> None:
@@ -63,8 +72,9 @@ def invalidate(state: State) -> None:
     state.on(Event.INVALIDATE)
     state.asked += 1
     _leave_id(state)
-    state.data = ClosedData() if state.sent else {}
     _renew(state)
+    if state.sent:
+        state.data = ClosedData()
 
 
 def _leave_id(state: State) -> None:
@@ -76,14 +86,18 @@ def _leave_id(state: State) -> None:
 def _renew(state: State) -> None:
     """Nothing of what was loaded goes on: whatever is put in from now on is a change."""
     state.renewed = True
+    if not isinstance(state.data, ClosedData):
+        state.data = {}
+    state.dirty, state.removed = {}, False
     state.cookie = state.created = state.login = state.increments = None
+    settle_parts(state)
 
 
 def destroy(state: State) -> None:
     """End all that the request brought, and the object with it."""
     state.on(Event.DESTROY)
     state.asked += 1
-    state.data = state.cookie = None
+    state.data, state.dirty, state.cookie = None, {}, None
 
 
 def unset(state: State) -> None:
@@ -91,7 +105,7 @@ def unset(state: State) -> None:
     state.on(Event.UNSET)
     state.asked += 1
     if state.intent is Intent.DESTROY:
-        state.data = state.cookie = None
+        state.data, state.dirty, state.cookie = None, {}, None
 
 
 # -- what the store returned ------------------------------------------------------------------------------------------
@@ -100,11 +114,16 @@ def unset(state: State) -> None:
 def note_loaded(state: State, verified: Verified, key: str, found: Stored | Replaced | None) -> bool:
     """Note what the store has under an id that the request brought; True if that is its session.
 
-    An unknown id is never adopted (contract 47).
+    An unknown id is never adopted (contract 47). One from another library's cookie is changed, without being asked: it may be unsigned.
     """
     if isinstance(found, Stored):
         state.found = _RECORD
         state.id, state.came_as, state.loaded = verified.id, verified, Loaded(key, found)
+        source = state.arrival.source
+        if source is not None and source.is_old(verified.id):
+            look_at(state)
+            if state.found is _RECORD:  # and readable
+                _change_id(state)
         return True
     if found is not None:
         state.found = Found.TOMBSTONE
@@ -113,6 +132,26 @@ def note_loaded(state: State, verified: Verified, key: str, found: Stored | Repl
     if log.isEnabledFor(DEBUG):
         log.debug("session %s is not live: %s", mask_id(verified.id), state.found.value)
     return False
+
+
+def note_locked(state: State, key: str, token: str, *, unbroken: bool = True) -> None:
+    """The session's lock is this request's."""
+    state.lock = Held(key, token, state.now() + LOCK_MS, unbroken)
+
+
+def note_unlocked(state: State) -> None:
+    """It is given back."""
+    state.lock = None
+
+
+def note_outrun(state: State) -> None:
+    """A parallel request has given the session, which came by another library's cookie, an id of ours: this one is anonymous, and saves nothing."""
+    state.on(Event.DISCARD)
+    state.found, state.loaded = Found.TOMBSTONE, None
+    log.info(
+        "session %s was moved by a parallel request: what this one changed is not saved",
+        mask_id(state.came_as_id() or ""),
+    )
 
 
 def note_unavailable(state: State) -> None:
@@ -135,19 +174,20 @@ def _note_brought_ended(state: State) -> None:
         state.brought_ended = True
 
 
-def note_committed(state: State, plan: Plan, stored: Stored | None) -> None:
-    """The plan is done; ``stored`` is what its write left in the store. What was asked for meanwhile is still to be done."""
+def note_committed(state: State, plan: Plan, version: Version = None) -> None:
+    """The plan is done; ``version`` is the one of the record that it wrote. What was asked for meanwhile is still to be done."""
     write, is_all = plan.write, plan.asked == state.asked
     if is_all and plan.header is not None:  # owed to the response if this was a save() before it
         state.owed = Owed(plan.header, plan.expires, plan.at)
     if write is not None:
-        assert stored is not None
-        key = write.new if isinstance(write, Regenerate) else write.key
-        record = plan.record
-        if record is None:
-            assert state.loaded is not None
-            record = state.loaded.record
+        if type(write) is Touch:
+            loaded = state.loaded
+            assert loaded is not None
+            key, record = write.key, loaded.record
+            stored = Stored(loaded.stored.data, loaded.stored.version, write.ttl)
         else:
+            key, record = write.new if type(write) is Regenerate else write.key, plan.record
+            stored = _tuple(Stored, (write.data, version, write.ttl))
             state.saved = True
             if state.increments:
                 state.increments = _increments_since(plan, state.increments)
@@ -174,7 +214,7 @@ def _increments_since(plan: Plan, increments: dict[str, float]) -> dict[str, flo
 def is_own_write(settings: SessionSettings, plan: Plan, data: bytes, key: str) -> bool:
     """Whether a stored record is the one that this plan wrote: how a writer that lost the reply learns the outcome."""
     try:
-        record, _tree = unpack(settings.codec.unseal(data, key))
+        record = unpack(settings.codec.unseal(data, key))
     except SessionDecodeError:
         return False
     return plan.record is not None and record.write == plan.record.write
@@ -185,38 +225,48 @@ def is_repeatable(state: State) -> bool:
     base = state.base
     if base is None or state.data is None:  # there is nothing to merge
         return True
-    mine = loads(state.settings.codec.encode(decode(state)))
-    merged = merge(loads(base.body), mine, mine, increments=state.increments or {})
-    return bool(merged == mine)
+    mine = encode(state)
+    return merge(base.data, mine, mine, increments=state.increments or {}) is mine
 
 
-def merge_conflict(state: State, plan: Plan, stored: Stored) -> bytes | None:
-    """After a plan met a conflict: merge this request's changes into what the store holds now.
-
-    Returns the text of the merged data, so that they need not be encoded anew while others write on; None where nothing was merged.
+def merge_conflict(state: State, stored: Stored) -> None:
+    """After a conflict: merge this request's changes into what the store holds now.
 
     Raises:
-        SessionConflict: an exclusive request lost its lock, and another changed the same.
+        SessionConflict: an exclusive request and another changed the same.
         SessionDecodeError: what the store holds is unreadable.
-        SessionEncodeError: an incremented number is more than the codec holds.
+        SessionEncodeError: a value cannot be stored, or an incremented number is more than the codec holds.
     """
-    loaded, base, codec = state.loaded, state.base, state.settings.codec
+    loaded, base, settings = state.loaded, state.base, state.settings
     assert loaded is not None
     if base is None:  # regenerated without keeping data: nothing of theirs moves along, and it need not be readable
         state.loaded = Loaded(loaded.key, stored, loaded.record)
-        return None
-    theirs, tree = unpack(codec.unseal(stored.data, loaded.key))
-    assert plan.record is not None
-    data, text = decode(state), plan.record.body
-    mine = loads(text if is_same_text(data, text) else codec.encode(data))  # it may have changed since
+        return
+    theirs = unpack_stored(settings, loaded.key, stored)
+    take_lifetime(state, theirs)
     increments = state.increments or {}
-    merged = merge(loads(base.body), mine, tree, increments=increments, exclusive=state.lock is not None)
-    codec.encode({key: merged[key] for key in increments if key in merged})  # sums alone may be more than a codec holds
-    text = _refill(state, merged)
+    look_at(state)
+    mine = encode(state)
+    merged = merge(base.data, mine, theirs.data, increments=increments, exclusive=state.lock is not None)
+    for key in increments:
+        if key in merged and merged[key] is not theirs.data.get(key):
+            _check_sum(settings, key, merged[key])
     if not state.is_cookie_changed():
         state.cookie = None  # theirs, when next asked for
     state.loaded = Loaded(loaded.key, stored, theirs)
-    return text
+    refill(state, merged, mine)
+
+
+def _check_sum(settings: SessionSettings, key: str, text: Raw) -> None:
+    """Refuse a sum that is more than the codec holds, though what was added up was not.
+
+    Raises:
+        SessionEncodeError: it is.
+    """
+    try:
+        settings.codec.encode(loads(bytes(text)))
+    except SessionEncodeError as error:
+        raise SessionEncodeError(path_of(key, error.path), error.reason) from None
 
 
 def detach(state: State) -> None:
@@ -225,20 +275,15 @@ def detach(state: State) -> None:
     Where it was invalidated, the caller has ended what it had become.
     """
     base = state.base
-    if base is not None:
-        _refill(state, merge(loads(base.body), loads(state.settings.codec.encode(decode(state))), {}))
+    look_at(state)
+    mine = encode(state)
+    merged = None if base is None else merge(base.data, mine, NO_DATA)
     log.info("session %s had ended when it was regenerated; its data is not carried over", mask_id(state.id or ""))
     state.loaded = state.created = None
     state.found = Found.NOTHING
+    if merged is not None:
+        refill(state, merged, mine)
     _note_brought_ended(state)
-
-
-def _refill(state: State, tree: dict[str, Any]) -> bytes:
-    """Make a tree the session's data; returns its text."""
-    data, text = decode(state), dumps(tree)
-    data.clear()
-    data.update(state.settings.codec.revive(tree, text))
-    return text
 
 
 def note_taken(state: State) -> None:
@@ -267,10 +312,12 @@ def note_reloaded(state: State, key: str, found: Stored | Replaced | None) -> No
     state.on(Event.RELOADED)
     state.found, state.loaded, state.renewed = Found.RECORD, Loaded(key, found), False
     state.data = state.cookie = state.created = state.login = state.increments = None
-    came_as = state.came_as
+    state.dirty, state.removed = {}, False
+    settle_parts(state)
+    came_as = state.came_as if state.intent is _UNCHANGED else None
     if came_as is not None and key == state.settings.key_of(came_as.id):  # a regenerate that was given up had another
         state.id = came_as.id
-    decode(state)  # looked at, whether or not it is again: the response may depend on it (contract 101)
+    look_at(state)  # looked at, whether or not it is again: the response may depend on it (contract 101)
 
 
 def note_first_load(state: State) -> None:
@@ -297,5 +344,5 @@ def check_reload(state: State) -> None:
     """
     if state.intent is Intent.DESTROY:
         raise SessionDestroyed("the session was destroyed earlier in this request")
-    if state.intent in (Intent.REGENERATE, Intent.INVALIDATE):
+    if state.intent in (Intent.REGENERATE, Intent.INVALIDATE) and state.asked:
         raise SessionNotFound("the session has no live record")

@@ -2,42 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
+from msgspec import Raw
+
 from ..clock import from_ms
+from ..codecs import Codec, Members
+from ..errors import SessionDecodeError
+from ..ids import mask_id
+from ..logs import log
+from .habits import DictHabits
 
 __all__ = ["AsyncSessions", "SessionView", "Sessions"]
 
 
-class SessionView(Mapping[str, Any]):
-    """A stored session as it was when it was read: a mapping of its data, which cannot be changed here, and what is known about it."""
+class SessionView(DictHabits, called="view"):
+    """A stored session as it was when it was read: a mapping of its data, which cannot be changed here, and what is known about it.
 
-    __slots__ = ("created_at", "data", "expires_at", "key", "owner")
+    A value is decoded when it is asked for. Where one cannot be, an error is logged, and the mapping is empty from then on.
+    """
+
+    __slots__ = ("_codec", "_values", "created_at", "expires_at", "key", "owner")
 
     def __init__(
-        self, key: str, data: Mapping[str, Any], owner: str | None, created: int | None, expires: int | None
+        self, key: str, data: Members, codec: Codec, owner: str | None, created: int | None, expires: int | None
     ) -> None:
         self.key: str = key
         """Its name in the store."""
-        self.data: Mapping[str, Any] = data
-        """Its data. Changing it changes nothing in the store."""
         self.owner: str | None = owner
         """Who logged in."""
         self.created_at: datetime | None = None if created is None else from_ms(created)
         """When it began, in UTC; None where Express wrote it."""
         self.expires_at: datetime | None = None if expires is None else from_ms(expires)
         """When it ends unless it is used, in UTC; None where the store cannot tell."""
+        self._values: dict[str, Any] = data.copy()
+        self._codec = codec
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """Its data, all decoded. Changing it changes nothing in the store."""
+        try:
+            for name in self._values:
+                self[name]
+        except KeyError:
+            pass  # a value could not be read, and there are none any more
+        return self._values
 
     def __getitem__(self, key: str) -> Any:
-        return self.data[key]
+        value = self._values[key]
+        if type(value) is Raw:
+            try:
+                value = self._codec.decode(bytes(value))
+            except SessionDecodeError as error:
+                log.error("a stored session (%s) has a value that cannot be read: %s", mask_id(self.key), error)
+                self._values = {}
+                raise KeyError(key) from None
+            self._values[key] = value
+        return value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.data)
 
     def __len__(self) -> int:
-        return len(self.data)
+        return len(self._values)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
 
     def __repr__(self) -> str:
         return f"<SessionView created_at={self.created_at}>"
@@ -61,11 +93,14 @@ class Sessions(Protocol):
     def by_owner(self, owner: str) -> Iterator[SessionView]:
         """The owner's live sessions that can be read, in no order."""
 
+    def end_owner(self, owner: str, *, except_: str | SessionView | Iterable[str | SessionView] = ()) -> int:
+        """End all sessions of an owner but those named by ``except_``; returns how many there were."""
+
     def count(self) -> int:
         """How many sessions are live."""
 
     def clear(self) -> int:
-        """End all sessions; returns how many."""
+        """End all sessions; returns how many. A store for Redis takes for its own whatever begins with its prefix."""
 
 
 class AsyncSessions(Protocol):
@@ -75,5 +110,6 @@ class AsyncSessions(Protocol):
     async def destroy(self, session: str | SessionView) -> bool: ...
     def all(self) -> AsyncIterator[SessionView]: ...
     def by_owner(self, owner: str) -> AsyncIterator[SessionView]: ...
+    async def end_owner(self, owner: str, *, except_: str | SessionView | Iterable[str | SessionView] = ()) -> int: ...
     async def count(self) -> int: ...
     async def clear(self) -> int: ...

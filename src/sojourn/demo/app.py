@@ -55,7 +55,8 @@ def make_app(*, secret: str, database: Path) -> FastAPI:
             session.flash("Please tell us your name.", "error")
             return _to("/")
         # A new id whenever privileges change; the cart that the visitor filled before comes along.
-        session.login(name.strip(), keep_data=True)
+        name = name.strip()
+        session.login(name, keep_data=session.owner in (None, name))  # nothing of somebody else's
         session.flash(f"Welcome, {session.owner}. Your session has a new id now.")
         return _to("/dashboard")
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar, cast
 
-from ..aio import shielded, sleep
-from ..core.commit import Steps, acquire, reload, save
+from ..aio import deliver_cancellation, here, new_event, patiently, shielded, sleep, wait
+from ..core.commit import Lock, Pause, Steps, Turn, lock_turn, look_up_alone, reload, save
+from ..core.plan import Create, Phase, Plan, Regenerate, Replace, Touch
 from ..core.state import State
+from ..core.store import LOCK_MS, near_of
 from ..core.transitions import check_reload, note_first_load, note_loaded
 from ..errors import StoreError
 from ..options import OptionsDict
-from ..wire.request import MOST_LOOKUPS
 from .base import NOT_LOADED, Middleware
-from .drive import run_async
+from .drive import CALLS, AsyncWaits, run_async, run_at_once
+from .exchange import Exchange
 from .sessions import AsyncStoreSessions
+from .turns import Line, patience, waited_too_long
 
 __all__ = ["AsyncMiddleware"]
 
 T = TypeVar("T")
+_WRITES: Final = (Create, Replace, Regenerate, Touch)
+
+
+def _ask_the_store(_key: str) -> None:
+    """The near cache of a store that has none."""
 
 
 class AsyncMiddleware(Middleware):
@@ -26,14 +33,72 @@ class AsyncMiddleware(Middleware):
 
     def __init__(self, given: OptionsDict) -> None:
         super().__init__(given, asynchronous=True)
-        self.guard: Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]] = (
-            _directly if getattr(self.store, "in_process", False) else shielded
-        )
-        """Finishes what it is given even if the client goes away meanwhile."""
+        self._near = near_of(self.store)
+        self._waits: AsyncWaits = {Turn: self._take, Pause: self._pause, Lock: self._lock}
 
-    def run(self, steps: Steps[T]) -> Awaitable[T]:
-        """Run a task on the store, whatever happens to the client meanwhile."""
-        return self.guard(run_async(steps, self.store, sleep))
+    async def run(self, steps: Steps[T]) -> T:
+        """Run a task on the store, to its end whatever happens to the client meanwhile."""
+        if self.direct is not None:
+            return run_at_once(steps, self.direct)
+        if self.unbroken and self.store.unbroken:
+            return await self._run_unbroken(steps)
+        return await shielded(run_async(steps, self.store, self._waits))
+
+    async def _run_unbroken(self, steps: Steps[T]) -> T:
+        """`run` with a store whose writes cannot be cut short: the first is not shielded, and nearly every task ends with it."""
+        try:
+            op = next(steps)
+            if type(op) is Turn and (here(), op.key) not in self.turns.lines:
+                op = steps.send(await self._take(op))  # which does not wait
+            if type(op) in _WRITES:
+                try:
+                    returned = await patiently(CALLS[type(op)](self.store, op))
+                except Exception as error:  # noqa: BLE001 - the steps decide what to do about it
+                    op = steps.throw(error)
+                else:
+                    op = steps.send(returned)
+        except StopIteration as stop:
+            await deliver_cancellation()
+            return cast("T", stop.value)
+        except BaseException:
+            steps.close()
+            raise
+        return await shielded(run_async(steps, self.store, self._waits, op))
+
+    async def _take(self, turn: Turn) -> Line:
+        """Wait for one's turn among the tasks of this event loop; see `Turns.take`."""
+        line, told = self.turns.enter((here(), turn.key), new_event, waits=turn.waits)
+        if told is not None:
+            is_turn = False
+            try:
+                is_turn = await wait(told, patience(turn))
+            finally:
+                if not is_turn:
+                    line.give_up(told)
+            if not is_turn:
+                raise waited_too_long()
+        return line
+
+    async def _pause(self, op: Pause) -> None:
+        """Pause, until woken where that can be."""
+        if op.turn is None:
+            await sleep(op.seconds)
+        else:
+            await wait(op.turn.nap(new_event()), op.seconds)
+
+    async def _lock(self, op: Lock) -> Any:
+        """Take a lock: whoever is cancelled meanwhile must still hear of it, to give it back."""
+        return await shielded(self._lock_to_the_end(op))
+
+    async def _lock_to_the_end(self, op: Lock) -> Any:
+        token = await self.store.lock(op.key, LOCK_MS)
+        if token is not None:
+            op.note(token)
+        return token
+
+    async def respond(self, exchange: Exchange[Any], plan: Plan, phase: Phase) -> Plan | None:
+        """Carry a plan out; returns what is to be sent, None where that is a 503."""
+        return await self.run(exchange.respond(plan, phase))
 
     async def look_up_or_note(self, state: State) -> bool:
         """Look up the session that the request asks for. False if the response is to be a 503."""
@@ -43,26 +108,65 @@ class AsyncMiddleware(Middleware):
             return self.load_failed(state, error)
         return True
 
-    async def look_up(self, state: State) -> None:
-        """Look up the session that the request asks for; where it is exclusive, once no other request has it."""
+    async def look_up(self, state: State, *, fresh: bool = False) -> None:
+        """Look up the session that the request asks for; where it is exclusive, once no other request has it.
+
+        Where that fails, whatever the reason, the session is not locked. ``fresh``: the store itself is asked, also where it has a near cache.
+        """
         if self.options.exclusive is not None and self.is_exclusive(state):
-            key = self.settings.key_of(state.arrival.ids[0].id)
-            state.lock = key, await run_async(acquire(key), self.store, sleep)
-        key_of, load = self.settings.key_of, self.store.load
-        for verified in state.arrival.ids[:MOST_LOOKUPS]:
-            key = key_of(verified.id)
-            if note_loaded(state, verified, key, await load(key)):
+            try:
+                await run_async(look_up_alone(state), self.store, self._waits)
+            except BaseException:
+                await self.unlock(state)
+                raise
+            self.loads.success()
+            return
+        if self.direct is not None:
+            self.find(state, self.direct)
+            return
+        load, arrival, near = self.store.load, state.arrival, self._near
+        if near is None or fresh or (self.options.fresh is not None and self.options.fresh(arrival.request)):
+            near = _ask_the_store
+        for verified, key in zip(arrival.ids, arrival.keys, strict=False):
+            if note_loaded(state, verified, key, near(key) or await load(key)):
                 break
         if self.loads.failures:
             self.loads.success()
 
+    async def finish(self, exchange: Exchange[Any], *, failed: bool) -> None:
+        """Do what is left after the application is done, and give an exclusive session back, whatever happens."""
+        try:
+            await self.run(exchange.finish(failed=failed))
+        finally:
+            await self.unlock(exchange.state)
+
+    async def unlock(self, state: State) -> None:
+        """Give an exclusive session back, if this request has it."""
+        if state.lock is not None:
+            turn = here(), lock_turn(state.lock.key)
+            await self.run(self.unlocked(state))
+            self.turns.wake(turn)
+
     async def load(self, state: State) -> None:
         """Look up the session in the midst of a handler; see `SyncMiddleware.load`."""
         try:
-            await self.look_up(state)
+            await self._look_up_once(state)
         except StoreError as error:
             if not self.load_failed(state, error):
                 raise
+
+    async def _look_up_once(self, state: State, *, fresh: bool = False) -> None:
+        """Look up a session that several tasks of its request may ask for at once."""
+        while state.looking is not None:
+            await state.looking.wait()
+        if state.found not in NOT_LOADED:  # another one has it by now
+            return
+        state.looking = new_event()
+        try:
+            await self.look_up(state, fresh=fresh)
+        finally:
+            state.looking, done = None, state.looking
+            done.set()
 
     async def save(self, state: State) -> None:
         await self.run(save(state))
@@ -71,16 +175,11 @@ class AsyncMiddleware(Middleware):
     async def reload(self, state: State) -> None:
         if state.found in NOT_LOADED:
             check_reload(state)
-            await self.look_up(state)
+            await self._look_up_once(state, fresh=True)
             note_first_load(state)
         else:
-            await run_async(reload(state), self.store, sleep)
+            await run_async(reload(state), self.store)
 
     @property
     def sessions(self) -> AsyncStoreSessions:
         return AsyncStoreSessions(self.store, self.settings)
-
-
-def _directly(work: Coroutine[Any, Any, T]) -> Awaitable[T]:
-    # A store in this process never suspends, so that nothing can cancel it half way.
-    return work

@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from ..clock import DAY_MS
+from ..core.commit import Steps, unlock
 from ..core.settings import SessionSettings
 from ..core.state import Event, Found, Intent, State
-from ..core.transitions import note_unavailable
-from ..errors import StoreError
-from ..logs import OutageLog
+from ..core.store import direct_of
+from ..core.transitions import note_loaded, note_unavailable
+from ..errors import SessionConflict, StoreError
+from ..logs import OutageLog, log
 from ..options import EXPRESS, Options, OptionsDict
 from ..stores import resolve
 from ..wire.request import RequestReader
+from .arrivals import Arrivals
+from .turns import Turns, turns_of
 
 __all__ = ["NOT_LOADED", "ErrorResponse", "Middleware"]
 
@@ -20,6 +24,7 @@ _PAGE: Final = (
     "<!doctype html><title>Service unavailable</title><h1>Service unavailable</h1><p>Please try again in a moment."
 )
 _RETRY_AFTER: Final = "5"
+_REFUSED: Final = "a request is refused by a 503: %s"
 NOT_LOADED: Final = (Found.PENDING, Found.UNAVAILABLE)
 """What a ``reload()`` has to look up first."""
 _NEVER_PASSED_OVER: Final = (Intent.DESTROY, Intent.INVALIDATE, Intent.REGENERATE)
@@ -41,23 +46,53 @@ class Middleware:
         self.options: Options = options
         express = options.profile is EXPRESS
         self.store: Any = resolve(
-            options.store, asynchronous=asynchronous, exclusive=options.exclusive is not None, express=express
+            options.store,
+            asynchronous=asynchronous,
+            exclusive=options.exclusive is not None,
+            express=express,
+            shared=True,
         )
         # Express's stores each have a default lifetime of their own; ours is one for all.
         default_idle = getattr(self.store, "default_ttl", DAY_MS) if express else DAY_MS
         self.settings: SessionSettings = SessionSettings(options, default_idle_ms=default_idle)
         self.reader: RequestReader = RequestReader(options, self.settings.naming, self.settings.signer)
+        self.arrivals: Arrivals = Arrivals(self.reader, self.settings, options.signature_cache)
+        self.direct: Any = direct_of(self.store)
+        """The store in the sync colour where nothing has to wait for it; else None."""
+        self.unbroken: bool = "unbroken" in vars(type(self.store))
+        """Whether the store's own class can say that a write of its, once begun, comes to its end though the caller be cancelled."""
+        self.turns: Turns = turns_of(self.store)
         # Apart, as a full disk or a read-only replica fails writes alone, and loads that work end no such outage.
         self.loads: OutageLog = OutageLog()
         self.writes: OutageLog = OutageLog()
 
     def is_exclusive(self, state: State) -> bool:
-        """Whether this request must be the only one of its session, and is not yet."""
+        """Whether this request must be the only one of its session."""
         predicate = self.options.exclusive
-        return predicate is not None and state.lock is None and bool(predicate(state.arrival.request))
+        return predicate is not None and not state.over and bool(predicate(state.arrival.request))
+
+    def unlocked(self, state: State) -> Steps[None]:
+        """Give a session's lock back."""
+        try:
+            yield from unlock(state)
+        except StoreError as error:
+            self.writes.failure(error, "a lock is left to expire")
+
+    def find(self, state: State, store: Any) -> None:
+        """Look up the session that the request asks for in a sync store."""
+        load, arrival = store.load, state.arrival
+        for verified, key in zip(arrival.ids, arrival.keys, strict=False):
+            if note_loaded(state, verified, key, load(key)):
+                break
+        if self.loads.failures:
+            self.loads.success()
 
     def load_failed(self, state: State, error: StoreError) -> bool:
         """Note a failed look-up. True if the request goes on, with a session that is not saved."""
+        if isinstance(error, SessionConflict):
+            log.warning(_REFUSED, error)
+            note_unavailable(state)
+            return False
         anonymous = self.options.on_store_error == "anonymous"
         self.loads.failure(error, "requests go on without their sessions" if anonymous else "requests get a 503")
         note_unavailable(state)
@@ -66,8 +101,12 @@ class Middleware:
     def commit_failed(self, state: State, error: StoreError) -> bool:
         """Note a failed commit. True if the response goes out nevertheless, and nothing is saved.
 
-        A failed destroy or regenerate is never passed over: the user would believe to be logged out.
+        A failed destroy or regenerate is never passed over: the user would believe to be logged out. Nor is a change that was given up
+        because others were first: the store is well, and the visitor can simply try again.
         """
+        if isinstance(error, SessionConflict):
+            log.warning(_REFUSED, error)
+            return False
         if self.options.on_store_error == "fail" or state.intent in _NEVER_PASSED_OVER:
             self.writes.failure(error, "requests get a 503")
             return False

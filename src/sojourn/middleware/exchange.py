@@ -4,8 +4,8 @@
    as every request pays for it.
 2. *Respond*: it is committed when the response's headers are about to leave, before any byte of it. Where the store fails, a 503 is sent
    in the application's place.
-3. *Finish*: after the application is done, what came late is saved; where it raised and nothing was sent, only what was to end ends. An
-   exclusive request gives its lock back.
+3. *Finish*: after the application is done, what came late is saved; where it raised and nothing was sent, only what was to end ends. Then
+   an exclusive request gives its lock back: by `finish` of the middleware.
 
 The other two are written once, as steps that `drive` runs in either colour.
 """
@@ -17,15 +17,19 @@ from typing import Any, Final, Generic, TypeVar
 
 from msgspec import Struct
 
-from ..core.commit import Steps, Unlock, commit
+from ..core.commit import Steps, commit
+from ..core.ended import end
 from ..core.plan import Phase, Plan
 from ..core.policy import decide, needs_late_commit, substitute
 from ..core.session import BaseSession
 from ..core.state import Event, Found, Intent, State
 from ..core.transitions import note_committed
 from ..errors import SessionEncodeError, SojournError, StoreError
-from ..logs import log
+from ..logs import described, log, warn_once
+from ..wire.cookies import domain_fits, domain_in
+from ..wire.headers import Header
 from .base import Middleware
+from .drive import commit_at_once
 
 __all__ = ["Exchange"]
 
@@ -49,8 +53,15 @@ class Exchange(Struct, Generic[M]):
     slot: Mapping[str, Any]
     """Where the application finds the session, under `name`, and may put something else in its place."""
     name: str
+    forward: Any = None
+    """How the protocol sends a response."""
     refused: bool = False
     """The response is our 503: what the application still sends goes nowhere."""
+    failure: StoreError | None = None
+    """How the store failed, for a door that asks the application what to send then."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.session!r}>"  # debug pages show what a frame holds
 
     def prepare(self, phase: Phase) -> Plan | None:
         """What to do with the session now; None where the store failed, and the response is to be a 503.
@@ -62,7 +73,7 @@ class Exchange(Struct, Generic[M]):
         if state.found is _UNAVAILABLE and self.middleware.options.on_store_error == "fail":
             return None  # a lazy load failed in the midst of the handler
         if self.slot.get(self.name) is not self.session:
-            substitute(state, self.slot.get(self.name))
+            self.substitute(phase)
         try:
             plan = decide(state, phase)
         except SessionEncodeError:
@@ -70,25 +81,44 @@ class Exchange(Struct, Generic[M]):
             raise
         except StoreError as error:
             self.middleware.commit_failed(state, error)
+            self.failure = error
             return None
         if state.intent is not _UNCHANGED and not plan.needs_store:
-            note_committed(state, plan, None)  # there is nothing to carry out, and so nothing left to finish either
+            note_committed(state, plan)  # there is nothing to carry out, and so nothing left to finish either
         return plan
+
+    def substitute(self, phase: Phase) -> None:
+        """Apply what the application put in the session's place, which is something else."""
+        substitute(self.state, self.slot.get(self.name))
 
     def respond(self, plan: Plan, phase: Phase) -> Steps[Plan | None]:
         """Carry the plan out; returns what is to be sent, None where that is a 503."""
         try:
             done = yield from commit(self.state, plan, phase)
-        except StoreError as error:
-            if self.middleware.commit_failed(self.state, error):
-                return decide(self.state, phase)  # nothing is stored; what an earlier save() owes the client is sent
-            return None
-        except SojournError:
-            self.state.on(Event.DISCARD)  # as above
-            raise
+        except SojournError as error:
+            return self._failed(error, phase)
         if self.middleware.writes.failures:
             self.middleware.writes.success()
         return done
+
+    def respond_at_once(self, plan: Plan, phase: Phase) -> Plan | None:
+        """`respond` with a store in this process: no steps."""
+        middleware = self.middleware
+        try:
+            done = commit_at_once(self.state, plan, phase, middleware.direct)
+        except SojournError as error:
+            return self._failed(error, phase)
+        if middleware.writes.failures:
+            middleware.writes.success()
+        return done
+
+    def _failed(self, error: SojournError, phase: Phase) -> Plan | None:
+        if not isinstance(error, StoreError):
+            self.state.on(Event.DISCARD)  # as above
+            raise error
+        self.failure = error
+        # Where nothing is stored and the response goes out, what an earlier save() owes the client is sent.
+        return decide(self.state, phase) if self.middleware.commit_failed(self.state, error) else None
 
     @property
     def is_idle(self) -> bool:
@@ -97,30 +127,42 @@ class Exchange(Struct, Generic[M]):
             self.slot.get(self.name) is self.session and self.state.lock is None and not needs_late_commit(self.state)
         )
 
+    def hosts(self) -> list[str]:
+        """What the request calls the host it is for: its own headers, and those of a proxy that exchanged them."""
+        hosts: list[str] = self.slot["hosts"]
+        return hosts
+
+    def check_domain(self, header: Header) -> None:
+        """Tell, once, of a cookie that no browser keeps, as its domain is not that of the host."""
+        domain = domain_in(header[1])
+        hosts = self.hosts() if domain else []
+        if hosts and not any(domain_fits(domain, host) for one in hosts for host in one.split(",")):
+            warn_once(
+                "domain",
+                "a session's cookie has the domain %s, which is not that of the host %r: browsers drop such a cookie, and each "
+                "request begins another session; leave cookie.domain out, or visit the site by that name",
+                domain,
+                hosts[0][:100],
+            )
+
     def finish(self, *, failed: bool) -> Steps[None]:
         """After the application is done: what came late, and the endings of a handler that raised."""
-        state, problem = self.state, None
+        end(self.session)
+        state = self.state
         phase = Phase.LATE if state.sent and not failed else Phase.FAILED
         try:
             if self.slot.get(self.name) is not self.session:
-                substitute(state, self.slot.get(self.name))
+                self.substitute(phase)
             if not self.refused and needs_late_commit(state):
                 plan = decide(state, phase)
                 if plan.needs_store:
                     yield from commit(state, plan, phase)
                     self.middleware.writes.success()
                 else:
-                    note_committed(state, plan, None)
+                    note_committed(state, plan)
         except SojournError as error:
             if not (isinstance(error, StoreError) and self.middleware.commit_failed(state, error)):
-                log.error(_LOST[phase], error, exc_info=error)
-        except Exception as error:  # noqa: BLE001 - raised again below, once the lock is given back
-            problem = error
-        if state.lock is not None:
-            try:
-                yield Unlock(*state.lock)
-            except StoreError as error:
-                self.middleware.writes.failure(error, "a lock is left to expire")
-            state.lock = None
-        if problem is not None:
-            raise problem
+                # Of an encode error the reason alone: the path to the value consists of data.
+                shown = described(error, error.reason if isinstance(error, SessionEncodeError) else None)
+                log.error(_LOST[phase], *shown.args, exc_info=shown)
+            state.on(Event.DISCARD)  # it is lost, also where this is called once more

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 from ..core.commit import end
-from ..core.record import unpack
+from ..core.data import unpack_stored
+from ..core.devices import end_owner
 from ..core.settings import SessionSettings
 from ..core.store import Stored
 from ..core.views import SessionView
-from ..errors import SessionDecodeError, StoreError
+from ..errors import SessionDecodeError
 from ..ids import mask_id
 from ..logs import log
-from .drive import run, run_async
+from .drive import capability, run, run_async
 
 __all__ = ["AsyncStoreSessions", "StoreSessions"]
 
@@ -33,25 +34,26 @@ class _StoreView:
     def _view(self, key: str, found: object) -> SessionView | None:
         if not isinstance(found, Stored):
             return None
-        codec = self._settings.codec
+        settings = self._settings
         try:
-            record, tree = unpack(codec.unseal(found.data, key))
-            data = codec.revive(tree, record.body)
+            record = unpack_stored(settings, key, found)
         except SessionDecodeError as error:
             log.error("a stored session (%s) is unreadable: %s", mask_id(key), error)
             return None
-        expires = None if found.expires_in is None else self._settings.options.clock() + found.expires_in
-        return SessionView(key, data, record.owner, record.created, expires)
+        expires = None if found.expires_in is None else settings.options.clock() + found.expires_in
+        return SessionView(key, record.data, settings.codec, record.owner, record.created, expires)
 
     def _owned(self, key: str, found: object, owner: str) -> SessionView | None:
         view = self._view(key, found)
         return view if view is not None and view.owner == owner else None  # it may have changed hands meanwhile
 
     def _capability(self, name: str) -> Any:
-        method = getattr(self._store, name, None)
-        if method is None:
-            raise StoreError(f"{type(self._store).__name__} has no {name}()")
-        return method
+        return capability(self._store, name)
+
+    def _keys(self, sessions: str | SessionView | Iterable[str | SessionView]) -> list[str]:
+        """The keys of one session or several."""
+        several = (sessions,) if isinstance(sessions, str | SessionView) else sessions
+        return [self._key(session) for session in several]
 
 
 class StoreSessions(_StoreView):
@@ -75,6 +77,9 @@ class StoreSessions(_StoreView):
         for key in self._capability("by_owner")(owner):
             if (view := self._owned(key, self._store.load(key), owner)) is not None:
                 yield view
+
+    def end_owner(self, owner: str, *, except_: str | SessionView | Iterable[str | SessionView] = ()) -> int:
+        return run(end_owner(self._settings, owner, self._keys(except_)), self._store)
 
     def count(self) -> int:
         return int(self._capability("count")())
@@ -104,6 +109,9 @@ class AsyncStoreSessions(_StoreView):
         for key in await self._capability("by_owner")(owner):
             if (view := self._owned(key, await self._store.load(key), owner)) is not None:
                 yield view
+
+    async def end_owner(self, owner: str, *, except_: str | SessionView | Iterable[str | SessionView] = ()) -> int:
+        return await run_async(end_owner(self._settings, owner, self._keys(except_)), self._store)
 
     async def count(self) -> int:
         return int(await self._capability("count")())

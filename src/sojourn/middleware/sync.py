@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from ..core.commit import Steps, acquire, reload, save
+from ..core.commit import Pause, Steps, Turn, lock_turn, look_up_alone, reload, save
+from ..core.plan import Phase, Plan
 from ..core.state import State
-from ..core.transitions import check_reload, note_first_load, note_loaded
+from ..core.transitions import check_reload, note_first_load
 from ..errors import StoreError
 from ..options import OptionsDict
-from ..wire.request import MOST_LOOKUPS
 from .base import NOT_LOADED, Middleware
-from .drive import run
+from .drive import Waits, run
+from .exchange import Exchange
 from .sessions import StoreSessions
 
 __all__ = ["SyncMiddleware"]
@@ -24,10 +25,17 @@ class SyncMiddleware(Middleware):
 
     def __init__(self, given: OptionsDict) -> None:
         super().__init__(given, asynchronous=False)
+        self._waits: Waits = {Turn: self.turns.take, Pause: self.turns.pause}
 
     def run(self, steps: Steps[T]) -> T:
         """Run a task on the store."""
-        return run(steps, self.store)
+        return run(steps, self.store) if self.direct is not None else run(steps, self.store, self._waits)
+
+    def respond(self, exchange: Exchange[Any], plan: Plan, phase: Phase) -> Plan | None:
+        """Carry a plan out; returns what is to be sent, None where that is a 503."""
+        if self.direct is not None:
+            return exchange.respond_at_once(plan, phase)
+        return self.run(exchange.respond(plan, phase))
 
     def look_up_or_note(self, state: State) -> bool:
         """Look up the session that the request asks for. False if the response is to be a 503."""
@@ -38,17 +46,33 @@ class SyncMiddleware(Middleware):
         return True
 
     def look_up(self, state: State) -> None:
-        """Look up the session that the request asks for; where it is exclusive, once no other request has it."""
-        if self.options.exclusive is not None and self.is_exclusive(state):
-            key = self.settings.key_of(state.arrival.ids[0].id)
-            state.lock = key, self.run(acquire(key))
-        key_of, load = self.settings.key_of, self.store.load
-        for verified in state.arrival.ids[:MOST_LOOKUPS]:
-            key = key_of(verified.id)
-            if note_loaded(state, verified, key, load(key)):
-                break
-        if self.loads.failures:
-            self.loads.success()
+        """Look up the session that the request asks for; where it is exclusive, once no other request has it.
+
+        Where that fails, whatever the reason, the session is not locked.
+        """
+        if self.options.exclusive is None or not self.is_exclusive(state):
+            self.find(state, self.store)
+            return
+        try:
+            run(look_up_alone(state), self.store, self._waits)
+        except BaseException:
+            self.unlock(state)
+            raise
+        self.loads.success()
+
+    def finish(self, exchange: Exchange[Any], *, failed: bool) -> None:
+        """Do what is left after the application is done, and give an exclusive session back, whatever happens."""
+        try:
+            self.run(exchange.finish(failed=failed))
+        finally:
+            self.unlock(exchange.state)
+
+    def unlock(self, state: State) -> None:
+        """Give an exclusive session back, if this request has it."""
+        if state.lock is not None:
+            turn = lock_turn(state.lock.key)
+            self.run(self.unlocked(state))
+            self.turns.wake(turn)
 
     def load(self, state: State) -> None:
         """Look up the session in the midst of a handler. Where that fails, what the handler sends becomes a 503.

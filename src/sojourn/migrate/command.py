@@ -17,6 +17,8 @@ from ..codecs import Codec, EncryptedCodec
 from ..errors import ConfigurationError, SojournError
 from ..logs import log
 from .endpoints import CODECS
+from .library_records import PICKLE
+from .library_stores import is_signed, library_in
 from .report import Report
 from .run import DEFAULT_WORKERS, migrate
 
@@ -37,6 +39,10 @@ _MEANINGS: Final = {
     "removed": "ended at the source since they were copied",
     "orphaned": "ended at the source since they were copied; --remove-ended ends them at the target",
 }
+_PICKLES: Final = (
+    f"; {PICKLE}, of another library's records: read those that are pickles too. DANGER: a pickle is a program, made by whoever could "
+    "write to that store"
+)
 _ALWAYS_TOLD: Final = frozenset({"copied", "skipped", "expired", "failed"})
 
 
@@ -59,9 +65,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for side in ("source", "target"):
         group = parser.add_argument_group(f"the {side}'s records")
         default = "plain in Express's layouts, else json"
-        group.add_argument(f"--{side}-codec", choices=CODECS, help=f"its middleware's codec (default: {default})")
+        default += "" if side == "source" else "; plain for what comes from Django"
+        pickles = (PICKLE,) if side == "source" else ()
+        group.add_argument(
+            f"--{side}-codec",
+            choices=(*CODECS, *pickles),
+            help=f"its middleware's codec (default: {default})" + (_PICKLES if pickles else ""),
+        )
         where = group.add_mutually_exclusive_group()
         what = "keys of its encryption, the first seals: base64url, or id:base64url, with blanks between"
+        if side == "source":
+            what += "; of Django's database: its SECRET_KEY, and SECRET_KEY_FALLBACKS in lines of their own"
         where.add_argument(f"--{side}-key-env", metavar="NAME", help=f"the environment variable with the {what}")
         where.add_argument(f"--{side}-key-file", metavar="FILE", type=Path, help="a file with them")
     parser.add_argument(
@@ -85,11 +99,16 @@ def run(given: argparse.Namespace) -> int:
     status, stopped = 0, ""
     with _stopping(), _logging(sys.stderr):
         try:
+            source = _url("source", given.source)
+            library = library_in(source)
+            signs = library is not None and is_signed(library, source)
+            beneath = "plain" if library is not None and library.name == "django" else "json"
             migrate(
-                _url("source", given.source),
+                source,
                 _url("target", given.target),
-                source_codec=_codec("source", given),
-                target_codec=_codec("target", given),
+                source_codec=given.source_codec if signs else _codec("source", given),
+                target_codec=_codec("target", given, beneath),
+                source_secret=_secrets("source", given) if signs else None,
                 hash_ids=given.hash_ids,
                 state=given.state,
                 remove_ended=given.remove_ended,
@@ -138,14 +157,15 @@ def _variable(option: str, name: str) -> str:
     return value
 
 
-def _codec(side: str, given: argparse.Namespace) -> Codec | str | None:
-    """What the middleware on this side has; None to go by the layout."""
+def _codec(side: str, given: argparse.Namespace, default: str = "json") -> Codec | str | None:
+    """What the middleware on this side has; None to go by the layout. The default is for what is encrypted."""
     name: str | None = getattr(given, f"{side}_codec")
-    variable, file = (getattr(given, f"{side}_key_{where}") for where in ("env", "file"))
-    if variable is None and file is None:
+    option, text = _keys(side, given)
+    if text is None:
         return name
-    option = f"--{side}-key-{'file' if variable is None else 'env'}"
-    words = (file.read_text("utf-8", "replace") if variable is None else _variable(option, variable)).split()
+    if name == PICKLE:
+        raise ConfigurationError(option, "keys, for another library's records", "leave them out")
+    words = text.split()
     named = [word.partition(":") for word in words]
     has_ids = {bool(colon) for _, colon, _ in named}
     if len(has_ids) > 1:
@@ -154,9 +174,35 @@ def _codec(side: str, given: argparse.Namespace) -> Codec | str | None:
         )
     keys: Any = {key_id: key for key_id, _, key in named} if True in has_ids else words
     try:
-        return EncryptedCodec(keys, codec=CODECS[name or "json"])
+        return EncryptedCodec(keys, codec=CODECS[name or default])
     except ConfigurationError as error:
         raise ConfigurationError(option, error.given, error.remedy) from None
+
+
+def _keys(side: str, given: argparse.Namespace) -> tuple[str, str | None]:
+    """The option that says where the keys are, and what is there; None if no option does."""
+    variable, file = (getattr(given, f"{side}_key_{where}") for where in ("env", "file"))
+    option = f"--{side}-key-{'file' if variable is None else 'env'}"
+    if variable is not None:
+        return option, _variable(option, variable)
+    return option, None if file is None else file.read_text("utf-8", "replace")
+
+
+def _secrets(side: str, given: argparse.Namespace) -> list[str] | None:
+    """The secrets of another library, one a line; None to leave it to `migrate` to ask for them.
+
+    Raises:
+        ConfigurationError: there is none where there should be.
+    """
+    option, text = _keys(side, given)
+    if text is None:
+        return None
+    secrets = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+    if not all(secrets):
+        raise ConfigurationError(
+            option, "a line without a secret", "give SECRET_KEY, and each of its fallbacks in a line"
+        )
+    return secrets
 
 
 class _Stopped(BaseException):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple
 
+from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
-from ..clock import LONGEST_MS
-from ..codecs import Codec, dumps
+from ..codecs import Codec, Members, dumps, join, loads, path_of, writer
 from ..core.record import Record, pack, unpack
+from ..core.session_cookie import read_lifetime
 from ..errors import SessionEncodeError
 
-__all__ = ["Converted", "convert"]
-
-_NO_DATA: Final = b"{}"
+__all__ = ["Converted", "convert", "is_same"]
 
 
 class Converted(NamedTuple):
@@ -38,36 +37,60 @@ def convert(stored: bytes, old_key: str, new_key: str, source: Codec, target: Co
         SessionEncodeError: it holds what the target's codec cannot.
     """
     text = source.unseal(stored, old_key)
-    record, tree = unpack(text)
+    record = unpack(text)
     if source is not target:
-        text = _text(record, _body(record, tree, source, target))
-    return Converted(text, target.seal(text, new_key), record.owner, _lifetime(record.cookie.get("originalMaxAge")))
+        text = _text(record, _data(record, source, target))
+    lifetime = read_lifetime(loads(record.cookie).get("originalMaxAge"))
+    return Converted(text, target.seal(text, new_key), record.owner, None if lifetime is UNSET else lifetime)
 
 
-def _lifetime(given: object) -> int | None:
-    return int(given) if isinstance(given, int | float) and 1 <= given <= LONGEST_MS else None
+def is_same(one: bytes, other: bytes) -> bool:
+    """Whether two records were made of the same one. Where its library does not say when a session began, each run says what it thinks.
+
+    Raises:
+        SessionDecodeError: one of them is no record.
+    """
+    if one == other:
+        return True
+    first, second = unpack(one), unpack(other)
+    return None not in (first.created, second.created) and replace(first, created=second.created) == second
 
 
-def _body(record: Record, tree: dict[str, Any], source: Codec, target: Codec) -> bytes:
+def _data(record: Record, source: Codec, target: Codec) -> Members:
     """The data as the target's codec writes them.
 
     A record of Sojourn's may have tags for types of the application's own, unknown to the codec here, which reads them as
-    plain objects. The codec's own text then differs from the record's: such data are carried over as they are where both
-    codecs write them alike, and refused otherwise, for the target would take them for what they are not.
+    plain objects. The codec's own text then differs from the record's: such a value is carried over as it is where both
+    codecs write it alike, and refused otherwise, for the target would take it for what it is not.
     """
-    data = source.revive(tree, record.body)
-    ours = target.encode(data)
-    if record.created is None:  # Express knows no tags
+    data: Members = {}
+    for name, text in record.data.items():
+        if name in getattr(source, "reserved", ()):  # left out by whoever reads it
+            continue
+        if name in getattr(target, "reserved", ()):
+            raise SessionEncodeError(name, "this name is reserved at the target")
+        try:
+            data[name] = _value(text, source, target, is_ours=record.created is not None)
+        except SessionEncodeError as error:
+            raise SessionEncodeError(path_of(name, error.path), error.reason) from None
+    return data
+
+
+def _value(text: Raw, source: Codec, target: Codec, *, is_ours: bool) -> Raw:
+    value = source.decode(bytes(text))
+    ours = Raw(writer(target)(value))
+    if not is_ours:  # Express knows no tags
         return ours
-    theirs = source.encode(data)
-    if theirs == record.body:
+    theirs = Raw(source.encode(value))
+    as_we_write = Raw(dumps(loads(bytes(text))))  # another program may have spaced or escaped it in its own way
+    if theirs in (text, as_we_write):
         return ours
     if theirs == ours:
-        return record.body
-    raise SessionEncodeError("", "it holds values of types that the source's codec does not know")
+        return text
+    raise SessionEncodeError("", "it is of a type that the source's codec does not know")
 
 
-def _text(record: Record, body: bytes) -> bytes:
+def _text(record: Record, data: Members) -> bytes:
     if record.created is None:
-        return b'{"cookie":%b%b' % (dumps(record.cookie), b"}" if body == _NO_DATA else b"," + body[1:])
-    return pack(replace(record, body=body, write=record.write or 0))
+        return b'{"cookie":%b%b' % (record.cookie, b"," + join(data)[1:] if data else b"}")
+    return pack(replace(record, data=data, write=record.write or 0))

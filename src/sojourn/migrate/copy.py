@@ -13,8 +13,8 @@ from ..clock import Clock
 from ..core.store import CONFLICT, EXISTS, MISSING, Stored
 from ..errors import SessionDecodeError, SessionEncodeError, SessionTooLarge, StoreError
 from ..ids import mask_id
-from ..logs import log
-from .convert import Converted, convert
+from ..logs import described, log
+from .convert import Converted, convert, is_same
 from .endpoints import Endpoint, naming
 from .report import Result
 from .state import Copy, fingerprint
@@ -79,7 +79,7 @@ class Copier:
         now = self._clock()
         deadline = session.deadline
         if deadline is None:  # as if it had been used just now
-            deadline = now + (made.lifetime or self._source.default_ttl)
+            deadline = now + (self._source.default_ttl if made.lifetime is None else made.lifetime)
         copy = Copy(session.name, version, b"", deadline)
         if deadline <= now:
             return Result.EXPIRED, known
@@ -118,7 +118,7 @@ class Copier:
     def _holds(self, name: str, found: Stored, made: Converted) -> bool:
         """Whether the target has exactly what would be written."""
         try:
-            return self._target.codec.unseal(found.data, name) == made.text
+            return is_same(self._target.codec.unseal(found.data, name), made.text)
         except SessionDecodeError:
             return False
 
@@ -145,7 +145,7 @@ class Copier:
             self._refusals += 1
             if self._refusals >= _MOST_REFUSALS:
                 raise error
-        complain(session.key, error)
+        complain(session.key, *described(error).args)
 
 
 def complain(key: str, reason: object) -> None:

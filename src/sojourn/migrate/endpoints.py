@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from ..clock import DAY_MS
-from ..codecs import Codec, JSONCodec
+from ..codecs import Codec, JSONCodec, check_codec
 from ..core.store import DEFAULT_MAX_SIZE, EXISTS, Exists, Replaced, Stored, Version, check_size
 from ..errors import ConfigurationError, StoreError, StoreUnavailable
 from ..ids import hash_id
+from ..logs import described
 from ..profiles import express
 from ..stores import resolve
+from ..stores._raising import raise_alone
+from .django_records import DjangoCodec
+from .library_records import PICKLE, Library, LibraryCodec
+from .library_stores import is_signed, library_in, library_store
 
-__all__ = ["CODECS", "Endpoint", "Rehearsal", "key_rule", "naming", "source_endpoint", "target_endpoint"]
+__all__ = ["CODECS", "Endpoint", "Rehearsal", "Secrets", "key_rule", "naming", "source_endpoint", "target_endpoint"]
 
 CODECS: Final[dict[str, Codec]] = {"json": JSONCodec(), "plain": express()["codec"]}
 """By the names that the command knows: the codec of our own profile, and that of Express's."""
+
+Secrets: TypeAlias = str | bytes | Sequence[str | bytes]
+"""What signed the source's records: one secret, or several."""
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _LAYOUT: Final = re.compile(r"layout='[^']*'")
@@ -42,6 +50,10 @@ class Endpoint(NamedTuple):
     """Whether Express reads and writes there too: its keys are ids, and it knows no tags and no encryption."""
     place: str = ""
     """Where a store given by its URL keeps its sessions, without any secret; in whatever layout."""
+    is_library: bool = False
+    """Whether another session library writes there: its keys are ids, which its cookie carries."""
+    target_codec: str | None = None
+    """The codec of what is usually moved to from there; None to go by the target's layout."""
 
     def __str__(self) -> str:
         return f"{self.place} {self.store!r}"
@@ -52,13 +64,18 @@ class Endpoint(NamedTuple):
         return int(getattr(self.store, "default_ttl", DAY_MS))
 
 
-def source_endpoint(given: Any, codec: Codec | str | None) -> Endpoint:
+def source_endpoint(given: Any, codec: Codec | str | None, secret: Secrets | None = None) -> Endpoint:
     """The end that is read. Nothing is made there.
 
     Raises:
-        ConfigurationError: no store, one of the other colour, one that cannot be walked over, or no codec.
+        ConfigurationError: no store, one of the other colour, one that cannot be walked over, no codec, or a secret too many or too few.
     """
-    endpoint = _endpoint("source", _quiet(given)[0], codec)
+    library = library_in(given)
+    secrets = _secrets(secret, is_needed=library is not None and is_signed(library, given))
+    if library is None:
+        endpoint = _endpoint("source", _quiet(given)[0], codec)
+    else:
+        endpoint = _library(library, given, codec, secrets)
     if not callable(getattr(endpoint.store, "scan", None)):
         raise ConfigurationError("source", type(endpoint.store).__name__, "give a store that has scan()")
     if not _is_there(endpoint.store):
@@ -85,7 +102,8 @@ def key_rule(source: Endpoint, target: Endpoint, hash_ids: bool | None) -> Calla
     """How a key at the source becomes the key at the target.
 
     Express's keys are session ids. Ours are their SHA-256, unless the middleware was told otherwise: no store can tell. An id
-    becomes its hash, but never the other way round.
+    becomes its hash, but never the other way round. The ids of other libraries become hashes unless something else is said: there is no
+    other program yet that looks for them.
 
     Raises:
         ConfigurationError: it has to be said; or a key, when the rule meets it, is not what was said.
@@ -96,6 +114,8 @@ def key_rule(source: Endpoint, target: Endpoint, hash_ids: bool | None) -> Calla
         raise ConfigurationError("hash_ids", "a target in Express's layout", "Express looks for ids, not for hashes")
     if hash_ids is False or (source.is_express and target.is_express):
         return str
+    if source.is_library and not target.is_express:
+        return hash_id
     if source.is_express:
         if hash_ids is None:
             raise ConfigurationError(
@@ -153,15 +173,43 @@ def _endpoint(option: str, given: Any, codec: Codec | str | None) -> Endpoint:
     return Endpoint(store, _codec(f"{option}_codec", codec, is_express=is_express), is_express, place)
 
 
+def _secrets(given: Secrets | None, *, is_needed: bool) -> tuple[bytes, ...]:
+    if given is None and is_needed:
+        remedy = "give the application's SECRET_KEY (--source-key-env or --source-key-file)"
+        raise ConfigurationError("source_secret", "none, for rows that Django has signed", remedy)
+    if given is not None and not is_needed:
+        remedy = "leave it out: only what Django keeps in a database is signed"
+        raise ConfigurationError("source_secret", "a secret, for records that are not signed", remedy)
+    listed: Any = (given,) if isinstance(given, str | bytes) else () if given is None else given
+    if not isinstance(listed, tuple | list) or not all(isinstance(one, str | bytes) and one for one in listed):
+        raise ConfigurationError(
+            "source_secret", "something else", "give SECRET_KEY, or a list of it and its fallbacks"
+        )
+    if is_needed and not listed:
+        raise ConfigurationError("source_secret", "an empty list", "give SECRET_KEY, or a list of it and its fallbacks")
+    return tuple(one.encode() if isinstance(one, str) else one for one in listed)
+
+
+def _library(library: Library, url: str, codec: Codec | str | None, secrets: tuple[bytes, ...]) -> Endpoint:
+    if codec not in (None, PICKLE):
+        remedy = f"leave it out: its records are msgpack or JSON; {PICKLE!r} reads pickles too"
+        raise ConfigurationError("source_codec", f"a codec for {library.name}", remedy)
+    store, parts = library_store(library, url), urlsplit(url)
+    place = f"{parts.netloc.rpartition('@')[2]}{parts.path} {store!r}"
+    reads = codec == PICKLE
+    if library.name == "django":
+        django = DjangoCodec(secrets, pickles=reads)
+        return Endpoint(store, django, is_express=False, place=place, is_library=True, target_codec="plain")
+    return Endpoint(store, LibraryCodec(library, pickles=reads), is_express=False, place=place, is_library=True)
+
+
 def _codec(option: str, given: Codec | str | None, *, is_express: bool) -> Codec:
     if given is None:
         return CODECS["plain" if is_express else "json"]
     codec = CODECS.get(given) if isinstance(given, str) else given
-    if codec is None or not all(
-        callable(getattr(codec, name, None)) for name in ("encode", "revive", "seal", "unseal")
-    ):
-        described = repr(given) if isinstance(given, str) else type(given).__name__
-        raise ConfigurationError(option, described, f"give a codec, or one of {', '.join(map(repr, CODECS))}")
+    if codec is None:
+        raise ConfigurationError(option, repr(given), f"give a codec, or one of {', '.join(map(repr, CODECS))}")
+    check_codec(option, codec)
     return codec
 
 
@@ -188,7 +236,8 @@ def naming(role: str) -> Iterator[None]:
     try:
         yield
     except StoreError as error:
-        raise StoreUnavailable(f"the {role} fails: {error}") from error
+        (said,) = described(error).args
+        raise_alone(StoreUnavailable(f"the {role} fails: {said}", driver_error=error.driver_error or error.__cause__))
 
 
 class Rehearsal:
@@ -209,7 +258,7 @@ class Rehearsal:
         try:
             self._store.open()
         except StoreUnavailable as error:
-            if self._makes_table and error.__cause__ is None:  # no driver's error: it is the table that is missing
+            if self._makes_table and error.driver_error is None:  # no driver's error: it is the table that is missing
                 return
             raise
         self._is_there = True

@@ -17,12 +17,13 @@ from itertools import islice
 from threading import Event
 from typing import Any, Final, TypeAlias, TypeVar
 
-from ..clock import Clock, system_clock
+from ..clock import LONGEST_MS, Clock, system_clock
 from ..codecs import Codec
 from ..core.store import Stored
 from ..errors import ConfigurationError
+from ..ids import check_key, refusal_by
 from .copy import SLACK, Copier, Session, complain
-from .endpoints import key_rule, naming, source_endpoint, target_endpoint
+from .endpoints import Secrets, key_rule, naming, source_endpoint, target_endpoint
 from .report import Report, Result
 from .state import Copy, State
 
@@ -46,6 +47,7 @@ def migrate(
     *,
     source_codec: Codec | str | None = None,
     target_codec: Codec | str | None = None,
+    source_secret: Secrets | None = None,
     hash_ids: bool | None = None,
     state: str | os.PathLike[str] | None = None,
     remove_ended: bool = False,
@@ -66,7 +68,8 @@ def migrate(
         target: a sync store, or its URL.
         source_codec: what the source's middleware has: a codec, ``"json"`` or ``"plain"``. Default: ``"plain"`` in Express's
             layouts, else ``"json"``.
-        target_codec: likewise of the target.
+        target_codec: likewise of the target. What comes from Django is ``"plain"`` there by default, as `sojourn.django` has it.
+        source_secret: of Django's sessions in a database: its ``SECRET_KEY``, or a list of it and of ``SECRET_KEY_FALLBACKS``.
         hash_ids: True: keys that are ids become their SHA-256. False: keys stay as they are. None: they stay where both
             layouts are Express's, or neither; otherwise it has to be said.
         state: a file that remembers the copies. With it a later run brings over what changed at the source since, and does
@@ -86,7 +89,8 @@ def migrate(
     """
     _check(state=state, remove_ended=remove_ended, rate=rate, workers=workers)
     with ExitStack() as stack:
-        one, other = source_endpoint(source, source_codec), target_endpoint(target, target_codec, dry_run=dry_run)
+        one = source_endpoint(source, source_codec, source_secret)
+        other = target_endpoint(target, target_codec or one.target_codec, dry_run=dry_run)
         name_of = key_rule(one, other, hash_ids)
         if source is target or one.place == other.place != "":
             raise ConfigurationError("target", "the source", "give another store")
@@ -116,9 +120,9 @@ def migrate(
 
 
 def _check(*, state: object, remove_ended: object, rate: object, workers: object) -> None:
-    if rate is not None and not (isinstance(rate, int | float) and 0.001 <= rate <= 1e6):
+    if rate is not None and (not isinstance(rate, int | float) or rate is True or not 0.001 <= rate <= 1e6):
         raise ConfigurationError("rate", repr(rate), "give sessions per second, from 0.001 to a million")
-    if not isinstance(workers, int) or not 1 <= workers <= _MOST_WORKERS:
+    if not isinstance(workers, int) or workers is True or not 1 <= workers <= _MOST_WORKERS:
         raise ConfigurationError("workers", repr(workers), f"give a whole number from 1 to {_MOST_WORKERS}")
     if remove_ended and state is None:
         raise ConfigurationError("remove_ended", "no state", "give the state file of the runs that copied the sessions")
@@ -249,12 +253,13 @@ class _Run:
             yield [session for session in batch if session is not None]
 
     def _session(self, key: str, stored: Stored) -> Session | None:
-        if not _is_text(key):
+        if refusal := refusal_by(check_key, key):  # another program may have put it there
             self._counts[Result.FAILED] += 1
-            complain(key, "its key is not UTF-8")
+            complain(key, refusal)
             return None
         left = stored.expires_in
-        return Session(key, self._name_of(key), stored, None if left is None else self._clock() + left)
+        deadline = None if left is None else self._clock() + min(left, LONGEST_MS)  # no store is asked for more
+        return Session(key, self._name_of(key), stored, deadline)
 
     def _do(
         self,
@@ -278,12 +283,3 @@ class _Run:
         if self._progress is not None and report != self._told:
             self._progress(report, self._total)
             self._told = report
-
-
-def _is_text(key: str) -> bool:
-    """Whether a key is what every store takes. Redis may have names that are not."""
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from ..errors import ConfigurationError
 from ..logs import warn_once
+from ._sharing import shared as share
 
 if TYPE_CHECKING:
     from .memory.store import AsyncMemoryStore as AsyncMemoryStore
@@ -87,8 +88,12 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(_HOMES[name], __name__), name)
 
 
-def resolve(given: Any, *, asynchronous: bool, exclusive: bool = False, express: bool = False) -> Any:
-    """The store that an option names: an instance as it is, or a new store of the right colour for a URL.
+def resolve(
+    given: Any, *, asynchronous: bool, exclusive: bool = False, express: bool = False, shared: bool = False
+) -> Any:
+    """The store that an option names: an instance as it is, or for a URL a store of the right colour.
+
+    That is a new one, or with ``shared`` the one that others in this process were given for the same URL.
 
     Raises:
         ConfigurationError: no such URL, not a store, a store of the other colour, or one without locks where they are needed.
@@ -99,8 +104,10 @@ def resolve(given: Any, *, asynchronous: bool, exclusive: bool = False, express:
             "no store is configured: sessions are kept in this process alone and forgotten when it ends; "
             "choose one, such as store='sqlite:///sessions.db', or say store='memory://'",
         )
-        given = "memory://"
-    store = _from_url(given, asynchronous=asynchronous, express=express) if isinstance(given, str) else given
+        given, shared = "memory://", False  # each middleware has its own (contract 2)
+    store = given
+    if isinstance(given, str):
+        store = _from_url(given, asynchronous=asynchronous, express=express, shared=shared)
     for method in _CONTRACT:
         if not callable(getattr(store, method, None)):
             raise ConfigurationError("store", type(store).__name__, f"give a store or its URL; this has no {method}()")
@@ -120,7 +127,7 @@ def resolve(given: Any, *, asynchronous: bool, exclusive: bool = False, express:
     return store
 
 
-def _from_url(url: str, *, asynchronous: bool, express: bool) -> Any:
+def _from_url(url: str, *, asynchronous: bool, express: bool, shared: bool) -> Any:
     scheme = urlsplit(url).scheme
     if scheme not in _SCHEMES:
         # the URL itself may hold a password
@@ -131,4 +138,5 @@ def _from_url(url: str, *, asynchronous: bool, express: bool) -> Any:
     name = ("Async" if asynchronous else "") + store
     if express and layout is not None and "layout" not in parse_qs(urlsplit(url).query):
         url += f"{'&' if urlsplit(url).query else '?'}layout={layout}"
-    return getattr(importlib.import_module(_HOMES[name], __name__), name).from_url(url)
+    make = getattr(importlib.import_module(_HOMES[name], __name__), name).from_url
+    return share(url, make, asynchronous=asynchronous) if shared else make(url)

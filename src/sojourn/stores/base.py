@@ -4,5 +4,7 @@ from __future__ import annotations
 
 from ..core import store
 from ..core.store import *  # noqa: F403
+from ..ids import check_key, check_owner
 
-__all__ = store.__all__
+__all__ = ["check_key", "check_owner"]
+__all__ += store.__all__

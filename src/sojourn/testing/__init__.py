@@ -20,6 +20,19 @@ its data with no other; the fixtures of a test class are at hand as usual::
 
     TestMyStoreAgainstAModel = store_state_machine(lambda clock: MyStore(clock=clock)).TestCase
 
+`isolated_stores` keeps the tests of an application apart, where its store is given by URL::
+
+    @pytest.fixture(autouse=True)
+    def stores():
+        with isolated_stores():
+            yield
+
+A test client's session is read, written and logged in, for Starlette's ``TestClient`` and for httpx's clients of ASGI applications::
+
+    write_session(client, {"cart": ["pear"]})
+    log_in(client, "ann")
+    assert read_session(client)["cart"] == ["pear"]
+
 Class attributes say what a store lacks: see `sojourn.testing.contract.harness.Harness`. Capabilities are found by the
 presence of their methods, and the cases for missing ones are skipped. Needs ``pip install
 'sojourn[testing]'``: pytest, Hypothesis and AnyIO, each imported when it is first needed.
@@ -31,6 +44,8 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from ..stores._sharing import isolated_stores
+from .clients import log_in, read_session, write_session
 from .clock import ManualClock
 from .colour import FullStore, as_async
 
@@ -38,7 +53,18 @@ if TYPE_CHECKING:
     from .contract import AsyncStoreContract, StoreContract
     from .machine import store_state_machine
 
-__all__ = ["AsyncStoreContract", "FullStore", "ManualClock", "StoreContract", "as_async", "store_state_machine"]
+__all__ = [
+    "AsyncStoreContract",
+    "FullStore",
+    "ManualClock",
+    "StoreContract",
+    "as_async",
+    "isolated_stores",
+    "log_in",
+    "read_session",
+    "store_state_machine",
+    "write_session",
+]
 
 _MODULES: Final = {"AsyncStoreContract": "contract", "StoreContract": "contract", "store_state_machine": "machine"}
 

@@ -12,7 +12,19 @@ from anyio.from_thread import start_blocking_portal
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ..core.store import CONFLICT, EXISTS, MISSING, AsyncStore, Deleted, Outcome, Replaced, Store, Stored, Version
+from ..core.store import (
+    CONFLICT,
+    EXISTS,
+    MISSING,
+    AsyncStore,
+    Deleted,
+    Outcome,
+    Replaced,
+    Store,
+    Stored,
+    Version,
+    longest_lock,
+)
 from .clock import ManualClock
 
 __all__ = ["store_state_machine"]
@@ -242,7 +254,7 @@ class _StoreMachine(RuleBasedStateMachine):
     def lock(self, key: str, ttl: int) -> None:
         token = self.call("lock", key, ttl)
         held = self.locks.get(key)
-        if held is not None and held.deadline > self.clock():
+        if held is not None and 0 < held.deadline - self.clock() <= longest_lock(ttl):
             assert token is None, "a lock that is held was given to a second"
         else:
             assert isinstance(token, str), f"a lock that is free was refused: {token!r}"

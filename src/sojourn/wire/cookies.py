@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
 from ..clock import http_date
 
-__all__ = ["MAX_COOKIE_BYTES", "clean_value", "encode_value", "finder", "path_matches", "render"]
+__all__ = ["MAX_COOKIE_BYTES", "clean_value", "domain_fits", "domain_in", "encode_value", "finder", "render"]
 
 MAX_COOKIE_BYTES = 4096
 """Name and value together; browsers drop a larger cookie (RFC 6265bis, section 5.6)."""
@@ -20,8 +21,22 @@ def finder(name: bytes) -> Callable[[bytes], list[bytes]]:
     """A function that finds the raw values of all cookies called name in a ``Cookie`` header, in order.
 
     It is linear in the header, whatever that holds. A raw value may want `clean_value`.
+
+    Most WSGI servers join repeated ``Cookie`` headers by a comma, as they would any other. A comma may also be part of a value, so what is
+    found by taking it for a separator comes after all that is found without.
     """
-    return re.compile(rb"(?:^|;)[ \t]*" + re.escape(name) + rb"[ \t]*=([^;]*)").findall
+    called = rb"[ \t]*" + re.escape(name) + rb"[ \t]*="
+    find_all: Callable[[bytes], list[bytes]] = re.compile(rb"(?:^|;)" + called + rb"([^;]*)").findall
+    find_joined = re.compile(rb"(?:^|[;,])" + called + rb"([^;,]*)").findall
+
+    def find(header: bytes) -> list[bytes]:
+        found = find_all(header)
+        if b"," in header:
+            known = set(found)
+            found += [value for value in find_joined(header) if value not in known]
+        return found
+
+    return find
 
 
 def clean_value(raw: bytes) -> bytes:
@@ -32,11 +47,19 @@ def clean_value(raw: bytes) -> bytes:
     return unquote_to_bytes(value) if b"%" in value else value
 
 
-def path_matches(path: str, cookie_path: str) -> bool:
-    """Whether a request path lies at or below a cookie's path: RFC 6265, section 5.1.4, not a raw prefix (contract 24)."""
-    return path.startswith(cookie_path) and (
-        cookie_path.endswith("/") or len(path) == len(cookie_path) or path[len(cookie_path)] == "/"
-    )
+_DOMAIN: Final = "; Domain="
+
+
+def domain_in(set_cookie: str) -> str:
+    """The domain in a ``Set-Cookie`` that `render` made; empty where there is none."""
+    return set_cookie.partition(_DOMAIN)[2].partition(";")[0]
+
+
+def domain_fits(domain: str, host: str) -> bool:
+    """Whether a browser that is at this host, of whatever port, takes a cookie with this domain (RFC 6265, section 5.1.3)."""
+    host = (host if host.endswith("]") else host.rpartition(":")[0] or host).strip().lower().rstrip(".")
+    domain = domain.lower().lstrip(".")
+    return host == domain or host.endswith("." + domain)
 
 
 def encode_value(value: str) -> str:
@@ -64,7 +87,7 @@ def render(
     """
     parts = [f"{name}={encode_value(value)}"]
     if domain is not None:
-        parts.append(f"Domain={domain}")
+        parts.append(f"Domain={domain}")  # with what joins them it is _DOMAIN
     parts.append(f"Path={path}")
     if expires_ms is not None:
         parts.append(f"Expires={http_date(expires_ms)}")

@@ -38,8 +38,13 @@ def with_session(
     (contract 99), and ``Cache-Control: no-store`` unless the app has its own (contract 101).
     """
     result: list[tuple[AnyStr, AnyStr]] = [*map(tuple, headers)]  # type: ignore[list-item]  # some frameworks give lists
-    for name in vary:
-        _add_vary(result, words, name)
+    for on in vary:
+        for name, _ in result:
+            if len(name) == _LENGTH_OF_VARY and name.lower() == words.vary.lower():
+                _add_to_vary(result, words, on)
+                break
+        else:
+            result.append((words.vary, on))
     if session_header is not None:
         if not any(name.lower() == words.cache_control.lower() for name, _ in result):
             result.append((words.cache_control, words.no_store))
@@ -50,16 +55,10 @@ def with_session(
 _LENGTH_OF_VARY: Final = 4
 
 
-def _add_vary(headers: list[tuple[AnyStr, AnyStr]], words: Words[AnyStr], on: AnyStr) -> None:
-    last = None
-    for index, (name, value) in enumerate(headers):
-        if len(name) == _LENGTH_OF_VARY and name.lower() == words.vary.lower():
-            listed = [part.strip().lower() for part in value.split(words.comma.strip())]
-            if words.star in listed or on.lower() in listed:
-                return
-            last = index
-    if last is None:
-        headers.append((words.vary, on))
-    else:
-        name, value = headers[last]
-        headers[last] = (name, value + words.comma + on if value else on)
+def _add_to_vary(headers: list[tuple[AnyStr, AnyStr]], words: Words[AnyStr], on: AnyStr) -> None:
+    """Add a name to the last ``Vary``, unless one has it, or a star."""
+    fields = [(index, value) for index, (name, value) in enumerate(headers) if name.lower() == words.vary.lower()]
+    listed = [part.strip().lower() for _, value in fields for part in value.split(words.comma.strip())]
+    if words.star not in listed and on.lower() not in listed:
+        last, value = fields[-1]
+        headers[last] = headers[last][0], value + words.comma + on if value else on

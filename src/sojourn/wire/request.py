@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
+from functools import partial
 from typing import Final, NamedTuple
-from urllib.parse import unquote_to_bytes
 
+from ..clock import to_ms
 from ..cookie import Cookie
 from ..errors import ConfigurationError
+from ..ids import check_key, refusal_by
 from ..logs import log, warn_once
 from ..options import Options, Request
-from ..transports import CookieTransport, FormTransport, HeaderTransport, QueryTransport, Transport
-from .cookies import clean_value, finder, path_matches
+from ..transports import (
+    CookieTransport,
+    FormTransport,
+    HeaderTransport,
+    OldCookieTransport,
+    QueryTransport,
+    Transport,
+)
+from .cookies import clean_value, finder
+from .forms import FormReader, urlencoded
 from .id_source import IdSource
 from .naming import CookieNaming
+from .old_cookies import old_id
+from .paths import normal, path_matches
 from .signing import Signer, Verified
 
-__all__ = ["MOST_LOOKUPS", "RequestParts", "RequestReader", "without_field"]
+__all__ = ["MOST_LOOKUPS", "RequestParts", "RequestReader"]
 
 MOST_LOOKUPS: Final = 8
 """How many of a request's rightly signed ids are looked up at most."""
-_MOST_CANDIDATES: Final = 64  # values of one request whose signature is checked
+_MOST_CANDIDATES: Final = 16
+"""How many values of a request are verified at most. A browser sends up to some 180 cookies for a site, so that no number would keep
+whoever can plant them from planting enough; a small one keeps the work small."""
 _BEARER: Final = b"bearer "
-_MULTIPART: Final = b"multipart/form-data"
-_MOST_PARTS: Final = 32
-_FORMS: Final = (b"application/x-www-form-urlencoded", _MULTIPART)
 
 
 class RequestParts(NamedTuple):
@@ -40,7 +51,9 @@ class RequestReader:
     """The rules for requests on their way in, under one middleware's options."""
 
     __slots__ = (
+        "_excluded",
         "_finders",
+        "_forms",
         "_naming",
         "_signer",
         "_writable",
@@ -56,6 +69,7 @@ class RequestReader:
         self._naming = naming
         self._signer = signer
         cookie = options.cookie
+        self._excluded = [normal(path) for path in options.exclude]
         self._finders = (
             (self._finder(cookie, secure=False), self._finder(cookie, secure=True))
             if isinstance(cookie, Cookie)
@@ -66,6 +80,9 @@ class RequestReader:
         )
         """What `cookie_for` returns for every request, where it does not depend on the request."""
         ways = options.ways
+        self._forms: FormReader | None = next(
+            (FormReader(way.name) for way in ways if isinstance(way, FormTransport)), None
+        )
         self.by_cookie: bool = ways == (CookieTransport(),)
         """Whether ids come by cookie alone, for which `ids` will do."""
         self.parameters: list[str] = [way.name for way in ways if isinstance(way, QueryTransport)]
@@ -77,10 +94,14 @@ class RequestReader:
         """The request headers that a response depends on which looked at its session (contract 101)."""
 
     def cookie_for(self, request: Request, path: str) -> Cookie | None:
-        """The cookie as configured for this request; None where there is no session: outside its path, or excluded."""
-        for excluded in self.options.exclude:
-            if path_matches(path, excluded):
-                return None
+        """The cookie as configured for this request; None where there is no session: outside its path, or excluded.
+
+        Args:
+            request: what a function of the request is given.
+            path: the path as the browser sees it. What is excluded is excluded in every spelling.
+        """
+        if self.is_excluded(path):
+            return None
         cookie = self.options.cookie
         if not isinstance(cookie, Cookie):
             cookie = cookie(request)
@@ -88,6 +109,13 @@ class RequestReader:
                 raise ConfigurationError("cookie", type(cookie).__name__, "the function must return a sojourn.Cookie")
         # An empty path is the root (contract 25).
         return cookie if cookie.path == "/" or path_matches(path or "/", cookie.path) else None
+
+    def is_excluded(self, path: str) -> bool:
+        """Whether a path, as the browser sees it, has no session."""
+        if not self._excluded:
+            return False
+        normalized = normal(path) if "%" in path else path
+        return any(path_matches(normalized, excluded) for excluded in self._excluded)
 
     def is_secure(self, *, https: bool, forwarded: str | None, direct: bool) -> bool:
         """Whether the browser's connection is https (contract 105 to 108).
@@ -113,9 +141,12 @@ class RequestReader:
         """The rightly signed ids in the request's Cookie headers, in order; every cookie of the name is tried (contract 36)."""
         find = self._finders[secure] if self._finders is not None else self._finder(cookie, secure=secure)
         ids: list[Verified] = []
-        left = _MOST_CANDIDATES
+        tried: set[bytes] = set()
+        is_foreign = False
         for header in headers:
-            left = self._verify(find(header), ids, left)
+            is_foreign |= self._verify(find(header), ids, tried)
+        if is_foreign and not ids:
+            _tell_of_secrets()
         return ids
 
     def read(
@@ -129,18 +160,29 @@ class RequestReader:
         ids: list[Verified] = []
         by_id: dict[str, Transport] = {}
         usual = None
-        left = _MOST_CANDIDATES
+        tried: set[bytes] = set()
+        is_foreign = False
         for transport in self.options.ways:
             body = b""
-            if isinstance(transport, FormTransport) and not ids and _is_form(parts):
+            if (
+                isinstance(transport, FormTransport)
+                and not ids
+                and any(map(FormReader.reads, parts.header("Content-Type")[:1]))
+            ):
                 body = yield transport.max_bytes
             values = self._values(transport, parts, body, cookie, secure=secure)
             if values and usual is None and transport in self._writable:
                 usual = transport
             before = len(ids)
-            left = self._verify(values, ids, left)
+            if isinstance(transport, OldCookieTransport):
+                # What was no id of ours may be one of theirs: the cookies may have the same name.
+                self._verify(values, ids, set(), partial(old_id, transport))
+            else:
+                is_foreign |= self._verify(values, ids, tried)
             for verified in ids[before:]:
                 by_id.setdefault(verified.id, transport)
+        if is_foreign and not ids:
+            _tell_of_secrets()
         usual = usual or next(iter(self._writable), None)
         return ids, IdSource(usual, by_id)
 
@@ -159,19 +201,42 @@ class RequestReader:
             ids, source = stop.value
             return ids, source
 
-    def _verify(self, values: Sequence[bytes], ids: list[Verified], left: int) -> int:
-        """Add the ids that are rightly signed, looking at ``left`` values at most; returns how many may still be looked at."""
-        if len(values) > left:
-            warn_once("candidates", "a request brought more than %d session ids: the rest is ignored", _MOST_CANDIDATES)
-            values = values[:left]
-        verify = self._signer.verify
+    def _verify(
+        self,
+        values: Iterable[bytes],
+        ids: list[Verified],
+        tried: set[bytes],
+        verify: Callable[[bytes], Verified | None] | None = None,
+    ) -> bool:
+        """Add the ids that are rightly signed, trying no value twice, and of all that the request brings so many at most.
+
+        Returns whether one of the others was signed, but by none of the secrets. ``verify`` is given where another library has signed.
+        """
+        is_foreign, is_ours = False, verify is None
+        verify = verify or self._signer.verify
         for raw in values:
-            verified = verify(raw) or verify(clean_value(raw))
+            if raw in tried:
+                continue
+            if len(tried) >= _MOST_CANDIDATES:
+                message = "a request brought more than %d session ids: the rest is ignored"
+                warn_once("candidates", message, _MOST_CANDIDATES)
+                break
+            tried.add(raw)
+            verified = verify(raw)
             if verified is None:
+                cleaned = clean_value(raw)
+                if cleaned != raw:
+                    verified = verify(cleaned)
+                is_foreign = is_foreign or (is_ours and verified is None and self._signer.is_in_form(cleaned))
+            if verified is None or not self._may_be_key(verified.id):
                 log.debug("a session id was not signed by us: ignored")
             elif verified not in ids:
                 ids.append(verified)
-        return left - len(values)
+        return is_foreign
+
+    def _may_be_key(self, session_id: str) -> bool:
+        """Whether a store can be asked for it. An application that signs other values by the same secret may have signed anything."""
+        return self.options.hash_ids or refusal_by(check_key, session_id) is None
 
     def _values(
         self, transport: Transport, parts: RequestParts, body: bytes, cookie: Cookie, *, secure: bool
@@ -182,58 +247,36 @@ class RequestReader:
                 find = self._finders[secure] if self._finders is not None else self._finder(cookie, secure=secure)
                 return [raw for header in parts.header("Cookie") for raw in find(header)]
             case HeaderTransport(bearer=True):
-                values = parts.header(transport.read_from)
+                values = _apart(parts.header(transport.read_from))
                 return [value[len(_BEARER) :].strip() for value in values if value[: len(_BEARER)].lower() == _BEARER]
             case HeaderTransport():
-                return parts.header(transport.name)
+                return _apart(parts.header(transport.name))
+            case OldCookieTransport():
+                is_over = self.options.clock() >= to_ms(transport.until)
+                find = finder(transport.name.encode())
+                return [] if is_over else [raw for header in parts.header("Cookie") for raw in find(header)]
             case QueryTransport():
-                return _fields(parts.query, transport.name)
+                return urlencoded(parts.query, transport.name.encode())
             case _:
-                content_type = parts.header("Content-Type")[0] if body else b""
-                if content_type.lower().startswith(_MULTIPART):
-                    return _parts(content_type, body, transport.name)
-                return _fields(body, transport.name)
+                assert self._forms is not None
+                return self._forms.values(parts.header("Content-Type")[0], body) if body else ()
 
     def _finder(self, cookie: Cookie, *, secure: bool) -> Callable[[bytes], list[bytes]]:
         return finder(self._naming.name_of(cookie, secure=secure).encode())
 
 
-def _is_form(parts: RequestParts) -> bool:
-    return any(value.lower().startswith(_FORMS) for value in parts.header("Content-Type")[:1])
+def _apart(values: Sequence[bytes]) -> list[bytes]:
+    """The values of a header, each whole, and then what it consists of if a server has joined several by a comma."""
+    return [
+        part
+        for value in values
+        for part in ((value, *map(bytes.strip, value.split(b","))) if b"," in value else (value,))
+    ]
 
 
-def without_field(query: bytes, name: str) -> bytes:
-    """A query without a parameter, so that an id in it goes no further; the rest as it was."""
-    return b"&".join(pair for pair in query.split(b"&") if not _is_called(pair, name))
-
-
-def _fields(text: bytes, name: str) -> list[bytes]:
-    """The values of a field in urlencoded text. Where that was cut off within one, its signature will be wrong."""
-    pairs = (pair for pair in text.split(b"&") if _is_called(pair, name))
-    return [_unquote(pair.partition(b"=")[2]) for pair in pairs]
-
-
-def _is_called(pair: bytes, name: str) -> bool:
-    return _unquote(pair.partition(b"=")[0]) == name.encode()
-
-
-def _unquote(text: bytes) -> bytes:
-    return unquote_to_bytes(text.replace(b"+", b" "))
-
-
-def _parts(content_type: bytes, body: bytes, name: str) -> list[bytes]:
-    """The values of a field in the beginning of a multipart body (RFC 7578)."""
-    from email.message import Message  # noqa: PLC0415 - few applications have such a transport
-    from email.parser import BytesHeaderParser  # noqa: PLC0415
-
-    outer: Message[str, str] = Message()
-    outer["Content-Type"] = content_type.decode("latin-1")
-    boundary = outer.get_param("boundary")
-    if not isinstance(boundary, str) or not boundary:
-        return []
-    values = []
-    for part in body.split(b"--" + boundary.encode("latin-1", "replace"), _MOST_PARTS)[1:]:
-        head, _blank_line, value = part.partition(b"\r\n\r\n")
-        if BytesHeaderParser().parsebytes(head.lstrip()).get_param("name", header="content-disposition") == name:
-            values.append(value.removesuffix(b"\r\n"))
-    return values
+def _tell_of_secrets() -> None:
+    warn_once(
+        "secrets",
+        "a request brought a session id that none of the secrets has signed: if these differ between processes or deployments, or another "
+        "application uses the cookie's name on this host, visitors lose their sessions",
+    )

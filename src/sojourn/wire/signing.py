@@ -32,6 +32,9 @@ class Verified(NamedTuple):
     needs_resigning: bool
     """Signed by a secret other than the first: due to be signed anew (contract 35)."""
 
+    def __repr__(self) -> str:
+        return "<Verified>"  # debug pages and reports of errors show what a frame holds
+
 
 def _keyed(secret: bytes) -> tuple[Any, Any]:
     """Makers of HMAC's inner and outer SHA-256, each fed with its pad: less than half the cost of `hmac.digest` for a short message."""
@@ -60,23 +63,35 @@ class Signer:
 
     def verify(self, value: bytes) -> Verified | None:
         """The id in a cookie value, or None where the marker, the signature or the text is wrong."""
-        message, _dot, signature = value.rpartition(b".")
-        # The cheap tests first: a flood of junk should not buy an HMAC each.
-        if len(signature) != _SIGNATURE_CHARS or not message:
+        message, signature = self._split(value)
+        if not signature:  # the cheap tests first: a flood of junk should not buy an HMAC each
             return None
-        if self._marker:
-            if not message.startswith(self._marker):
-                return None
-            message = message[len(self._marker) :]
         for key in self._keys:
             if compare_digest(self._signature(key, message), signature):
                 try:
                     session_id = message.decode("utf-8", "surrogatepass")
                     # As Verified() does, which is a Python function around it.
-                    return tuple.__new__(Verified, (session_id, key is not self._keys[0])) if message else None
+                    return tuple.__new__(Verified, (session_id, key is not self._keys[0]))
                 except UnicodeDecodeError:  # signed, but by a program that signs more than ids
                     return None
         return None
+
+    def handles(self, key: str) -> list[str]:
+        """Names of a session's key that may be shown, by each secret: an HMAC that no id has, as none begins so."""
+        message = b"device\0" + key.encode("utf-8", "surrogatepass")
+        return [self._signature(secret, message).translate(_URL_SAFE).decode() for secret in self._keys]
+
+    def is_in_form(self, value: bytes) -> bool:
+        """Whether a value looks as if it were signed, by whatever secret."""
+        return bool(self._split(value)[1])
+
+    def _split(self, value: bytes) -> tuple[bytes, bytes]:
+        """The id and its signature; two empty ones where the value has not the form."""
+        message, _dot, signature = value.rpartition(b".")
+        if len(signature) != _SIGNATURE_CHARS or not message.startswith(self._marker):
+            return b"", b""
+        message = message[len(self._marker) :]
+        return (message, signature) if message else (b"", b"")
 
     def _signature(self, key: tuple[Any, Any], message: bytes) -> bytes:
         fresh_inner, fresh_outer = key

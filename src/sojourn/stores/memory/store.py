@@ -11,7 +11,7 @@ import secrets
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from typing import ClassVar, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from ...clock import Clock, system_clock
@@ -28,9 +28,12 @@ from ...core.store import (
     Stored,
     Version,
     check_size,
+    longest_lock,
 )
 from ...errors import ConfigurationError
 from ...logs import log
+from .._arguments import check_key, check_keys, check_optional_owner, check_owner, check_token
+from .._fork import HeldLock, register
 from .._url import check_clock, check_positive, parse_query, positive
 from ._expiring import Entry, ExpiringTable
 
@@ -42,20 +45,22 @@ _SWEEP: Final = 16
 _BATCH: Final = 1000
 """Entries that ``delete_expired`` checks before it releases the lock for other threads."""
 
-_ANY_TEXT: Final = "surrogatepass"  # any key comes back as it was
-
+_BOUNDS: Final = ("max_sessions", "max_bytes", "max_size")
 _DEFAULT_MAX_SESSIONS: Final = 100_000
+_DEFAULT_MAX_BYTES: Final = 256 * 1024 * 1024
 
 
 class MemoryStore:
     """Sessions in memory, for any number of threads of one process.
 
-    The version of a record is its data. When a new session would exceed ``max_sessions``, the session that was
+    The version of a record is its data. When ``max_sessions`` or ``max_bytes`` would be exceeded, the session that was
     neither written nor touched for the longest time is dropped. That is logged once, as a warning. Later writes free
     the memory of what has expired.
 
     Args:
         max_sessions: how many records to hold at most, or None for no bound. As many tombstones are held, and locks.
+        max_bytes: how many bytes all records may take together, or None for no bound: of each its data, key and owner, and
+            300 for what is beside them. Tombstones may take as many. At least ``max_size``.
         max_size: bytes of one record beyond which it is refused.
         clock: milliseconds since the epoch.
 
@@ -63,26 +68,31 @@ class MemoryStore:
         ConfigurationError: an argument is not valid.
     """
 
-    in_process: ClassVar[bool] = True
-    """No operation waits, so none can be cancelled half way."""
-
     def __init__(
         self,
         *,
         max_sessions: int | None = _DEFAULT_MAX_SESSIONS,
+        max_bytes: int | None = _DEFAULT_MAX_BYTES,
         max_size: int = DEFAULT_MAX_SIZE,
         clock: Clock = system_clock,
     ) -> None:
         self.max_sessions: int | None = None if max_sessions is None else check_positive("max_sessions", max_sessions)
         self.max_size: int = check_positive("max_size", max_size)
+        self.max_bytes: int | None = None if max_bytes is None else check_positive("max_bytes", max_bytes)
         self._limit = sys.maxsize if self.max_sessions is None else self.max_sessions
+        self._most_bytes = sys.maxsize if self.max_bytes is None else self.max_bytes
+        if self._most_bytes < self.max_size:
+            raise ConfigurationError(
+                "max_bytes", str(max_bytes), f"give at least max_size, {self.max_size} bytes, or lower that"
+            )
         self._clock = check_clock(clock)
         self._mutex = threading.Lock()
         self._records = ExpiringTable()
         self._tombstones = ExpiringTable()
         self._locks = ExpiringTable()
-        self._overflowed = False
         self._warned = False
+        self._held = HeldLock(self._mutex)
+        register(self._held)
 
     @classmethod
     def from_url(cls, url: str, *, clock: Clock = system_clock) -> MemoryStore:
@@ -94,7 +104,12 @@ class MemoryStore:
         return cls(**_url_options(url), clock=clock)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(max_sessions={self.max_sessions}, max_size={self.max_size})"
+        return f"{type(self).__name__}({', '.join(f'{bound}={getattr(self, bound)}' for bound in _BOUNDS)})"
+
+    @property
+    def direct(self) -> MemoryStore:
+        """No operation waits."""
+        return self
 
     def open(self) -> None:
         """Do nothing: there is nothing to acquire."""
@@ -105,47 +120,59 @@ class MemoryStore:
     def load(self, key: str) -> Stored | Replaced | None:
         # A hit takes no lock: entries are never changed, only exchanged. A miss looks again under the lock, so that
         # it sees a regenerate as one step: that removes the old record first, and adds the new one last.
-        entry = self._records.entries.get(key)
+        entry = self._records.entries.get(key) if type(key) is str else None
         if entry is not None:
-            data, _, deadline, _ = entry
-            left = deadline - self._clock()
+            left = entry.deadline - self._clock()
             if left > 0:
+                data = entry.data
                 return tuple.__new__(Stored, (data, data, left))
+        check_key(key)
         with self._mutex:
             now = self._clock()
             entry = self._records.get(key, now)
             if entry is not None:
-                return Stored(entry[0], entry[0], entry[2] - now)
+                return Stored(entry.data, entry.data, entry.deadline - now)
             tombstone = self._tombstones.get(key, now)
             return None if tombstone is None else Replaced(_successor(tombstone))
 
     def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Version | Exists:
+        check_key(key)
+        check_optional_owner(owner)
         check_size(data, self.max_size)
         with self._mutex:
-            now = self._sweep()
+            now, records = self._sweep(), self._records
             if self._is_taken(key, now):
                 return EXISTS
-            if len(self._records.entries) >= self._limit:
-                self._records.remove_oldest()
-                self._overflowed = True
-            self._records.put(key, data, owner, now + ttl, now)
-        if self._overflowed and not self._warned:
-            self._warned = True
-            log.warning("MemoryStore is full at %d sessions: dropping the longest idle ones", self._limit)
+            is_full = len(records.entries) >= self._limit
+            if is_full:
+                records.remove_oldest()
+            records.put(key, data, owner, now + ttl, now)
+        if is_full:
+            self._tell_full(f"{self._limit} sessions")
+        if records.size > self._most_bytes:
+            self._shrink()
         return data
 
     def replace(
         self, key: str, data: bytes, ttl: int, *, version: Version, owner: str | None = None
     ) -> Version | Conflict | Missing:
-        check_size(data, self.max_size)
+        # Whatever is there was put there under a checked key; calls that do nothing are felt here.
+        if type(key) is not str or key not in self._records.entries:
+            check_key(key)
+        if owner is not None:
+            check_owner(owner)
+        if len(data) > self.max_size:
+            check_size(data, self.max_size)
         with self._mutex:
-            now = self._sweep()
-            entry = self._records.get(key, now)
-            if entry is None:
+            now, records = self._sweep(), self._records
+            entry = records.entries.get(key)
+            if entry is None or entry.deadline <= now:
                 return MISSING
-            if entry[0] != version:
+            if entry.data != version:
                 return CONFLICT
-            self._records.put(key, data, owner, now + ttl, now)
+            records.renew(key, entry, data, owner, now + ttl, now)
+        if records.size > self._most_bytes:
+            self._shrink()
         return data
 
     def regenerate(
@@ -159,14 +186,16 @@ class MemoryStore:
         tombstone: int,
         owner: str | None = None,
     ) -> Version | Conflict | Missing | Exists:
+        check_keys((old, new))
+        check_optional_owner(owner)
         check_size(data, self.max_size)
-        successor = new.encode(errors=_ANY_TEXT)
+        successor = new.encode()
         with self._mutex:
             now = self._sweep()
             entry = self._records.get(old, now)
             if entry is None:
                 return MISSING
-            if entry[0] != version:
+            if entry.data != version:
                 return CONFLICT
             if self._is_taken(new, now):
                 return EXISTS
@@ -175,20 +204,24 @@ class MemoryStore:
                 if len(self._tombstones.entries) >= self._limit:
                     self._tombstones.remove_oldest()
                 self._tombstones.put(old, successor, None, now + tombstone, now)
+                self._tombstones.shrink(self._most_bytes)
             self._records.put(new, data, owner, now + ttl, now)
+        if self._records.size > self._most_bytes:
+            self._shrink()
         return data
 
     def touch(self, key: str, ttl: int) -> bool:
+        check_key(key)
         with self._mutex:
             now = self._sweep()
             entry = self._records.get(key, now)
             if entry is None:
                 return False
-            data, owner, _, _ = entry
-            self._records.put(key, data, owner, now + ttl, now)
+            self._records.renew(key, entry, entry.data, entry.owner, now + ttl, now)
         return True
 
     def delete(self, *keys: str) -> Deleted:
+        check_keys(keys)
         if not keys:
             return Deleted(0, ())
         count = 0
@@ -234,36 +267,56 @@ class MemoryStore:
                     return removed
 
     def by_owner(self, owner: str) -> list[str]:
+        check_owner(owner)
         with self._mutex:
             now = self._clock()
             return [key for key in self._records.owners.get(owner, ()) if self._records.get(key, now) is not None]
 
     def lock(self, key: str, ttl: int) -> str | None:
+        check_key(key)
         token = secrets.token_hex(16)
         with self._mutex:
             now = self._sweep()
-            if self._locks.get(key, now) is not None:
+            held = self._locks.get(key, now)
+            if held is not None and held.deadline - now <= longest_lock(ttl):
                 return None
             # A lock that is held must not be dropped to make room: the new one is refused instead.
-            if len(self._locks.entries) >= self._limit:
+            if held is None and len(self._locks.entries) >= self._limit:
                 return None
             self._locks.put(key, token.encode(), None, now + ttl, now)
         return token
 
     def unlock(self, key: str, token: str) -> bool:
+        check_key(key)
+        check_token(token)
         with self._mutex:
             entry = self._locks.get(key, self._sweep())
-            if entry is None or entry[0] != token.encode():
+            if entry is None or entry.data != token.encode():
                 return False
             self._locks.remove(key)
         return True
 
+    def _shrink(self) -> None:
+        with self._mutex:
+            self._records.shrink(self._most_bytes)
+        self._tell_full(f"{self._most_bytes} bytes")
+
+    def _tell_full(self, bound: str) -> None:
+        """Without the lock: a handler of the log may use the store."""
+        if not self._warned:
+            self._warned = True
+            log.warning("MemoryStore is full at %s: dropping the longest idle sessions", bound)
+
     def _sweep(self, limit: int = _SWEEP) -> int:
         """Clear away some of what has expired, and return the time. Needs the lock."""
         now = self._clock()
-        self._records.sweep(now, limit)
-        self._tombstones.sweep(now, limit)
-        self._locks.sweep(now, limit)
+        due = self._records.due
+        if due and due[0] <= now:
+            self._records.sweep(now, limit)
+        if self._tombstones.due:
+            self._tombstones.sweep(now, limit)
+        if self._locks.due:
+            self._locks.sweep(now, limit)
         return now
 
     def _is_taken(self, key: str, now: int) -> bool:
@@ -276,18 +329,17 @@ class AsyncMemoryStore:
     Takes the same arguments, and raises the same errors.
     """
 
-    in_process: ClassVar[bool] = True
-    """No operation waits, so none can be cancelled half way."""
-
     def __init__(
         self,
         *,
         max_sessions: int | None = _DEFAULT_MAX_SESSIONS,
+        max_bytes: int | None = _DEFAULT_MAX_BYTES,
         max_size: int = DEFAULT_MAX_SIZE,
         clock: Clock = system_clock,
     ) -> None:
-        self._store = MemoryStore(max_sessions=max_sessions, max_size=max_size, clock=clock)
+        self._store = MemoryStore(max_sessions=max_sessions, max_bytes=max_bytes, max_size=max_size, clock=clock)
         self.max_sessions: int | None = self._store.max_sessions
+        self.max_bytes: int | None = self._store.max_bytes
         self.max_size: int = self._store.max_size
 
     @classmethod
@@ -296,7 +348,12 @@ class AsyncMemoryStore:
         return cls(**_url_options(url), clock=clock)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(max_sessions={self.max_sessions}, max_size={self.max_size})"
+        return f"{type(self).__name__}({', '.join(f'{bound}={getattr(self, bound)}' for bound in _BOUNDS)})"
+
+    @property
+    def direct(self) -> MemoryStore:
+        """No operation waits: this does the same, without coroutines."""
+        return self._store
 
     async def open(self) -> None:
         """Do nothing: there is nothing to acquire."""
@@ -360,11 +417,11 @@ class AsyncMemoryStore:
 
 
 def _successor(tombstone: Entry) -> str:
-    return tombstone[0].decode(errors=_ANY_TEXT)
+    return tombstone.data.decode()
 
 
 def _url_options(url: str) -> dict[str, int]:
     parts = urlsplit(url)
     if parts.scheme != "memory" or parts.netloc or parts.path or parts.fragment:
         raise ConfigurationError("store", "a URL of another form", "give memory://, or memory://?max_sessions=1000")
-    return parse_query("memory", parts.query, {"max_sessions": positive, "max_size": positive})
+    return parse_query("memory", parts.query, dict.fromkeys(_BOUNDS, positive))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
@@ -113,10 +113,11 @@ def bson_to_json(document: RawBSONDocument) -> bytes:
     """A session document as the JSON text that JavaScript's ``JSON.stringify`` gives for it.
 
     Raises:
-        SessionDecodeError: not BSON, or a value in it of a type that has no place in JSON.
+        SessionDecodeError: not BSON, or a value in it of a type that has no place in JSON. It does not say where: names are a
+            part of the visitor's data.
     """
     try:
-        tree = {key: _value_to_json(value, key) for key, value in document.items()}
+        tree = _object_to_json(document)
     except (BSONError, RecursionError) as error:
         raise SessionDecodeError(f"the session is not valid BSON ({type(error).__name__})") from None
     cookie = tree.get("cookie")
@@ -135,7 +136,7 @@ def _keep(value: Any, stored: Any) -> Any:
     if type(value) is list and type(stored) is list:
         return [*map(_keep, value, stored), *value[len(stored) :]]
     if type(stored) in _FOREIGN:
-        shown = _value_to_json(stored, "")
+        shown = _value_to_json(stored)
         return stored if type(shown) is type(value) and shown == value else value
     return value
 
@@ -230,31 +231,35 @@ _TO_BSON: Final[dict[type, Callable[[Any, _Path], Any]]] = {
 }
 
 
-def _value_to_json(value: Any, path: str) -> Any:
+def _value_to_json(value: Any) -> Any:
     to_json = _TO_JSON.get(type(value))
     if to_json is None:
-        raise SessionDecodeError(f"the value at {path} is a BSON {type(value).__name__}, which JSON does not have")
-    return to_json(value, path)
+        raise SessionDecodeError(f"it holds a BSON {type(value).__name__}, which JSON does not have")
+    return to_json(value)
 
 
-def _members_to_json(members: Iterable[tuple[str, Any]], path: str) -> dict[str, Any]:
-    return {key: _value_to_json(value, f"{path}.{key}") for key, value in members}
+def _object_to_json(document: RawBSONDocument) -> dict[str, Any]:
+    return {key: _value_to_json(value) for key, value in document.items()}
 
 
-def _long_to_json(value: Int64, path: str) -> int:
+def _array_to_json(values: list[Any]) -> list[Any]:
+    return [_value_to_json(value) for value in values]
+
+
+def _long_to_json(value: Int64) -> int:
     if abs(value) > _EXACT:
-        raise SessionDecodeError(f"the integer at {path} is beyond 2^53-1, which JavaScript does not hold exactly")
+        raise SessionDecodeError("it holds an integer beyond 2^53-1, which JavaScript does not hold exactly")
     return int(value)
 
 
-def _double_to_json(value: float, _path: str) -> int | float | None:
+def _double_to_json(value: float) -> int | float | None:
     if not math.isfinite(value):
         return None  # as JSON.stringify has it
     whole = value.is_integer() and abs(value) <= _EXACT and math.copysign(1, value) == math.copysign(1, int(value))
     return int(value) if whole else value
 
 
-def _date_to_json(value: DatetimeMS, _path: str) -> str | None:
+def _date_to_json(value: DatetimeMS) -> str | None:
     """As JavaScript's ``toJSON``: years of four digits, or signed and of six."""
     ms = int(value)
     if abs(ms) > _LATEST:
@@ -266,15 +271,15 @@ def _date_to_json(value: DatetimeMS, _path: str) -> str | None:
     return f"{digits}{moment:-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
 
 
-_TO_JSON: Final[dict[type, Callable[[Any, str], Any]]] = {
-    RawBSONDocument: lambda value, path: _members_to_json(value.items(), path),
-    list: lambda value, path: [_value_to_json(item, f"{path}[{index}]") for index, item in enumerate(value)],
-    str: lambda value, _path: value,
-    bool: lambda value, _path: value,
-    type(None): lambda value, _path: value,
-    int: lambda value, _path: value,
+_TO_JSON: Final[dict[type, Callable[[Any], Any]]] = {
+    RawBSONDocument: _object_to_json,
+    list: _array_to_json,
+    str: lambda value: value,
+    bool: lambda value: value,
+    type(None): lambda value: value,
+    int: lambda value: value,
     Int64: _long_to_json,
     float: _double_to_json,
     DatetimeMS: _date_to_json,
-    ObjectId: lambda value, _path: str(value),
+    ObjectId: str,
 }

@@ -24,6 +24,7 @@ from pymongo.errors import (
 )
 
 from ...errors import StoreError, StoreTimeout, StoreUnavailable
+from .._raising import raise_alone
 
 __all__ = ["Guard", "reading", "writing"]
 
@@ -46,7 +47,7 @@ def reading() -> Iterator[None]:
     try:
         yield
     except (PyMongoError, BSONError) as error:
-        raise StoreUnavailable(f"MongoDB: {_describe(error)}") from error
+        raise_alone(StoreUnavailable(f"MongoDB: {_describe(error)}", driver_error=error))
 
 
 @contextmanager
@@ -54,7 +55,7 @@ def _writing(*, resends: bool, several: bool = False) -> Iterator[None]:
     try:
         yield
     except (PyMongoError, BSONError) as error:
-        raise _failed_write(error, resends=resends, several=several) from error
+        raise_alone(_failed_write(error, resends=resends, several=several))
 
 
 def writing(*, resends: bool) -> Guard:
@@ -69,8 +70,8 @@ def writing(*, resends: bool) -> Guard:
 
 def _failed_write(error: Exception, *, resends: bool, several: bool) -> StoreError:
     if _is_certain(error, resends=resends, several=several):
-        return StoreUnavailable(f"MongoDB: {_describe(error)}; nothing was written")
-    return StoreTimeout(f"MongoDB: {_describe(error)}; the write may have happened")
+        return StoreUnavailable(f"MongoDB: {_describe(error)}; nothing was written", driver_error=error)
+    return StoreTimeout(f"MongoDB: {_describe(error)}; the write may have happened", driver_error=error)
 
 
 def _is_certain(error: Exception, *, resends: bool, several: bool) -> bool:

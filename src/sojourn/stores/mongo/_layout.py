@@ -15,13 +15,14 @@ from bson import DatetimeMS
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 
-from ...clock import DAY_MS
+from ...clock import DAY_MS, LONGEST_MS
 from ...codecs.base import refusal
 from ...codecs.text import loads
-from ...core.store import Replaced, Stored, check_size
-from ...errors import ConfigurationError, SessionDecodeError, SessionEncodeError
+from ...core.store import Replaced, Stored, check_size, longest_lock
+from ...errors import ConfigurationError, SessionDecodeError, SessionEncodeError, StoreUnavailable
 from ...ids import mask_id
 from ...logs import log
+from .._arguments import as_key
 from ._conversion import bson_to_json, json_to_bson
 
 __all__ = ["LARGEST", "LOCKS", "OWNER", "SESSION", "STATE", "SUCCESSOR", "Document", "MongoLayout", "layout_of"]
@@ -152,16 +153,37 @@ class MongoLayout:
         """What ``load`` returns for an unexpired document; None if its key is only reserved.
 
         A session that cannot be read is logged, and returned as empty data, which is no record either.
+
+        Raises:
+            StoreUnavailable: the document is another key's.
         """
         data, version, expires = b"", None, None
         try:
+            found = document.get(self.id_field)
+            if found != key:
+                if isinstance(found, str):
+                    raise StoreUnavailable("MongoDB: the document found has another key than the one asked for")
+                return None  # a list, in which it is
             if STATE in document:
-                return Replaced(document.get(SUCCESSOR)) if document[STATE] == TOMBSTONE else None
+                return Replaced(as_key(document.get(SUCCESSOR))) if document[STATE] == TOMBSTONE else None
             version, expires = document.get(SESSION), document.get(self.expires_key)
             data = self.decode(version)
         except (BSONError, SessionDecodeError) as error:
-            log.error("a stored session (%s) cannot be read: %s", mask_id(key), error)
-        return Stored(data, version, int(expires) - now if isinstance(expires, DatetimeMS) else None)
+            # what the driver says may quote names of the visitor's
+            reason = (
+                error if isinstance(error, SessionDecodeError) else f"it is not valid BSON ({type(error).__name__})"
+            )
+            log.warning("a stored session (%s) cannot be read: %s", mask_id(key), reason)  # the error is the caller's
+        left = min(int(expires) - now, LONGEST_MS) if isinstance(expires, DatetimeMS) else None
+        return Stored(data, version, left)
+
+    def key_of(self, document: Document) -> str | None:
+        """The document's key; None where it is no text, and so nobody's."""
+        try:
+            key = document.get(self.id_field)
+        except BSONError:
+            return None
+        return key if isinstance(key, str) else None
 
     def tombstones(self, keys: list[str], now: int) -> Document:
         """Those of the keys that are tombstones."""
@@ -178,6 +200,11 @@ class MongoLayout:
     def expired(self, now: int) -> Document:
         """Documents whose time is up, in whatever state."""
         return {self.expires_key: {"$lte": DatetimeMS(now)}}
+
+    def free(self, now: int, ttl: int) -> Document:
+        """Locks whose time is up, or that were taken before the clock was set back."""
+        early = {self.expires_key: {"$gt": DatetimeMS(now + longest_lock(ttl))}}
+        return {"$or": [self.expired(now), early]}
 
     def live(self, now: int) -> Document:
         """Sessions."""

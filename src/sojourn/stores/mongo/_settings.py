@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ...aio import in_trio
 from ...clock import Clock
-from ...errors import ConfigurationError, StoreError
+from ...errors import ConfigurationError
 from ...logs import warn_once
 from .._url import check_clock, check_flag
 from ._layout import LARGEST, MongoLayout, layout_of
 
-__all__ = ["Settings", "is_indexed", "refuse_trio", "warn_of_index"]
+__all__ = ["Settings", "is_indexed", "warn_of_index"]
 
 
 class Settings(NamedTuple):
@@ -58,16 +57,6 @@ class Settings(NamedTuple):
     def to_index(self) -> frozenset[str]:
         """The collections whose indexes are to be created."""
         return frozenset({self.collection, self.locks} if self.create_index else ())
-
-
-def refuse_trio() -> None:
-    """Say that PyMongo's async client runs on asyncio alone.
-
-    Raises:
-        StoreError: the caller runs under trio.
-    """
-    if in_trio():
-        raise StoreError("AsyncMongoStore runs on asyncio alone; under trio, use a memory or SQLite store")
 
 
 def is_indexed(existing: Mapping[str, Any], field: str, options: Mapping[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from .._url import (
     check_flag,
     check_positive,
     check_seconds,
+    is_number,
     positive,
     seconds,
     text,
@@ -25,6 +26,8 @@ from ._statements import Layout, Table
 __all__ = ["Settings", "checked_conninfo", "parse_url"]
 
 _CONNECT_TIMEOUT: Final = 5
+_KEEPALIVE: Final = {"keepalives_idle": 60, "keepalives_interval": 15, "keepalives_count": 4}
+"""Seconds, seconds and a number: what is between may forget a connection that is silent for longer (Azure after 240 s, AWS after 350 s)."""
 
 
 class Settings(NamedTuple):
@@ -81,8 +84,13 @@ def checked_conninfo(conninfo: str, settings: Settings) -> str:
     except psycopg.ProgrammingError:
         # what libpq says may quote a password
         raise ConfigurationError("store", "a URL that libpq refuses", "give postgresql://user@host/database") from None
+    port = str(given.get("port") or "")  # with several hosts one for each, or one for all
+    if not all(not one or is_number(one) for one in port.split(",")):
+        raise ConfigurationError("store", "a URL whose port is no number", "give postgresql://user@host:5432/database")
     given.setdefault("connect_timeout", _CONNECT_TIMEOUT)
     given.setdefault("fallback_application_name", "sojourn")
+    for name, value in _KEEPALIVE.items():
+        given.setdefault(name, value)
     if settings.prepare:  # a pooler of transactions refuses startup options
         # The server gives up before the client does, and so never carries out what the client has given up.
         limit = f"-c statement_timeout={max(1, round(settings.timeout * 900))}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import random
+import os
 import threading
 import weakref
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final
 
+from ...chance import chance
 from ...errors import StoreError
 from ...logs import log
 
@@ -21,7 +23,7 @@ _LAST_WORD: Final = 5.0
 
 def _pause(interval: float) -> float:
     """The interval, give or take half of it, so that processes started together do not work together."""
-    return interval * random.uniform(0.5, 1.5)  # noqa: S311 - nothing depends on its being guessed
+    return interval * chance.uniform(0.5, 1.5)
 
 
 def _failed(error: StoreError) -> None:
@@ -63,20 +65,24 @@ class AsyncRepeating:
     def __init__(self, work: Callable[[], Awaitable[object]], interval: float) -> None:
         self._work: Any = weakref.WeakMethod(work)
         self._interval = interval
+        self._process = os.getpid()
+        self._loop = asyncio.get_running_loop()
         # Not in the context of the request that happens to be the first.
-        self._task = asyncio.get_running_loop().create_task(
-            self._run(), name="sojourn-prune", context=contextvars.Context()
-        )
+        self._task = self._loop.create_task(self._run(), name="sojourn-prune", context=contextvars.Context())
 
     def is_running(self) -> bool:
-        """Whether it runs on this event loop."""
-        return not self._task.done() and self._task.get_loop() is asyncio.get_running_loop()
+        """Whether it runs in this process, on whatever event loop."""
+        return self._process == os.getpid() and not self._loop.is_closed() and not self._task.done()
 
     async def stop(self) -> None:
         if not self.is_running():
             return
-        self._task.cancel()
-        await asyncio.wait([self._task], timeout=_LAST_WORD)
+        if self._loop is asyncio.get_running_loop():
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=_LAST_WORD)
+        else:
+            with suppress(RuntimeError):  # that event loop was closed a moment ago
+                self._loop.call_soon_threadsafe(self._task.cancel)
 
     async def _run(self) -> None:
         while True:

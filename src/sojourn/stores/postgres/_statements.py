@@ -79,6 +79,8 @@ class Table(NamedTuple):
             f"SELECT pg_advisory_xact_lock({self.advisory})",
             f'CREATE TABLE IF NOT EXISTS {self.quoted} (sid varchar NOT NULL COLLATE "default" PRIMARY KEY,'
             " sess json NOT NULL, expire timestamp(6) NOT NULL)",
+            # All at once what the rest needs: whoever took it step by step could end in a deadlock with those who write already.
+            f"LOCK TABLE {self.quoted} IN ACCESS EXCLUSIVE MODE",
             f"CREATE INDEX IF NOT EXISTS {index[0]} ON {self.quoted} (expire)",
             f"ALTER TABLE {self.quoted} ADD COLUMN IF NOT EXISTS owner text",
             f"ALTER TABLE {self.quoted} ADD COLUMN IF NOT EXISTS successor text",
@@ -100,9 +102,13 @@ class Statements:
         # clock_timestamp() is read again after waiting for a row; now() can be used with an index.
         live = f"expire > {now} AND sess::text <> 'null'"
         digest = "sha256(convert_to(sess::text, 'UTF8'))"
-        left = f"greatest(1, ceil(extract(epoch FROM expire::timestamptz - {now}) * 1000))::int8"
-        record = f"convert_to(sess::text, 'UTF8'), {left}"
+        # At most four centuries: what is further away, infinity above all, is past what the types between hold.
+        end = f"least(expire, ({now} + interval '400 years')::timestamp)::timestamptz"
+        left = f"greatest(1, ceil(extract(epoch FROM {end} - {now}) * 1000))::int8"
+        # Where somebody has allowed NULL, it is no record.
+        record = f"convert_to(coalesce(sess::text, ''), 'UTF8'), {left}"
         successor = "convert_to(successor, 'UTF8')" if has_successor else "NULL::bytea"
+        key, lock_key = "convert_to(sid, 'UTF8')", "convert_to(key, 'UTF8')"
 
         def after(number: int) -> str:
             if layout == "native":
@@ -127,24 +133,28 @@ class Statements:
         )
         # The row is locked, and read as it is then: the result is right even if another call came first.
         found = (
-            f"found AS MATERIALIZED (SELECT {digest} = $4::bytea AS same FROM {t}"
+            f"found AS MATERIALIZED (SELECT {digest} = $4::bytea AS same, convert_to(sid, 'UTF8') AS key FROM {t}"
             f" WHERE sid = {_key(1)} AND {live} FOR UPDATE)"
         )
 
-        # key -> data, ms left, successor
+        # Where a key is given, each row ends with the key that it is about: a reply to somebody else is known by it.
+        # key -> data, ms left, successor, key
         self.load = Statement.of(
-            f"SELECT {record}, {successor} FROM {t} WHERE sid = {_key(1)} AND expire > {now}",
+            f"SELECT {record}, {successor}, {key} FROM {t} WHERE sid = {_key(1)} AND expire > {now}",
             writes=False,
+            keyed=True,
         )
-        # key, data, ttl[, owner] -> a row if it was free
+        # key, data, ttl[, owner] -> the key if it was free
         self.create = Statement.of(
             f"INSERT INTO {t} AS kept ({columns}) VALUES ({_text(1)}, {_text(2)}::json, {after(3)}{owner(4)})"
-            f" {overwrite} RETURNING true"
+            f" {overwrite} RETURNING {key}",
+            keyed=True,
         )
-        # key, data, ttl, digest[, owner] -> whether the version is the same
+        # key, data, ttl, digest[, owner] -> whether the version is the same, key
         self.replace = Statement.of(
             f"WITH {found}, done AS (UPDATE {t} SET sess = {_text(2)}::json, expire = {after(3)}{owner_is(_text(5))}"
-            f" FROM found WHERE same AND sid = {_key(1)}) SELECT same FROM found"
+            f" FROM found WHERE same AND sid = {_key(1)}) SELECT same, key FROM found",
+            keyed=True,
         )
 
         def moved(number: int) -> str:
@@ -154,29 +164,36 @@ class Statements:
                 f" WHERE same AND $5::bytea <> $1::bytea {overwrite} RETURNING true),"
             )
 
-        outcome = "SELECT same, EXISTS (SELECT FROM made) FROM found"
-        # old key, data, ttl, digest, new key, tombstone[, owner] -> whether the version is the same, and the new key free
+        outcome = "SELECT same, EXISTS (SELECT FROM made), key FROM found"
+        # old key, data, ttl, digest, new key, tombstone[, owner]
+        # -> whether the version is the same, and the new key free, old key
         self.tombstone = Statement.of(
             f"{moved(7)} tombstone AS (UPDATE {t} SET sess = 'null', expire = {after(6)}{owner_is('NULL')}"
-            f"{successor_is(_text(5))} FROM made WHERE sid = {_key(1)}) {outcome}"
+            f"{successor_is(_text(5))} FROM made WHERE sid = {_key(1)}) {outcome}",
+            keyed=True,
         )
         # old key, data, ttl, digest, new key[, owner] -> likewise
-        self.move = Statement.of(f"{moved(6)} gone AS (DELETE FROM {t} USING made WHERE sid = {_key(1)}) {outcome}")
-        # key, ttl -> a row if it is live
-        self.touch = Statement.of(f"UPDATE {t} SET expire = {after(2)} WHERE sid = {_key(1)} AND {live} RETURNING true")
+        self.move = Statement.of(
+            f"{moved(6)} gone AS (DELETE FROM {t} USING made WHERE sid = {_key(1)}) {outcome}", keyed=True
+        )
+        # key, ttl -> the key if it is live
+        self.touch = Statement.of(
+            f"UPDATE {t} SET expire = {after(2)} WHERE sid = {_key(1)} AND {live} RETURNING {key}", keyed=True
+        )
         keys = """ARRAY(SELECT convert_from(key, 'UTF8') COLLATE "default" FROM unnest($1::bytea[]) AS key)"""
         # The rows are locked, and read as they are then: a row that became a tombstone meanwhile is seen as one.
-        # keys -> key, whether it was live, successor, for each that is live or a tombstone
+        # keys -> whether it was live, successor, key, for each that is live or a tombstone
         self.delete = Statement.of(
             f"WITH found AS MATERIALIZED (SELECT sid, sess::text <> 'null' AS record, {successor} AS successor FROM {t}"
             f" WHERE sid = ANY ({keys}) AND expire > {now} ORDER BY sid FOR UPDATE),"
             f" gone AS (DELETE FROM {t} AS kept USING found WHERE record AND kept.sid = found.sid)"
-            " SELECT convert_to(sid, 'UTF8'), record, successor FROM found"
+            f" SELECT record, successor, {key} FROM found",
+            keyed=True,
         )
 
         # the last key seen, a limit -> keys and records in order
         self.scan = Statement.of(
-            f"SELECT convert_to(sid, 'UTF8'), {record} FROM {t} WHERE sid > {_key(1)} AND {live} ORDER BY sid LIMIT $2::int8",
+            f"SELECT {key}, {record} FROM {t} WHERE sid > {_key(1)} AND {live} ORDER BY sid LIMIT $2::int8",
             writes=False,
         )
         # -> how many
@@ -197,20 +214,23 @@ class Statements:
         )
         # owner -> keys
         self.by_owner = Statement.of(
-            f"SELECT convert_to(sid, 'UTF8') FROM {t} WHERE owner = {_key(1)} AND expire > {now}",
+            f"SELECT {key} FROM {t} WHERE owner = {_key(1)} AND expire > {now}",
             writes=False,
         )
 
-        # key, ttl, token -> a row if it was free
+        # key, ttl, token, the longest that one may have left -> the key if it was free
         self.lock = Statement.of(
             f"INSERT INTO {locks} AS kept (key, expire, token)"
             f" VALUES ({_text(1)}, {now} + $2::int8 * interval '1 millisecond', {_text(3)})"
             " ON CONFLICT (key) DO UPDATE SET token = excluded.token, expire = excluded.expire"
-            f" WHERE kept.expire <= {now} RETURNING true"
+            f" WHERE kept.expire <= {now} OR kept.expire > {now} + $4::int8 * interval '1 millisecond'"
+            f" RETURNING {lock_key}",
+            keyed=True,
         )
-        # key, token -> a row if it was held
+        # key, token -> the key if it was held
         self.unlock = Statement.of(
-            f"DELETE FROM {locks} WHERE key = {_key(1)} AND token = {_key(2)} AND expire > {now} RETURNING true"
+            f"DELETE FROM {locks} WHERE key = {_key(1)} AND token = {_key(2)} AND expire > {now} RETURNING {lock_key}",
+            keyed=True,
         )
         # a limit -> how many were deleted
         self.prune_locks = Statement.of(

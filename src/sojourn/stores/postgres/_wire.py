@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import select
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -20,11 +19,10 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import psycopg
 from psycopg import errors, pq
 
-from ...errors import ConfigurationError, StoreError, StoreTimeout, StoreUnavailable
+from ...errors import StoreError, StoreTimeout, StoreUnavailable
+from .._raising import raise_alone
 
 __all__ = [
-    "AsyncHome",
-    "Home",
     "Row",
     "Statement",
     "acquire_async",
@@ -32,7 +30,11 @@ __all__ = [
     "execute_async",
     "execute_sync",
     "failure",
+    "foreign_reply",
     "is_alive",
+    "is_foreign",
+    "overdue",
+    "rows_of",
 ]
 
 Row: TypeAlias = list[Any]
@@ -51,49 +53,19 @@ class Statement(NamedTuple):
     name: bytes
     text: bytes
     writes: bool
+    keyed: bool = False
+    """Whether the last value of each row is the key that it is about."""
 
     @classmethod
-    def of(cls, text: str, *, writes: bool = True) -> Statement:
+    def of(cls, text: str, *, writes: bool = True, keyed: bool = False) -> Statement:
         # Stores on other tables may share a connection, so that a name must stand for one text.
         name = "sojourn_" + hashlib.sha256(text.encode()).hexdigest()[:24]
-        return cls(name.encode(), text.encode(), writes)
+        return cls(name.encode(), text.encode(), writes, keyed)
 
     @classmethod
     def script(cls, *texts: str) -> Statement:
         """Several statements without parameters, carried out as one transaction."""
         return cls(b"", ";\n".join(texts).encode(), writes=True)
-
-
-class Home(NamedTuple):
-    """Where a pool can be used: in the process that opened it."""
-
-    process: int
-
-    @classmethod
-    def here(cls) -> Home:
-        return cls(os.getpid())
-
-    def is_gone(self) -> bool:
-        return self.process != os.getpid()
-
-
-class AsyncHome(NamedTuple):
-    """Where an async pool can be used: in the process and on the event loop that opened it."""
-
-    process: int
-    loop: asyncio.AbstractEventLoop
-
-    @classmethod
-    def here(cls) -> AsyncHome:
-        try:
-            return cls(os.getpid(), asyncio.get_running_loop())
-        except RuntimeError:
-            raise ConfigurationError(
-                "store", "AsyncPostgresStore outside asyncio", "run it on asyncio; under trio, memory and SQLite serve"
-            ) from None
-
-    def is_gone(self) -> bool:
-        return self.process != os.getpid() or self.loop.is_closed()
 
 
 def acquire_sync(semaphore: threading.Semaphore, seconds: float) -> bool:
@@ -146,12 +118,12 @@ def execute_sync(
         while True:
             ready = _wait_sync(pgconn.socket, wanted, deadline - monotonic())
             if not ready:
-                raise _overdue(timeout)
+                raise overdue(timeout)
             wanted = steps.send(ready)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
     except psycopg.Error as error:
-        raise failure(error, writes=statement.writes) from _without_details(error)
+        raise_alone(failure(error, writes=statement.writes))
     finally:
         _close_unless_idle(pgconn)
 
@@ -183,14 +155,14 @@ async def execute_async(
                 if not ready and monotonic() < deadline:
                     continue
             if not ready:
-                raise cancelled or _overdue(timeout)
+                raise cancelled or overdue(timeout)
             wanted = steps.send(ready)
     except StopIteration as stop:
         if cancelled is None:
             return stop.value  # type: ignore[no-any-return]
     except psycopg.Error as error:
         if cancelled is None:
-            raise failure(error, writes=statement.writes) from _without_details(error)
+            raise_alone(failure(error, writes=statement.writes))
     finally:
         _close_unless_idle(pgconn)
     raise cancelled
@@ -249,21 +221,21 @@ def _steps(
     formats = [pq.Format.BINARY] * len(parameters)
     if not statement.name:
         pgconn.send_query(statement.text)
-        return _rows((yield from _results(pgconn)))
+        return rows_of((yield from _results(pgconn)))
     if not prepare:
         pgconn.send_query_params(statement.text, parameters, param_formats=formats, result_format=pq.Format.BINARY)
-        return _rows((yield from _results(pgconn)))
+        return rows_of((yield from _results(pgconn)))
     prepared: set[bytes] = vars(connection).setdefault("_sojourn_prepared", set())
     is_known = statement.name in prepared
     while True:
         if statement.name not in prepared:
             pgconn.send_prepare(statement.name, statement.text)
             with suppress(errors.DuplicatePreparedStatement):  # the name stands for the text
-                _rows((yield from _results(pgconn)))
+                rows_of((yield from _results(pgconn)))
             prepared.add(statement.name)
         pgconn.send_query_prepared(statement.name, parameters, formats, pq.Format.BINARY)
         try:
-            return _rows((yield from _results(pgconn)))
+            return rows_of((yield from _results(pgconn)))
         except errors.InvalidSqlStatementName:
             # Another user of the connection has deallocated it; nothing was carried out.
             prepared.discard(statement.name)
@@ -289,31 +261,22 @@ def _results(pgconn: pq.abc.PGconn) -> Generator[int, int, list[pq.abc.PGresult]
         results.append(result)
 
 
-def _rows(results: list[pq.abc.PGresult]) -> list[Row]:
+def rows_of(results: list[pq.abc.PGresult]) -> list[Row]:
     """The rows of the last result.
 
     Raises:
-        psycopg.Error: the server refused it. Only its main message is kept: the others may show keys and data.
+        psycopg.Error: the server refused it.
     """
     for result in results:
         if result.status not in {pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK}:
-            state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
-            message = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")
-            raise _error_class(state)(message or "the connection is lost")
+            is_servers = result.error_field(
+                pq.DiagnosticField.SQLSTATE
+            )  # else it is libpq's own, and the connection is lost
+            raise (
+                errors.error_from_result(result) if is_servers else psycopg.OperationalError(result.get_error_message())
+            )
     last = results[-1]
     return [[last.get_value(row, column) for column in range(last.nfields)] for row in range(last.ntuples)]
-
-
-def _without_details(error: psycopg.Error) -> psycopg.Error:
-    """The driver's error, without the lines in which the server may show keys and data."""
-    return error if error.sqlstate else type(error)(str(error).partition("\n")[0])
-
-
-def _error_class(state: str) -> type[psycopg.Error]:
-    try:
-        return errors.lookup(state)
-    except KeyError:
-        return psycopg.DatabaseError if state else psycopg.OperationalError
 
 
 _REFUSALS: Final = {
@@ -334,14 +297,30 @@ _UNDECIDED: Final = ("08", "40003", "57P01", "57P02")
 """The states, or classes of them, in which a server may already have committed."""
 
 
-def _overdue(timeout: float) -> StoreTimeout:
+def overdue(timeout: float) -> StoreTimeout:
+    """What it means that there is no reply."""
     return StoreTimeout(f"PostgreSQL did not answer within {timeout:g} s")
 
 
+def is_foreign(statement: Statement, rows: list[Row], keys: Collection[bytes | None]) -> bool:
+    """Whether rows are about other keys, and so the reply to somebody else's statement."""
+    return statement.keyed and any(row[-1] not in keys for row in rows)
+
+
+def foreign_reply(*, writes: bool) -> StoreError:
+    """A reply that is somebody else's, in the stores' terms."""
+    kind = StoreTimeout if writes else StoreUnavailable
+    return kind(
+        "PostgreSQL's reply was to another statement: something else uses the connection too, which is closed now"
+    )
+
+
 def failure(error: psycopg.Error, *, writes: bool) -> StoreError:
-    """A failed statement in the stores' terms."""
+    """A failed statement in the stores' terms. Nothing of what the server says is in its text: that may show keys and data."""
     state = error.sqlstate or ""
+    code = f" ({state})" if state else ""
     if state.startswith(_UNDECIDED) or (not state and isinstance(error, psycopg.OperationalError)):
-        return (StoreTimeout if writes else StoreUnavailable)("the connection to PostgreSQL was lost")
+        kind = StoreTimeout if writes else StoreUnavailable
+        return kind(f"the connection to PostgreSQL was lost{code}", driver_error=error)
     reason = _REFUSALS.get(state) or _REFUSALS.get(state[:2]) or type(error).__name__
-    return StoreUnavailable(f"PostgreSQL refused the operation: {reason}" + (f" ({state})" if state else ""))
+    return StoreUnavailable(f"PostgreSQL refused the operation: {reason}{code}", driver_error=error)

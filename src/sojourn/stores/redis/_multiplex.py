@@ -2,107 +2,150 @@
 
 Commands given in one turn of the event loop leave in one write, and replies come back in order. A caller that stops
 waiting for its reply keeps its place in the queue, so that the reply is read and dropped instead of going to another
-caller. Nothing is ever sent twice: when the connection is lost, all waiting callers get an error, and the next command
-opens another connection.
+caller. No write is ever sent twice: when the connection is lost, all waiting callers get an error, and the next command
+opens another connection. A read on a connection that served before is sent once more, on another: also where half of its
+time is over without a reply, while the writes go on waiting for theirs on the old one.
+
+Nothing but its order says whose a reply is. So what a server may push at any time is dropped, and anything else that is no
+reply to what was asked, or one too many, ends the connection before any caller gets a reply that was another's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import math
+import select
 import socket
 from collections import deque
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final, cast
+from weakref import WeakSet
 
 import hiredis
 
+from ...aio import deliver_cancellation, unbroken
 from ...errors import StoreUnavailable
+from .._raising import raise_alone
+from .._waiting import Asked, Line, LostError, Note
+from ._async.clients import AsyncOwned
 from ._async.driver import AsyncDriver
-from ._errors import ErrorReply, unknown, unreachable
+from ._errors import ErrorReply, OutOfStepError, code_of, unknown, unreachable
+from ._idle import KEEPALIVE, LONGEST_IDLE
+from ._near import Kept, NearCache, NearCaches
+from ._replies import is_reply
 from ._url import Server
 
-__all__ = ["Multiplexed"]
+__all__ = ["Multiplexed", "Wire"]
 
-_GRACE: Final = 0.05
-"""Seconds for which a reply that is overdue may still be read: the event loop itself may have been blocked."""
-
-
-class _LostError(Exception):
-    """The connection ended. ``sent``: after the command had left."""
-
-    def __init__(self, cause: Exception, *, sent: bool) -> None:
-        super().__init__()
-        self.cause = cause
-        self.sent = sent
+_MORE: Final = object()
+"""What the parser returns while a reply is not complete."""
+_TURNS: Final = 2
+"""Waits for the event loop, each of two of its turns: it reads in the first, and tells of the end in the one after."""
 
 
-class _Line(asyncio.Protocol):
-    """A connection and the callers that wait for its replies."""
+class _Line(Line, asyncio.Protocol):
+    """A connection to Redis. What waits is the names of commands."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
-        self._loop = loop
-        self._timeout = timeout
+    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float, near: NearCache | None) -> None:
+        super().__init__(loop, timeout)
+        self.near = near
         self._transport: asyncio.WriteTransport | None = None
-        self._reader = hiredis.Reader()
-        self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._reader = hiredis.Reader(notEnoughData=_MORE)
         self._unsent: list[bytes] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._overdue: asyncio.Future[Any] | None = None
-        self.is_open = False
+        self._unread: Callable[[], object] | None = None
         self.closed: asyncio.Future[None] = loop.create_future()
 
-    def send(self, *command: Any) -> asyncio.Future[Any]:
-        """Send a command soon; the future is its reply, which may be an error as a value.
+    def is_behind(self) -> bool:
+        """Whether something has come while nothing was waited for, such as the end of the connection, that the event loop has not seen yet."""
+        return not self._waiting and self._unread is not None and bool(self._unread())
+
+    async def catch_up(self) -> None:
+        """Let the event loop see it."""
+        for _ in range(_TURNS):
+            turn = self._loop.create_future()
+            self._loop.call_soon(turn.set_result, None)
+            await unbroken(turn)
+
+    def ask(self, *command: Any, writes: bool, share: float = 1.0, is_first_try: bool = False) -> asyncio.Future[Any]:
+        """Send a command of the store's, of which the near cache is to learn."""
+        near = self.near
+        if near is None or not (writes or command[0] == "GET"):
+            return self.send(*command, share=share, is_first_try=is_first_try)
+        if writes:  # by a script, whose keys are all that it may change
+            names = command[3 : 3 + command[2]]
+            return self.send(*command, share=share, note=lambda _: near.written(names))
+        name, mark, now = command[1], near.mark, self._loop.time()
+        found = self.send(
+            *command, share=share, is_first_try=is_first_try, note=lambda data: near.begin(name, data, mark)
+        )
+        left = self.send("PTTL", name, share=share, note=lambda left: near.complete(name, left, now, mark))
+        left.cancel()  # nobody waits for it
+        return found
+
+    def send(
+        self, *command: Any, share: float = 1.0, is_first_try: bool = False, note: Note | None = None
+    ) -> asyncio.Future[Any]:
+        """Send a command soon; the future is its reply, which may be an error as a value. It may take a share of the time that is set.
 
         Raises:
-            _LostError: from the future: there will be no reply.
+            LostError: from the future: there will be no reply.
         """
-        future: asyncio.Future[Any] = self._loop.create_future()
         packed = hiredis.pack_command(command)
-        now = self._loop.time()
         if not self._unsent:
             self._loop.call_soon(self._flush)
-        if self._timer is None:
-            self._timer = self._loop.call_at(now + self._timeout, self._check)
         self._unsent.append(packed)
-        self._waiting.append((future, now))
-        return future
-
-    def lose(self, error: Exception) -> None:
-        """End the connection, with an error for each waiting caller."""
-        self.is_open = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        waiting, self._waiting = self._waiting, deque()
-        sent = len(waiting) - len(self._unsent)
-        self._unsent = []
-        for place, (future, _) in enumerate(waiting):
-            if not future.done():
-                future.set_exception(_LostError(error, sent=place < sent))
-        if self._transport is not None:
-            self._transport.abort()
+        return self._wait(command[0], share, is_first_try=is_first_try, note=note)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.WriteTransport", transport)
         self.is_open = True
         connection = transport.get_extra_info("socket")
+        if connection is not None and hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(connection.fileno(), select.POLLIN)
+            self._unread = partial(poll.poll, 0)
         if connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in KEEPALIVE.items():
+                connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def data_received(self, data: bytes) -> None:
-        reader, waiting = self._reader, self._waiting
+        reader, replies, near = self._reader, [], self.near
+        pushes: deque[tuple[int, list[Any]]] = deque()
+        """Each with the number of replies before it."""
         try:
             reader.feed(data)
-            while (reply := reader.gets()) is not False:
-                future, _ = waiting.popleft()
-                if not future.done():
-                    future.set_result(reply)
-        except (hiredis.HiredisError, IndexError) as error:
-            self.lose(error)  # not the protocol, or a reply to nothing
+            while (reply := reader.gets()) is not _MORE:
+                if type(reply) is not hiredis.PushNotification:
+                    replies.append(reply)
+                elif near is not None:
+                    pushes.append((len(replies), reply))
+        except hiredis.HiredisError as error:
+            self.lose(error)  # not the protocol
+            return
+        waiting = self._waiting
+        if len(replies) > len(waiting) - len(self._unsent) or not all(map(_answers, waiting, replies)):
+            refusals = (reply for reply in replies if type(reply) is hiredis.ReplyError)
+            self.lose(next(refusals, None) or OutOfStepError())  # such as that of a server with too many clients
+            return
+        for place, reply in enumerate(replies):
+            asked = waiting.popleft()
+            if near is not None:
+                while pushes and pushes[0][0] == place:
+                    near.invalidate(pushes.popleft()[1])
+                near.heard(asked.asked_at)
+                if asked.note is not None:
+                    asked.note(reply)
+            if not asked.reply.done():
+                asked.reply.set_result(reply)
+        if near is not None:
+            for _, push in pushes:
+                near.invalidate(push)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
+        self._transport = self._unread = None
         self.lose(error or ConnectionResetError("closed by the server"))
         self.closed.set_result(None)
 
@@ -112,41 +155,56 @@ class _Line(asyncio.Protocol):
             unsent, self._unsent = self._unsent, []
             self._transport.write(b"".join(unsent))
 
-    def _check(self) -> None:
-        """See whether the reply that has been waited for longest is overdue."""
-        self._timer = None
-        if not self._waiting:
-            return
-        future, since = self._waiting[0]
-        due = since + self._timeout
-        if due <= self._loop.time():
-            if self._overdue is future:
-                self.lose(TimeoutError(f"no reply within {self._timeout:g} s"))
-                return
-            self._overdue = future
-            due = self._loop.time() + _GRACE
-        self._timer = self._loop.call_at(due, self._check)
+    def _forget_unsent(self) -> int:
+        unsent, self._unsent = self._unsent, []
+        return len(unsent)
+
+    def _abort(self) -> None:
+        if self.near is not None:
+            self.near.close()
+        if self._transport is not None:
+            self._transport.abort()
 
 
-class Multiplexed(AsyncDriver):
-    """Commands to one server, with a connection in each event loop that uses it."""
+class Wire:
+    """The connection of an event loop, opened when it is first needed, and anew after a loss."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, nears: NearCaches | None) -> None:
         self._server = server
+        self._nears = nears
         self._context = server.ssl_context()
-        self._lines: dict[asyncio.AbstractEventLoop, _Line] = {}
-        self._connecting: dict[asyncio.AbstractEventLoop, asyncio.Task[_Line]] = {}
+        self._line: _Line | None = None
+        self._lines: WeakSet[_Line] = WeakSet()
+        """That one, and those before it whose writes still wait for their replies."""
+        self._connecting: asyncio.Task[_Line] | None = None
+        self._is_closed = False
 
-    async def call(self, name: bytes, *command: Any, writes: bool) -> Any:
+    async def call(self, *command: Any, writes: bool) -> Any:
         """See `AsyncDriver`."""
-        loop = asyncio.get_running_loop()
-        line = self._lines.get(loop)
-        if line is None or not line.is_open:
-            line = await self._connected(loop)
+        line = self._line
+        if writes and line is not None and line.is_behind():  # a read may be sent again
+            await line.catch_up()
+        is_fresh = line is None or not line.is_open or line.is_idle_for(LONGEST_IDLE)
+        if line is None or is_fresh:
+            line = await self._connected(unbroken if writes else asyncio.shield)
         try:
-            reply = await line.send(*command)
-        except _LostError as lost:
-            raise (unknown if lost.sent and writes else unreachable)(lost.cause) from lost.cause
+            if writes:
+                reply = await unbroken(line.ask(*command, writes=True))
+                await deliver_cancellation()
+            elif is_fresh:
+                reply = await line.ask(*command, writes=False)
+            else:
+                try:
+                    reply = await line.ask(*command, writes=False, share=0.5, is_first_try=True)
+                except LostError as lost:
+                    if not isinstance(lost.cause, OSError):  # nor out of time: the server said something else
+                        raise
+                    line = self._line
+                    if line is None or not line.is_open:
+                        line = await self._connected(asyncio.shield)
+                    reply = await line.ask(*command, writes=False, share=0.5)
+        except LostError as lost:
+            raise_alone((unknown if lost.sent and writes else unreachable)(lost.cause))
         try:
             return _accepted(reply)
         except ErrorReply as refused:
@@ -154,37 +212,39 @@ class Multiplexed(AsyncDriver):
                 line.lose(reply)  # a replica by now; another connection may lead to the new master
             raise
 
-    async def close(self) -> None:
-        """Close the connections of all event loops."""
-        here = asyncio.get_running_loop()
-        lines, self._lines = self._lines, {}
-        for loop, line in lines.items():
-            if loop is here:
-                line.lose(ConnectionAbortedError("closed by the store"))
-                await asyncio.shield(line.closed)
-            else:
-                with suppress(RuntimeError):  # the loop is closed
-                    loop.call_soon_threadsafe(line.lose, ConnectionAbortedError("closed by the store"))
+    def near(self, name: bytes, now: float) -> Kept | None:
+        """A record that is known without asking."""
+        line = self._line
+        return None if line is None or line.near is None or not line.is_open else line.near.get(name, now)
 
-    async def _connected(self, loop: asyncio.AbstractEventLoop) -> _Line:
-        """The event loop's connection, opened once for all callers that ask for it meanwhile."""
-        task = self._connecting.get(loop)
+    async def aclose(self) -> None:
+        """Close the connection, also one that is being opened."""
+        self._is_closed = True
+        for line in tuple(self._lines):
+            line.lose(ConnectionAbortedError("closed by the store"))
+            await asyncio.shield(line.closed)
+
+    async def _connected(self, wait: Callable[[asyncio.Task[_Line]], Awaitable[_Line]]) -> _Line:
+        """A connection, opened once for all callers that ask for it meanwhile; each waits for that in its way."""
+        task = self._connecting
         if task is None:
-            task = self._connecting[loop] = loop.create_task(self._connect(loop))
+            task = self._connecting = asyncio.get_running_loop().create_task(
+                self._connect(), context=contextvars.Context()
+            )
             task.add_done_callback(lambda done: done.cancelled() or done.exception())  # perhaps no caller waits
         try:
-            line = await asyncio.shield(task)
+            line = await wait(task)
         except (OSError, ValueError) as error:
-            raise unreachable(error) from error
-        except _LostError as lost:
-            raise unreachable(lost.cause) from lost.cause
+            raise_alone(unreachable(error))
+        except LostError as lost:
+            raise_alone(unreachable(lost.cause))
         if not line.is_open:
-            raise StoreUnavailable("Redis cannot be reached: it closed the connection at once")
+            raise StoreUnavailable("Redis cannot be reached: the connection was closed at once")
         return line
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop) -> _Line:
-        server = self._server
-        line = _Line(loop, server.timeout)
+    async def _connect(self) -> _Line:
+        server, loop = self._server, asyncio.get_running_loop()
+        line = _Line(loop, server.timeout, None if self._nears is None else self._nears.open())
         try:
             async with asyncio.timeout(server.connect_timeout):
                 if server.kind == "unix":
@@ -198,22 +258,75 @@ class Multiplexed(AsyncDriver):
             line.lose(ConnectionAbortedError("not connected"))
             raise
         finally:
-            del self._connecting[loop]
-        self._lines = {known: line for known, line in self._lines.items() if not known.is_closed()} | {loop: line}
+            self._connecting = None
+        if self._line is not None and self._line.is_idle_for(LONGEST_IDLE):
+            self._line.lose(ConnectionAbortedError("idle for too long"))
+        self._line = line
+        self._lines.add(line)
+        if self._is_closed:
+            await self.aclose()
         return line
+
+
+class Multiplexed(AsyncDriver):
+    """Commands to one server, over a `Wire` in each event loop that uses it."""
+
+    unbroken = True
+
+    def __init__(self, server: Server) -> None:
+        self._nears = nears = NearCaches(server.near_cache, server.near_cache_window) if server.near_cache else None
+        self._owned = AsyncOwned(lambda: (Wire(server, nears),))
+        super().__init__(self._owned)
+        self.has_near: bool = nears is not None
+        self._wires: dict[asyncio.AbstractEventLoop, Wire] = {}
+
+    def near(self, name: bytes) -> tuple[bytes, int | None] | None:
+        """A record that the near cache has, and the milliseconds that it has left; None: ask the server."""
+        loop = asyncio.get_running_loop()
+        wire = self._wires.get(loop)
+        if wire is None:
+            return None
+        now = loop.time()
+        kept = wire.near(name, now)
+        if kept is None:
+            return None
+        return kept.data, None if kept.end == math.inf else math.ceil((kept.end - now) * 1000)
+
+    def call(self, name: bytes, *command: Any, writes: bool) -> Coroutine[Any, Any, Any]:
+        """See `AsyncDriver`. No coroutine itself, but returning one: a layer less is felt."""
+        wire: Wire | None = self._owned.held()
+        if wire is None or (self.has_near and self._wires.get(asyncio.get_running_loop()) is not wire):
+            return self._first_call(*command, writes=writes)
+        return wire.call(*command, writes=writes)
+
+    async def _first_call(self, *command: Any, writes: bool) -> Any:
+        wire: Wire = await self._owned.here()
+        if self.has_near:
+            loop = asyncio.get_running_loop()
+            self._wires = {loop: wire, **{one: its for one, its in self._wires.items() if not one.is_closed()}}
+        return await wire.call(*command, writes=writes)
 
 
 def _greeting(server: Server) -> list[tuple[str, ...]]:
     """What a connection begins with."""
     commands: list[tuple[str, ...]] = []
-    if server.username or server.password:
+    if server.near_cache:
+        login = ("AUTH", server.username or "default", server.password or "")
+        commands.append(("HELLO", "3", *(login if server.username or server.password else ())))
+        commands.append(("CLIENT", "TRACKING", "ON"))
+    elif server.username or server.password:
         commands.append(("AUTH", *filter(None, (server.username,)), server.password or ""))
     if server.db:
         commands.append(("SELECT", str(server.db)))
     return commands
 
 
+def _answers(asked: Asked, reply: Any) -> bool:
+    """Whether a reply can be that to the command that waits."""
+    return type(reply) is hiredis.ReplyError or is_reply(asked.what, reply)
+
+
 def _accepted(reply: Any) -> Any:
     if type(reply) is hiredis.ReplyError:
-        raise ErrorReply(str(reply).partition(" ")[0]) from reply
+        raise ErrorReply(code_of(str(reply)), driver_error=reply)
     return reply

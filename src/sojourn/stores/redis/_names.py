@@ -51,8 +51,9 @@ class Names:
     def record(self, key: str) -> bytes:
         return encode(self._prefix + key)
 
-    def key(self, record: bytes) -> str:
-        return decode(record)[len(self._prefix) :]
+    def key(self, record: bytes) -> str | None:
+        """The key of a record under this name; None if it is not UTF-8."""
+        return decode(record.removeprefix(encode(self._prefix)))
 
     def pointer(self, record: bytes) -> bytes:
         return _beside(record) + b":owner"
@@ -64,17 +65,20 @@ class Names:
         """The owner's index; empty for none."""
         if owner is None:
             return b""
-        return f"{{{self._prefix}owner:{hashlib.sha256(owner.encode('utf-8', 'surrogatepass')).hexdigest()}}}".encode()
+        return f"{{{self._prefix}owner:{hashlib.sha256(owner.encode()).hexdigest()}}}".encode()
 
 
 def encode(text: str) -> bytes:
     """A key or a name as Redis keeps it."""
-    return text.encode("utf-8", "surrogateescape")
+    return text.encode()
 
 
-def decode(stored: bytes) -> str:
-    """A key or a name that Redis keeps."""
-    return stored.decode("utf-8", "surrogateescape")
+def decode(stored: bytes) -> str | None:
+    """A key that Redis keeps; None if it is not UTF-8."""
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _beside(record: bytes) -> bytes:

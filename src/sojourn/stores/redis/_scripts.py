@@ -18,6 +18,7 @@ __all__ = [
     "CLUSTERED",
     "INDEX",
     "LIFETIMES",
+    "LOCK",
     "OUTCOMES",
     "OWNED",
     "OWNERS",
@@ -57,8 +58,11 @@ OUTCOMES: Final[dict[int, Outcome]] = {0: MISSING, -1: CONFLICT, -2: EXISTS}
 
 # A script is refused for want of memory at its first write alone, so the write that may be refused comes first.
 # Likewise a script reads before it writes: a user without the right to read is refused before anything is done.
+# What is of another type under a name of ours that is no record's, such as an index, is in the way, and is replaced.
 _INDEX: Final = """
 local function enter(index, name, ttl)
+  local kind = redis.call('TYPE', index).ok
+  if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', index) end
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
   redis.call('ZADD', index, now + ttl, name)
@@ -67,9 +71,16 @@ local function enter(index, name, ttl)
 end
 """
 
+_LIVE: Final = """
+local function live(name) return redis.call('TYPE', name).ok == 'string' end
+"""
+
 _POINT: Final = """
+local function owner(pointer)
+  return live(pointer) and string.match(redis.call('GET', pointer), '^{.*owner:%x+}$')
+end
 local function own(name, pointer, index, ttl)
-  local former = redis.call('GET', pointer)
+  local former = owner(pointer)
   if index ~= '' then
     enter(index, name, ttl)
     redis.call('SET', pointer, index, 'PX', ttl)
@@ -80,12 +91,14 @@ local function own(name, pointer, index, ttl)
 end
 """
 
-_STANDALONE: Final = _INDEX + "local function leave(index, name) redis.call('ZREM', index, name) end" + _POINT
-_CLUSTERED: Final = "local function enter() end local function leave() end" + _POINT
-
-_LIVE: Final = """
-local function live(name) return redis.call('TYPE', name).ok == 'string' end
+_LEAVE: Final = """
+local function leave(index, name)
+  if redis.call('TYPE', index).ok == 'zset' then redis.call('ZREM', index, name) end
+end
 """
+
+_STANDALONE: Final = _LIVE + _INDEX + _LEAVE + _POINT
+_CLUSTERED: Final = _LIVE + "local function enter() end local function leave() end" + _POINT
 
 # The version is the data itself; its hash is what travels.
 _CHECK: Final = """
@@ -165,11 +178,10 @@ def _writes(prelude: str) -> Writes:
         # KEYS name, pointer; ARGV ttl. Returns the owner's index if there is one
         touch=Script.of(
             prelude,
-            _LIVE,
             """
             if not live(KEYS[1]) then return 0 end
             redis.call('PEXPIRE', KEYS[1], ARGV[1])
-            local index = redis.call('GET', KEYS[2])
+            local index = owner(KEYS[2])
             if not index then return 1 end
             own(KEYS[1], KEYS[2], index, tonumber(ARGV[1]))
             return index
@@ -203,13 +215,16 @@ INDEX: Final = Script.of(_INDEX, "enter(KEYS[1], ARGV[1], tonumber(ARGV[2])) ret
 """KEYS index; ARGV name, ttl."""
 
 OWNERS: Final = Script.of("""
+if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then return {} end
 local time = redis.call('TIME')
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time[1] * 1000 + math.floor(time[2] / 1000))
 return redis.call('ZRANGE', KEYS[1], 0, -1)
 """)
 """KEYS index. The names entered there, some of which may have ended or changed hands."""
 
-OWNED: Final = Script.of(_LIVE, "return live(KEYS[1]) and redis.call('GET', KEYS[2]) == ARGV[1] and 1 or 0")
+OWNED: Final = Script.of(
+    _LIVE, "return live(KEYS[1]) and live(KEYS[2]) and redis.call('GET', KEYS[2]) == ARGV[1] and 1 or 0"
+)
 """KEYS name, pointer; ARGV index. Whether the record is live and its owner's."""
 
 LIFETIMES: Final = Script.of("""
@@ -219,5 +234,14 @@ return left
 """)
 """KEYS names. Milliseconds that each has left; below zero where it never ends, or has ended."""
 
+LOCK: Final = Script.of(
+    """
+local left = redis.call('PTTL', KEYS[1])
+if left >= 0 and left <= tonumber(ARGV[3]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+)
+"""KEYS lock; ARGV token, ttl, the longest that a lock may have left: 1 if it was free."""
 UNLOCK: Final = Script.of("return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0")
 """KEYS lock; ARGV token."""

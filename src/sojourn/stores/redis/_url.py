@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from ...errors import ConfigurationError
 from .._url import Converter, boolean, duration, integer, is_number, parse_query, text
+from ._idle import KEEPALIVE
 
 __all__ = ["SCHEMES", "Server", "parse_url"]
 
@@ -56,6 +57,9 @@ class Server:
     connect_timeout: float = 5.0
     timeout: float = 5.0
     max_connections: int | None = None
+    near_cache: int = 0
+    """Bytes of records that may be kept in this process; 0 for none."""
+    near_cache_window: float = 1.0
 
     def address(self) -> dict[str, Any]:
         """Where one server is, as redis-py's arguments."""
@@ -72,6 +76,9 @@ class Server:
             "socket_connect_timeout": self.connect_timeout,
             "socket_timeout": self.timeout,
             "retry": None,
+            "socket_keepalive": True,
+            "socket_keepalive_options": KEEPALIVE,
+            "protocol": 2,  # nothing is pushed, so that redis-py gives up a connection that has something to say
         }
         if self.max_connections is not None:
             options["max_connections"] = self.max_connections
@@ -136,6 +143,10 @@ def parse_url(url: str) -> tuple[Server, dict[str, Any]]:
     given |= options
     if kind == "cluster" and given.get("db"):
         raise ConfigurationError("db", repr(given["db"]), "a cluster has database 0 alone")
+    if given.get("near_cache") and kind in ("cluster", "sentinel"):
+        raise ConfigurationError(
+            "near_cache", f"with {scheme}://", "it is kept true by the one connection to one server: leave it out"
+        )
     server = Server(**given)
     try:
         server.ssl_context()
@@ -184,6 +195,8 @@ _SERVER_OPTIONS: Final[dict[str, Converter]] = {
     "connect_timeout": duration,
     "timeout": duration,
     "max_connections": integer,
+    "near_cache": integer,
+    "near_cache_window": duration,
     "ssl_ca_certs": text,
     "ssl_certfile": text,
     "ssl_keyfile": text,

@@ -8,7 +8,7 @@ whether or not its caller still waits for it.
 from __future__ import annotations
 
 import asyncio
-import random
+import queue
 import sqlite3
 import sys
 import threading
@@ -17,12 +17,12 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
 from ...aio import in_trio
+from ...chance import chance
 from ...errors import StoreError, StoreUnavailable
-from ._file import connect_reader, connect_writer, error_code, identity, prune, retry_while_busy
+from ._file import connect_reader, connect_writer, describe, error_code, identity, prune, retry_while_busy
 from ._options import Settings
 
 __all__ = ["Engine", "Job", "Stopped", "as_store_error", "nothing", "run_in_thread"]
@@ -64,7 +64,7 @@ class Job(Generic[T]):
         """What the operation returned, once notified.
 
         Raises:
-            StoreError: nothing was written. Each caller gets an error of its own, with the same cause.
+            StoreError: nothing was written. Each caller gets an error of its own, with the same driver's error.
         """
         if self._error is not None:
             raise as_store_error(self._error)
@@ -111,14 +111,9 @@ async def run_in_thread(function: Callable[[], T]) -> T:
 def as_store_error(error: Exception) -> Exception:
     """The error for a caller, a new one each time. Errors about the caller's own arguments stay as they are."""
     if isinstance(error, StoreError):
-        fresh = type(error)(*error.args)
-        fresh.__cause__ = error.__cause__
-        return fresh
+        return type(error)(*error.args, driver_error=error.driver_error)
     if isinstance(error, sqlite3.Error | OSError):
-        what = error.strerror if isinstance(error, OSError) else error
-        fresh = StoreUnavailable(f"the SQLite file cannot be used: {what}")
-        fresh.__cause__ = error
-        return fresh
+        return StoreUnavailable(f"the SQLite file cannot be used: {describe(error)}", driver_error=error)
     return error
 
 
@@ -128,7 +123,9 @@ class Engine:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._gate = threading.Lock()
-        self._jobs: SimpleQueue[Job[Any] | None] = SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job[Any] | None] = (
+            queue.SimpleQueue()
+        )  # by its module, which gevent may patch late
         self._idle: deque[sqlite3.Connection] = deque()
         self._readers = 0
         self._batch: list[Job[Any]] = []
@@ -257,13 +254,13 @@ class Engine:
     def _next_pruning(self) -> float | None:
         interval = self._settings.prune_interval
         # Spread, lest processes that were started together prune together.
-        return None if interval is None else time.monotonic() + interval * random.uniform(0.75, 1.25)  # noqa: S311
+        return None if interval is None else time.monotonic() + interval * chance.uniform(0.75, 1.25)
 
     def _take(self, due: float | None) -> list[Job[Any] | None]:
         """Wait for a job, or until pruning is due, and take all that are there."""
         try:
             first = self._jobs.get(timeout=None if due is None else max(0.0, due - time.monotonic()))
-        except Empty:
+        except queue.Empty:
             return []
         return [first, *self._waiting()]
 

@@ -7,10 +7,11 @@ The layout was measured with records of 400 bytes and of 10 KB: ``WITHOUT ROWID`
 and a write twice as expensive, because a B-tree of keys keeps little of a row in place.
 """
 
+# ruff: noqa: S608 - what is put into statements are constants, and values are parameters
+
 from __future__ import annotations
 
 import os
-import random
 import secrets
 import sqlite3
 import threading
@@ -19,8 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
-from ...core.store import CONFLICT, EXISTS, MISSING, Conflict, Deleted, Exists, Missing
+from ...chance import chance
+from ...core.store import CONFLICT, EXISTS, MISSING, Conflict, Deleted, Exists, Missing, longest_lock
 from ...errors import StoreError
+from .._arguments import as_key
 
 __all__ = [
     "BY_OWNER",
@@ -33,6 +36,7 @@ __all__ = [
     "connect_writer",
     "create",
     "delete",
+    "describe",
     "error_code",
     "identity",
     "is_busy",
@@ -75,23 +79,34 @@ _SCHEMA: Final = (
     f"PRAGMA user_version = {_LAYOUT}",
 )
 
+# A cell holds what somebody has put there by hand, of whatever type. So each is taken as the type that it should have: text as
+# bytes of data, and anything as a number of a version. An expiry that is no number is more than any number (SQLite's own order): it
+# never comes.
+_VERSION: Final = "CAST(version AS INTEGER)"
+_LARGEST: Final = 2**63 - 1  # SQLite's integers
+
 # Data is bytes, and a tombstone returns its successor instead, which is text: one more column would make every read
 # slower.
-LOAD: Final = "SELECT ifnull(data, successor), version, expires FROM sessions WHERE key = ?"
+LOAD: Final = (
+    f"SELECT ifnull(CAST(data AS BLOB), CAST(successor AS TEXT)), {_VERSION}, expires FROM sessions WHERE key = ?"
+)
 COUNT: Final = """SELECT (SELECT count(*) FROM sessions WHERE expires > ?)
     - (SELECT count(*) FROM sessions WHERE data IS NULL AND expires > ?)"""
-BY_OWNER: Final = "SELECT key FROM sessions WHERE owner = ? AND data IS NOT NULL AND expires > ?"
-SCAN: Final = """SELECT key, data, version, expires FROM sessions
-    WHERE key > ? AND data IS NOT NULL AND expires > ? ORDER BY key LIMIT 100"""
+BY_OWNER: Final = (
+    "SELECT key FROM sessions WHERE owner = ? AND typeof(key) = 'text' AND data IS NOT NULL AND expires > ?"
+)
+# Keys as bytes, since they need not be UTF-8.
+SCAN: Final = f"""SELECT CAST(key AS BLOB), CAST(data AS BLOB), {_VERSION}, expires FROM sessions
+    WHERE key > CAST(? AS TEXT) AND typeof(key) = 'text' AND data IS NOT NULL AND expires > ? ORDER BY key LIMIT 100"""
 
-_GET_VERSION: Final = "SELECT version FROM sessions WHERE key = ? AND data IS NOT NULL AND expires > ?"
+_GET_VERSION: Final = f"SELECT {_VERSION} FROM sessions WHERE key = ? AND data IS NOT NULL AND expires > ?"
 _CREATE: Final = """INSERT INTO sessions (key, data, version, expires, owner) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (key) DO UPDATE
     SET data = excluded.data, version = excluded.version, expires = excluded.expires, owner = excluded.owner,
         successor = NULL
     WHERE sessions.expires <= ?"""
-_REPLACE: Final = """UPDATE sessions SET data = ?, version = version + 1, expires = ?, owner = ?
-    WHERE key = ? AND data IS NOT NULL AND expires > ? AND version = ?"""
+_REPLACE: Final = f"""UPDATE sessions SET data = ?, version = ({_VERSION} & {_LARGEST}) % {_LARGEST} + 1, expires = ?, owner = ?
+    WHERE key = ? AND data IS NOT NULL AND expires > ? AND {_VERSION} = ?"""
 _TO_TOMBSTONE: Final = """UPDATE sessions
     SET data = NULL, version = version + 1, expires = ?, owner = NULL, successor = ? WHERE key = ?"""
 _REMOVE: Final = "DELETE FROM sessions WHERE key = ?"
@@ -102,7 +117,7 @@ _SUCCESSOR: Final = (
 )
 _TOMBSTONES: Final = "SELECT key, version, expires, successor FROM sessions WHERE data IS NULL AND expires > ?"
 _REMOVE_ALL: Final = "DELETE FROM sessions"
-_PUT_BACK: Final = "INSERT INTO sessions (key, version, expires, successor) VALUES (?, ?, ?, ?)"
+_PUT_BACK: Final = "INSERT OR IGNORE INTO sessions (key, version, expires, successor) VALUES (?, ?, ?, ?)"
 _PRUNE: Final = (
     """DELETE FROM sessions WHERE rowid IN (
         SELECT rowid FROM sessions WHERE data IS NOT NULL AND expires <= ? LIMIT ?)""",
@@ -111,7 +126,8 @@ _PRUNE: Final = (
     "DELETE FROM locks WHERE key IN (SELECT key FROM locks WHERE expires <= ? LIMIT ?)",
 )
 _LOCK: Final = """INSERT INTO locks (key, token, expires) VALUES (?, ?, ?)
-    ON CONFLICT (key) DO UPDATE SET token = excluded.token, expires = excluded.expires WHERE locks.expires <= ?"""
+    ON CONFLICT (key) DO UPDATE SET token = excluded.token, expires = excluded.expires
+    WHERE locks.expires <= ? OR locks.expires > ?"""
 _UNLOCK: Final = "DELETE FROM locks WHERE key = ? AND token = ? AND expires > ?"
 
 
@@ -131,7 +147,7 @@ def replace(
     connection: sqlite3.Connection, now: int, key: str, data: bytes, ttl: int, version: int, owner: str | None
 ) -> int | Conflict | Missing:
     if connection.execute(_REPLACE, (data, now + ttl, owner, key, now, version)).rowcount:
-        return version + 1
+        return (version & _LARGEST) % _LARGEST + 1
     return MISSING if connection.execute(_GET_VERSION, (key, now)).fetchone() is None else CONFLICT
 
 
@@ -170,8 +186,8 @@ def delete(connection: sqlite3.Connection, now: int, keys: tuple[str, ...]) -> D
     for key in keys:
         if connection.execute(_DELETE, (key, now)).rowcount:
             count += 1
-        elif (found := connection.execute(_SUCCESSOR, (key, now)).fetchone()) is not None:
-            successors[found[0]] = None
+        elif (found := connection.execute(_SUCCESSOR, (key, now)).fetchone()) and (successor := as_key(found[0])):
+            successors[successor] = None
     return Deleted(count, tuple(successors))
 
 
@@ -191,9 +207,9 @@ def prune(connection: sqlite3.Connection, now: int) -> tuple[int, bool]:
     return removed[0], PRUNE_BATCH in removed
 
 
-def lock(connection: sqlite3.Connection, now: int, key: str, ttl: int) -> str | None:
-    token = secrets.token_hex(16)
-    return token if connection.execute(_LOCK, (key, token, now + ttl, now)).rowcount else None
+def lock(connection: sqlite3.Connection, now: int, key: str, token: str, ttl: int) -> str | None:
+    given = key, token, now + ttl, now, now + longest_lock(ttl)
+    return token if connection.execute(_LOCK, given).rowcount else None
 
 
 def unlock(connection: sqlite3.Connection, now: int, key: str, token: str) -> bool:
@@ -202,10 +218,33 @@ def unlock(connection: sqlite3.Connection, now: int, key: str, token: str) -> bo
 
 # -- connections
 
+_MEANINGS: Final = {
+    sqlite3.SQLITE_BUSY: "something else uses it for too long",
+    sqlite3.SQLITE_PROTOCOL: "something else uses it for too long",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+    sqlite3.SQLITE_READONLY: "it may only be read",
+    sqlite3.SQLITE_IOERR: "the disk fails",
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_CORRUPT: "it is damaged",
+    sqlite3.SQLITE_NOTADB: "it is not a SQLite file",
+}
+"""What a failure means, by SQLite's primary result code."""
+
 
 def error_code(error: BaseException) -> int:
     """SQLite's primary result code, or 0 of an error that is not SQLite's own."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def describe(error: sqlite3.Error | OSError) -> str:
+    """A failure by its class and code, and what the code means; not by its text, in which a trigger may put what it likes."""
+    kind = type(error).__name__
+    if isinstance(error, OSError):
+        return f"{os.strerror(error.errno)} ({kind})" if error.errno is not None else kind
+    name = getattr(error, "sqlite_errorname", None)
+    code = kind if name is None else f"{kind}, {name}"
+    meaning = _MEANINGS.get(error_code(error))
+    return code if meaning is None else f"{meaning} ({code})"
 
 
 def is_busy(error: BaseException) -> bool:
@@ -227,7 +266,7 @@ def retry_while_busy(step: Callable[[], T], timeout: float) -> T:
         except sqlite3.OperationalError as error:
             if not is_busy(error) or time.monotonic() >= deadline:
                 raise
-        time.sleep(random.uniform(0.000_5, 0.004))  # noqa: S311 - a spread of waits, no secret
+        time.sleep(chance.uniform(0.000_5, 0.004))
 
 
 def identity(path: str) -> tuple[int, int]:
@@ -268,9 +307,16 @@ def connect_writer(path: str, synchronous: str, timeout: float) -> sqlite3.Conne
 
 def _connect(path: str) -> sqlite3.Connection:
     # Mode rw does not create the file. Each connection is used by one thread at a time, but not always by its maker.
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         f"{Path(path).as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None, check_same_thread=False
     )
+    connection.text_factory = _as_text
+    return connection
+
+
+def _as_text(cell: bytes) -> str:
+    """Text that need not be UTF-8: the driver's own error would look as if the file failed."""
+    return cell.decode(errors="replace")
 
 
 _creation = threading.Lock()

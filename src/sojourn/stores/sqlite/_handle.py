@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from ._engine import Engine, Job, Stopped, as_store_error, nothing
-from ._file import is_busy, retry_while_busy
+from ...errors import StoreUnavailable
+from .._fork import register
+from .._raising import raise_alone
+from ._engine import Engine, Job, Stopped, nothing
+from ._file import describe, is_busy, retry_while_busy
 from ._options import Settings
 
 __all__ = ["Handle"]
@@ -24,9 +27,9 @@ class Handle:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._mutex = threading.Lock()
+        self._opening: dict[int, threading.Lock] = {}
         self._engine: Engine | None = None
-        _handles.add(self)
+        register(self)
 
     def __del__(self) -> None:
         if self._engine is not None:
@@ -34,7 +37,7 @@ class Handle:
 
     def close(self) -> None:
         """Finish what is queued and release the file. The next operation opens it again."""
-        with self._mutex:
+        with self._opening_lock():
             engine, self._engine = self._engine, None
         if engine is not None:
             engine.request_stop()
@@ -67,7 +70,7 @@ class Handle:
             except sqlite3.Error as error:
                 if not is_busy(error):
                     engine.request_stop()  # the file may have been deleted, or put right: the next one sees
-                raise as_store_error(error) from error
+                raise_alone(StoreUnavailable(f"the SQLite file cannot be used: {describe(error)}", driver_error=error))
 
     def try_read(self, statement: str, *arguments: object) -> list[Any] | None:
         """The rows without waiting. None if that is not possible: then call ``read`` where it may block."""
@@ -86,60 +89,38 @@ class Handle:
     def _running(self) -> Engine:
         engine = self._engine
         if engine is None or engine.stopped:
-            with self._mutex:
+            with self._opening_lock():
                 engine = self._engine
                 if engine is None or engine.stopped:
                     engine = self._engine = Engine(self._settings)
         return engine
 
-    def block_opening(self) -> None:
-        """Keep engines from being started, until ``resume``."""
-        self._mutex.acquire()
+    # A connection carried into a child process makes SQLite there believe that it holds locks which only the parent holds, and
+    # connections opened afterwards share that belief. Hence all are closed before a fork, and opened again when needed.
 
-    def release_file(self) -> None:
-        """End the engine, for at most the time that a busy file may take."""
+    def before_fork(self) -> None:
+        """Keep engines from being started, and end the one that runs, for at most the time that a busy file may take."""
+        self._opening_lock().acquire()
         if self._engine is not None:
-            self._engine.request_stop()
-            self._engine.join(self._settings.timeout + 1)
+            with suppress(
+                BaseException
+            ):  # of a signal's handler, say: Python forks in any case, and this is given back after it
+                self._engine.request_stop()
+                self._engine.join(self._settings.timeout + 1)
 
-    def resume(self) -> None:
+    def after_fork_in_parent(self) -> None:
         """Let engines be started again."""
-        self._mutex.release()
+        self._opening_lock().release()
 
-    def start_over(self) -> None:  # pragma: no cover - runs in forked children, which report no coverage
-        """Forget everything, in a child process."""
-        self._mutex = threading.Lock()
+    def after_fork_in_child(self) -> None:  # pragma: no cover - runs in forked children, which report no coverage
+        """Forget everything."""
         if self._engine is not None:
             _abandoned.append(self._engine)  # its connections must neither be used nor closed here
         self._engine = None
 
-
-# A connection carried into a child process makes SQLite there believe that it holds locks which only the parent holds, and
-# connections opened afterwards share that belief. Hence all are closed before a fork, and opened again when needed.
-
-_handles: weakref.WeakSet[Handle] = weakref.WeakSet()
-_abandoned: list[Engine] = []
-_forking = threading.local()
+    def _opening_lock(self) -> threading.Lock:
+        """What guards the start of an engine, made at the first use in a process: gevent may have patched `threading` by then only."""
+        return self._opening.setdefault(os.getpid(), threading.Lock())
 
 
-def _before_fork() -> None:
-    _forking.held = held = []
-    for handle in list(_handles):
-        handle.block_opening()
-        held.append(handle)
-        handle.release_file()
-
-
-def _after_fork_in_parent() -> None:
-    for handle in _forking.__dict__.pop("held", ()):
-        handle.resume()
-
-
-def _after_fork_in_child() -> None:  # pragma: no cover - runs in forked children, which report no coverage
-    _forking.__dict__.clear()
-    for handle in list(_handles):
-        handle.start_over()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+_abandoned: Final[list[Engine]] = []

@@ -5,12 +5,16 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from ...clock import Clock, Duration, system_clock
+from ...clock import LONGEST_MS, Clock, Duration, system_clock
 from ...core.store import DEFAULT_MAX_SIZE, Conflict, Deleted, Exists, Missing, Replaced, Stored, Version, check_size
+from ...errors import StoreError
+from ...logs import log
+from .._arguments import as_key, check_key, check_keys, check_optional_owner, check_owner, check_token
 from .._url import check_flag
 from . import _file as file
 from ._engine import nothing, run_in_thread
@@ -96,15 +100,20 @@ class SQLiteStore:
         self._file.close()
 
     def load(self, key: str) -> Stored | Replaced | None:
+        check_key(key)
         return _interpret(self._file.read(file.LOAD, key), self._clock())
 
     def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Version | Exists:
+        check_key(key)
+        check_optional_owner(owner)
         check_size(data, self.max_size)
         return self._file.write(file.create, key, data, ttl, owner)
 
     def replace(
         self, key: str, data: bytes, ttl: int, *, version: Version, owner: str | None = None
     ) -> Version | Conflict | Missing:
+        check_key(key)
+        check_optional_owner(owner)
         check_size(data, self.max_size)
         return self._file.write(file.replace, key, data, ttl, version, owner)
 
@@ -119,17 +128,21 @@ class SQLiteStore:
         tombstone: int,
         owner: str | None = None,
     ) -> Version | Conflict | Missing | Exists:
+        check_keys((old, new))
+        check_optional_owner(owner)
         check_size(data, self.max_size)
         return self._file.write(file.regenerate, old, new, data, ttl, version, tombstone, owner)
 
     def touch(self, key: str, ttl: int) -> bool:
+        check_key(key)
         return self._file.write(file.touch, key, ttl)
 
     def delete(self, *keys: str) -> Deleted:
+        check_keys(keys)
         return self._file.write(file.delete, keys) if keys else Deleted(0, ())
 
     def scan(self) -> Iterator[tuple[str, Stored]]:
-        after = ""
+        after = b""
         while page := _page(self._file, self._clock(), after):
             yield from _unexpired(page, self._clock)
             after = page[-1][0]
@@ -150,12 +163,23 @@ class SQLiteStore:
         return removed
 
     def by_owner(self, owner: str) -> list[str]:
+        check_owner(owner)
         return [key for (key,) in self._file.read(file.BY_OWNER, owner, self._clock())]
 
     def lock(self, key: str, ttl: int) -> str | None:
-        return self._file.write(file.lock, key, ttl)
+        check_key(key)
+        token = secrets.token_hex(16)
+        try:
+            return self._file.write(file.lock, key, token, ttl)
+        except StoreError:
+            raise
+        except BaseException:  # it may be taken, and nobody would know the token
+            self._file.write(file.unlock, key, token)
+            raise
 
     def unlock(self, key: str, token: str) -> bool:
+        check_key(key)
+        check_token(token)
         return self._file.write(file.unlock, key, token)
 
 
@@ -214,18 +238,23 @@ class AsyncSQLiteStore:
         await run_in_thread(self._store.close)
 
     async def load(self, key: str) -> Stored | Replaced | None:
+        check_key(key)
         rows = None if self._read_in_thread else self._file.try_read(file.LOAD, key)
         if rows is None:
             return await run_in_thread(partial(self._store.load, key))
         return _interpret(rows, self._clock())
 
     async def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Version | Exists:
+        check_key(key)
+        check_optional_owner(owner)
         check_size(data, self.max_size)
         return await self._file.write_async(file.create, key, data, ttl, owner)
 
     async def replace(
         self, key: str, data: bytes, ttl: int, *, version: Version, owner: str | None = None
     ) -> Version | Conflict | Missing:
+        check_key(key)
+        check_optional_owner(owner)
         check_size(data, self.max_size)
         return await self._file.write_async(file.replace, key, data, ttl, version, owner)
 
@@ -240,17 +269,21 @@ class AsyncSQLiteStore:
         tombstone: int,
         owner: str | None = None,
     ) -> Version | Conflict | Missing | Exists:
+        check_keys((old, new))
+        check_optional_owner(owner)
         check_size(data, self.max_size)
         return await self._file.write_async(file.regenerate, old, new, data, ttl, version, tombstone, owner)
 
     async def touch(self, key: str, ttl: int) -> bool:
+        check_key(key)
         return await self._file.write_async(file.touch, key, ttl)
 
     async def delete(self, *keys: str) -> Deleted:
+        check_keys(keys)
         return await self._file.write_async(file.delete, keys) if keys else Deleted(0, ())
 
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
-        after = ""
+        after = b""
         while page := await run_in_thread(partial(_page, self._file, self._clock(), after)):
             for item in _unexpired(page, self._clock):
                 yield item
@@ -266,12 +299,16 @@ class AsyncSQLiteStore:
         return await run_in_thread(self._store.delete_expired)
 
     async def by_owner(self, owner: str) -> list[str]:
+        check_owner(owner)
         return await run_in_thread(partial(self._store.by_owner, owner))
 
     async def lock(self, key: str, ttl: int) -> str | None:
-        return await self._file.write_async(file.lock, key, ttl)
+        check_key(key)
+        return await self._file.write_async(file.lock, key, secrets.token_hex(16), ttl)
 
     async def unlock(self, key: str, token: str) -> bool:
+        check_key(key)
+        check_token(token)
         return await self._file.write_async(file.unlock, key, token)
 
 
@@ -279,18 +316,32 @@ def _interpret(rows: list[Any], now: int) -> Stored | Replaced | None:
     if not rows:
         return None
     data, version, expires = rows[0]
-    if expires <= now:
+    left = expires - now if type(expires) is int else _left(expires, now)
+    if left <= 0:
         return None
-    return tuple.__new__(Stored, (data, version, expires - now)) if type(data) is bytes else Replaced(data)
+    return tuple.__new__(Stored, (data, version, left)) if type(data) is bytes else Replaced(as_key(data))
 
 
-def _page(handle: Handle, now: int, after: str) -> list[tuple[str, bytes, int, int]]:
+def _left(expires: object, now: int) -> int:
+    """Milliseconds left, at most four centuries, where the cell may hold anything; so many where it is no number."""
+    return int(max(0, min(expires - now, LONGEST_MS))) if isinstance(expires, int | float) else LONGEST_MS
+
+
+_Page: TypeAlias = list[tuple[bytes, bytes, int, object]]
+
+
+def _page(handle: Handle, now: int, after: bytes) -> _Page:
     return handle.read(file.SCAN, after, now)
 
 
-def _unexpired(page: list[tuple[str, bytes, int, int]], clock: Clock) -> Iterator[tuple[str, Stored]]:
+def _unexpired(page: _Page, clock: Clock) -> Iterator[tuple[str, Stored]]:
     """The records of a page that are live when the caller asks for them, one by one."""
     for key, data, version, expires in page:
-        left = expires - clock()
+        try:
+            name = key.decode()
+        except UnicodeDecodeError:
+            log.error("a stored session has a key that is not UTF-8, which no visitor can have: it is left out")
+            continue
+        left = _left(expires, clock())
         if left > 0:
-            yield key, Stored(data, version, left)
+            yield name, Stored(data, version, left)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...core.store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Stored
+from ...core.store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Stored, longest_lock
 from ..colour import FullStore
 from .harness import LONG, Harness, case, live, new_key, number_of, record, wrote
 
@@ -53,8 +53,9 @@ class ScanCases(Harness):
 
     @case("scan")
     async def test_a_scan_sees_all_that_stays_once_while_others_come_change_and_go(self, store: FullStore) -> None:
+        going = [await self.create(store, 1000) for _ in range(50)]
         staying = [await self.create(store, number) for number in range(300)]
-        going = [await self.create(store, 1000) for _ in range(100)]
+        going += [await self.create(store, 1000) for _ in range(50)]
         seen: list[str] = []
         async for key, _ in store.scan():
             seen.append(key)
@@ -279,6 +280,18 @@ class LockCases(Harness):
         await self.until_expired(self.short)
         again = taken(await store.lock(key, LONG))
         assert again != token
+
+    @case("lock", "unlock")
+    async def test_a_lock_that_lasts_longer_than_any_may_was_taken_before_the_clock_was_set_back(
+        self, store: FullStore
+    ) -> None:
+        key = new_key()
+        orphan = taken(await store.lock(key, longest_lock(LONG) + 2 * LONG))
+        token = taken(await store.lock(key, LONG))
+        assert await store.unlock(key, orphan) is False
+        assert await store.lock(key, LONG) is None
+        assert await store.lock(key, self.short) is None, "who asks for less has no right to the lock of another"
+        assert await store.unlock(key, token) is True
 
     @case("lock", "unlock")
     async def test_a_lock_and_a_record_under_one_key_know_nothing_of_each_other(self, store: FullStore) -> None:

@@ -36,10 +36,14 @@ from ....core.store import (
     check_size,
 )
 from ....errors import ConfigurationError, StoreError, StoreTimeout, StoreUnavailable
+from ..._arguments import as_key, check_key, check_keys, check_optional_owner, check_owner, check_token
+from ..._home import AsyncHome, refuse_trio
+from ..._raising import raise_alone
 from .._conversion import CODEC
 from .._errors import Guard, reading, writing
+from .._homes import AsyncGiven, AsyncOwned
 from .._layout import LOCKS, OWNER, SESSION, STATE, SUCCESSOR, Document, MongoLayout
-from .._settings import Settings, is_indexed, refuse_trio, warn_of_index
+from .._settings import Settings, is_indexed, warn_of_index
 from .._url import connect, parse_url
 
 __all__ = ["AsyncMongoStore"]
@@ -52,11 +56,11 @@ _PAGE: Final = 100  # documents that a scan fetches at once
 class _Handles(NamedTuple):
     """A client, and what the store uses of it."""
 
-    client: AsyncMongoClient[Any]
     sessions: AsyncCollection[Any]
     reader: AsyncCollection[Any]
     locks: AsyncCollection[Any]
     write: Guard
+    life: AsyncGiven | AsyncOwned
 
 
 class AsyncMongoStore:
@@ -68,8 +72,8 @@ class AsyncMongoStore:
     removed.
 
     Args:
-        client: PyMongo's ``AsyncMongoClient``, or a function that makes one, which the store then closes. It should have
-            ``retryWrites`` off, and must acknowledge writes.
+        client: PyMongo's ``AsyncMongoClient``, or a function that makes one for each process and event loop, which the store
+            then closes. It should have ``retryWrites`` off, and must acknowledge writes.
         database: its name; None for the one in the client's URL, else ``"test"``.
         collection: its name; locks are kept in one with ``_locks`` appended.
         layout: a `MongoLayout` or its name: ``"native"``, ``"connect-mongo"``, ``"connect-mongo-bson"``, or
@@ -96,19 +100,22 @@ class AsyncMongoStore:
         max_size: int = DEFAULT_MAX_SIZE,
         clock: Clock = system_clock,
     ) -> None:
+        refuse_trio("AsyncMongoStore")  # async only
         self._settings = Settings.check(database, collection, layout, create_index, max_size, clock)
         self._layout = self._settings.layout
         self._clock = clock
         self._read_preference = read_preference
         self._make_client: Callable[[], AsyncMongoClient[Any]] | None = None
-        self._handles: _Handles | None = None
-        self._mutex = threading.Lock()
+        self._given: _Handles | None = None
+        self._homes: dict[AsyncHome, _Handles] = {}
+        """The clients in use, by where that is. The store makes one for each process and event loop."""
+        self._entering: dict[AsyncHome, threading.Lock] = {}
         self._unindexed = self._settings.to_index
         self.layout: str = self._layout.name
         self.max_size = max_size
         self.default_ttl: int = self._layout.default_ttl
         if isinstance(client, AsyncMongoClient):
-            self._handles = self._take(client)
+            self._given = self._take(client, AsyncGiven(client))
         elif inspect.isroutine(client) or isinstance(client, partial):
             self._make_client = client
         else:
@@ -135,14 +142,14 @@ class AsyncMongoStore:
         await self._open()
 
     async def close(self) -> None:
-        """Close the client, if the store made it."""
-        handles, self._unindexed = self._handles, self._settings.to_index
-        if handles is not None and self._make_client is not None:
-            self._handles = None
-            with reading():
-                await handles.client.close()
+        """Close the client that the store made here. One on another event loop is closed there, or when that ends."""
+        self._unindexed = self._settings.to_index
+        for home in list(self._homes):
+            if home.is_gone() or home == AsyncHome.here("AsyncMongoStore"):
+                await self._leave(home)
 
     async def load(self, key: str) -> Stored | Replaced | None:
+        check_key(key)
         handles, now = await self._open(), self._clock()
         with reading():
             document = await handles.reader.find_one(
@@ -151,6 +158,8 @@ class AsyncMongoStore:
         return None if document is None else self._layout.found(key, document, now)
 
     async def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Version | Exists:
+        check_key(key)
+        check_optional_owner(owner)
         check_size(data, self.max_size)
         session = self._layout.encode(data)
         handles, now = await self._open(), self._clock()
@@ -161,6 +170,8 @@ class AsyncMongoStore:
     async def replace(
         self, key: str, data: bytes, ttl: int, *, version: Version, owner: str | None = None
     ) -> Version | Conflict | Missing:
+        check_key(key)
+        check_optional_owner(owner)
         check_size(data, self.max_size)
         session = self._layout.encode(data, version)
         handles, now = await self._open(), self._clock()
@@ -186,6 +197,8 @@ class AsyncMongoStore:
         after a lost reply knows that all was done. A caller that is stopped in between leaves a reservation, which
         expires.
         """
+        check_keys((old, new))
+        check_optional_owner(owner)
         check_size(data, self.max_size)
         session, token = self._layout.encode(data, version), secrets.token_hex(8)
         handles, now = await self._open(), self._clock()
@@ -205,10 +218,12 @@ class AsyncMongoStore:
                     self._layout.reserved(new, token, now), self._layout.to_release(now, ttl)
                 )
         except StoreUnavailable as error:  # pragma: no cover - the tests of failures run it in the sync colour
-            raise StoreTimeout("MongoDB: the old session has ended, and the new one was not released") from error
+            message = "MongoDB: the old session has ended, and the new one was not released"
+            raise_alone(StoreTimeout(message, driver_error=error.driver_error))
         return session if result.matched_count else MISSING
 
     async def touch(self, key: str, ttl: int) -> bool:
+        check_key(key)
         handles, now = await self._open(), self._clock()
         condition = self._layout.at(key, self._layout.live(now))
         with handles.write():
@@ -220,6 +235,7 @@ class AsyncMongoStore:
 
         In this order no successor is overlooked: a record that was not there to be deleted has been moved already.
         """
+        check_keys(keys)
         wanted = list(dict.fromkeys(keys))
         if not wanted:
             return Deleted(0, ())
@@ -236,18 +252,16 @@ class AsyncMongoStore:
         except StoreUnavailable as error:
             if not count:
                 raise
-            raise StoreTimeout(
-                f"records were deleted, but the tombstones could not be read: {error}"
-            ) from error.__cause__
+            message = f"records were deleted, but the tombstones could not be read: {error}"
+            raise_alone(StoreTimeout(message, driver_error=error.driver_error))
 
     async def _successors(self, handles: _Handles, keys: list[str]) -> tuple[str, ...]:
         """The successors of those keys that are tombstones, in the order of the keys."""
         id_field = self._layout.id_field
         with reading():
             found = handles.sessions.find(self._layout.tombstones(keys, self._clock()), {id_field: 1, SUCCESSOR: 1})
-            successors = {document[id_field]: document.get(SUCCESSOR) async for document in found}
-        known = (successors.get(key) for key in keys)
-        return tuple(dict.fromkeys(key for key in known if key is not None))
+            successors = {self._layout.key_of(document): as_key(document.get(SUCCESSOR)) async for document in found}
+        return tuple(filter(None, dict.fromkeys(map(successors.get, keys))))
 
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         handles, now = await self._open(), self._clock()
@@ -258,9 +272,10 @@ class AsyncMongoStore:
         with reading():
             try:
                 async for document in cursor:
-                    key, now = document.get(self._layout.id_field), self._clock()
-                    stored = self._layout.found(key, document, now) if isinstance(key, str) else None
+                    key, now = self._layout.key_of(document), self._clock()
+                    stored = None if key is None else self._layout.found(key, document, now)
                     if isinstance(stored, Stored) and (stored.expires_in is None or stored.expires_in > 0):
+                        assert key is not None
                         yield key, stored
             finally:
                 await cursor.close()
@@ -282,38 +297,71 @@ class AsyncMongoStore:
         return await self._remove(handles, handles.sessions, expired)
 
     async def by_owner(self, owner: str) -> list[str]:
+        check_owner(owner)
         handles = await self._open()
         condition = {OWNER: owner, **self._layout.standing(self._clock())}
         with reading():
             found = handles.sessions.find(condition, {self._layout.id_field: 1})
-            return [document[self._layout.id_field] async for document in found]
+            keys = [self._layout.key_of(document) async for document in found]
+        return [key for key in keys if key is not None]
 
     async def lock(self, key: str, ttl: int) -> str | None:
+        check_key(key)
         handles, token = await self._open(), secrets.token_hex(16)
         if handles.locks.name in self._unindexed:
             await self._create_indexes(handles.locks, LOCKS)
         now = self._clock()
-        free, update = LOCKS.at(key, LOCKS.expired(now)), LOCKS.to_insert(token, now, ttl, None)
-        return token if await self._insert(handles, handles.locks, free, update) else None
+        free, update = LOCKS.at(key, LOCKS.free(now, ttl)), LOCKS.to_insert(token, now, ttl, None)
+        try:
+            return token if await self._insert(handles, handles.locks, free, update) else None
+        except BaseException as error:  # it may be taken, and nobody would know the token
+            if not isinstance(error, StoreUnavailable | GeneratorExit):
+                with suppress(StoreError):
+                    await self.unlock(key, token)
+            raise
 
     async def unlock(self, key: str, token: str) -> bool:
+        check_key(key)
+        check_token(token)
         handles, now = await self._open(), self._clock()
         with handles.write():
             result = await handles.locks.delete_one(LOCKS.unchanged(key, token, now))
         return bool(result.deleted_count)
 
     async def _open(self) -> _Handles:
-        refuse_trio()  # async only
-        handles = self._handles
-        if handles is None:
-            assert self._make_client is not None
-            with self._mutex, reading():
-                handles = self._handles = self._handles or self._take(self._make_client())
+        home = AsyncHome.here("AsyncMongoStore")
+        handles = self._homes.get(home) or await self._enter(home)
         if handles.sessions.name in self._unindexed:
             await self._create_indexes(handles.sessions, self._layout)
         return handles
 
-    def _take(self, client: object) -> _Handles:
+    async def _enter(self, home: AsyncHome) -> _Handles:
+        """The client for a place that the store was not used in yet."""
+        for other in [other for other in list(self._entering) if other.is_gone()]:
+            self._entering.pop(other, None)
+            await self._leave(other)
+        with self._entering.setdefault(home, threading.Lock()):
+            handles = self._homes.get(home)
+            if handles is not None:
+                return handles  # pragma: no cover - another thread has made it meanwhile
+            handles = self._given or self._make()
+            await handles.life.begin(home)
+            self._homes[home] = handles
+        return handles
+
+    def _make(self) -> _Handles:
+        assert self._make_client is not None
+        with reading():
+            client = self._make_client()
+            return self._take(client, AsyncOwned(client))
+
+    async def _leave(self, home: AsyncHome) -> None:
+        """Close the client that the store made for a place, as far as that can be done from here."""
+        handles = self._homes.pop(home, None)
+        if handles is not None:
+            await handles.life.close()
+
+    def _take(self, client: object, life: AsyncGiven | AsyncOwned) -> _Handles:
         if not isinstance(client, AsyncMongoClient):
             raise _not_a_client(client)
         settings = self._settings
@@ -334,7 +382,7 @@ class AsyncMongoStore:
             raise ConfigurationError(
                 "read_preference", repr(self._read_preference), "give one of pymongo.ReadPreference"
             ) from None
-        return _Handles(client, sessions, reader, locks, writing(resends=client.options.retry_writes))
+        return _Handles(sessions, reader, locks, writing(resends=client.options.retry_writes), life)
 
     async def _create_indexes(self, collection: AsyncCollection[Any], layout: MongoLayout) -> None:
         with reading():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from time import monotonic
 from typing import Any, ClassVar, Final
@@ -31,8 +32,10 @@ from ....core.store import (
     Stored,
     Version,
     check_size,
+    longest_lock,
 )
-from ....errors import StoreUnavailable
+from ....errors import StoreError, StoreUnavailable
+from ..._arguments import as_key, check_key, check_keys, check_optional_owner, check_owner, check_token
 from .._options import Settings, parse_url
 from .._repeating import AsyncRepeating
 from .._statements import TOMBSTONE, Layout, Statements
@@ -61,7 +64,8 @@ class AsyncPostgresStore:
     """Sessions in PostgreSQL 11 or newer, through psycopg 3. The version of a record is its data.
 
     Args:
-        pool: the app's own `psycopg_pool.AsyncConnectionPool`, open, or a connection string or URL of libpq's.
+        pool: the app's own `psycopg_pool.AsyncConnectionPool`, which is opened where it is used: not before a fork, and an
+            async one on the event loop. Or a connection string or URL of libpq's.
         schema: where the table is; None for the connection's ``search_path``.
         table: its name.
         layout: ``"native"``, or ``"connect-pg-simple"`` to round expiry up to whole seconds as that store does.
@@ -109,7 +113,7 @@ class AsyncPostgresStore:
         self._connections = AsyncConnections(pool, self._settings)
         self._sql = Statements(self._settings.table, self._settings.layout, has_owner=False, has_successor=False)
         self._has_locks = False
-        self._pruner: AsyncRepeating | None = None
+        self._pruners: set[AsyncRepeating] = set()
 
     @classmethod
     def from_url(cls, url: str) -> AsyncPostgresStore:
@@ -127,6 +131,11 @@ class AsyncPostgresStore:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._settings.table.quoted}, layout={self._settings.layout!r})"
 
+    @property  # async only
+    def unbroken(self) -> bool:  # async only
+        """Whether a write that was begun is carried to its end, though the caller be cancelled: it needs no task of its own."""  # async only
+        return self._connections.unbroken  # async only
+
     async def open(self) -> None:
         """Connect, look whether the table is there, and create it if ``create_table`` says so.
 
@@ -137,20 +146,23 @@ class AsyncPostgresStore:
 
     async def close(self) -> None:
         """Stop pruning, and close the connections if the store opened them. It may be opened again."""
-        pruner, self._pruner = self._pruner, None
-        if pruner is not None:
+        for pruner in tuple(self._pruners):
+            self._pruners.discard(pruner)
             await pruner.stop()
         await self._connections.close()
 
     async def load(self, key: str) -> Stored | Replaced | None:
+        check_key(key)
         sql = await self._statements()
         rows = await self._run(sql.load, key.encode())
         if not rows:
             return None
-        data, left, successor = rows[0]
+        data, left, successor, _ = rows[0]
         return Replaced(_key(successor)) if data == TOMBSTONE else Stored(data, data, _integer(left))
 
     async def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Version | Exists:
+        check_key(key)
+        check_optional_owner(owner)
         check_size(data, self.max_size)
         sql = await self._statements()
         rows = await self._run(sql.create, key.encode(), data, _int8(ttl), *sql.owner(owner))
@@ -159,6 +171,8 @@ class AsyncPostgresStore:
     async def replace(
         self, key: str, data: bytes, ttl: int, *, version: Version, owner: str | None = None
     ) -> Version | Conflict | Missing:
+        check_key(key)
+        check_optional_owner(owner)
         check_size(data, self.max_size)
         sql = await self._statements()
         rows = await self._run(sql.replace, key.encode(), data, _int8(ttl), _digest(version), *sql.owner(owner))
@@ -177,6 +191,8 @@ class AsyncPostgresStore:
         tombstone: int,
         owner: str | None = None,
     ) -> Version | Conflict | Missing | Exists:
+        check_keys((old, new))
+        check_optional_owner(owner)
         check_size(data, self.max_size)
         sql = await self._statements()
         old_record = old.encode(), data, _int8(ttl), _digest(version)
@@ -186,22 +202,24 @@ class AsyncPostgresStore:
             rows = await self._run(sql.move, *old_record, new.encode(), *sql.owner(owner))
         if not rows:
             return MISSING
-        same, made = map(_boolean, rows[0])
+        same, made = map(_boolean, rows[0][:2])
         return CONFLICT if not same else data if made else EXISTS
 
     async def touch(self, key: str, ttl: int) -> bool:
+        check_key(key)
         sql = await self._statements()
         return bool(await self._run(sql.touch, key.encode(), _int8(ttl)))
 
     async def delete(self, *keys: str) -> Deleted:
+        check_keys(keys)
         if not keys:
             return Deleted(0, ())
         sql = await self._statements()
         encoded = [key.encode() for key in keys]
-        rows = await self._run(sql.delete, _array(encoded))
-        tombstones = {key: successor for key, record, successor in rows if not _boolean(record)}
-        successors = dict.fromkeys(filter(None, map(tombstones.get, encoded)))
-        return Deleted(len(rows) - len(tombstones), tuple(map(bytes.decode, successors)))
+        rows = await self._run(sql.delete, _array(encoded), keys=encoded)
+        tombstones = {key: successor for record, successor, key in rows if not _boolean(record)}
+        successors = dict.fromkeys(_key(tombstones.get(key)) for key in encoded)
+        return Deleted(len(rows) - len(tombstones), tuple(filter(None, successors)))
 
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         sql = await self._statements()
@@ -235,31 +253,40 @@ class AsyncPostgresStore:
         return await self._delete_expired(alone=False)
 
     async def by_owner(self, owner: str) -> list[str]:
+        check_owner(owner)
         sql = await self._statements()
         if not sql.has_owner:
             raise StoreUnavailable("the table has no column owner; give create_table=True to have it added")
         return [key.decode() for (key,) in await self._run(sql.by_owner, owner.encode())]
 
     async def lock(self, key: str, ttl: int) -> str | None:
+        check_key(key)
         sql = await self._statements()
         token = secrets.token_hex(16)
-        rows = await self._run(sql.lock, key.encode(), _int8(ttl), token.encode())
+        try:
+            rows = await self._run(sql.lock, key.encode(), _int8(ttl), token.encode(), _int8(longest_lock(ttl)))
+        except BaseException as error:  # it may be taken, and nobody would know the token
+            if not isinstance(error, StoreUnavailable | GeneratorExit):
+                with suppress(StoreError):
+                    await self._run(sql.unlock, key.encode(), token.encode())
+            raise
         return token if rows else None
 
     async def unlock(self, key: str, token: str) -> bool:
+        check_key(key)
+        check_token(token)
         sql = await self._statements()
         return bool(await self._run(sql.unlock, key.encode(), token.encode()))
 
     async def _statements(self) -> Statements:
         """The statements for the table as it is found when the store is opened."""
-        if await self._connections.open(self._survey):
-            interval = self._settings.prune_interval
-            if interval is not None and (self._pruner is None or not self._pruner.is_running()):
-                self._pruner = AsyncRepeating(self._prune, interval)
+        if await self._connections.open(self._survey) and self._settings.prune_interval is not None:
+            self._pruners.difference_update([pruner for pruner in tuple(self._pruners) if not pruner.is_running()])
+            self._pruners.add(AsyncRepeating(self._prune, self._settings.prune_interval))
         return self._sql
 
-    async def _run(self, statement: Statement, *parameters: bytes | None) -> list[Row]:
-        return await self._connections.run(statement, *parameters)
+    async def _run(self, statement: Statement, *parameters: bytes | None, keys: Sequence[bytes] = ()) -> list[Row]:
+        return await self._connections.run(statement, *parameters, keys=keys)
 
     async def _survey(self, connection: psycopg.AsyncConnection[Any]) -> None:
         """Look which of the tables and columns are there, and create the rest if ``create_table`` says so."""
@@ -276,7 +303,7 @@ class AsyncPostgresStore:
                 await self._connections.execute(connection, table.creation())
             except StoreUnavailable as error:
                 # Express creates its table without our lock, and may have come first.
-                if not attempts or not isinstance(error.__cause__, _CREATED_MEANWHILE):
+                if not attempts or not isinstance(error.driver_error, _CREATED_MEANWHILE):
                     raise
         if not has_table:
             raise StoreUnavailable(f"there is no table {table.quoted}; give create_table=True to have it created")
@@ -319,7 +346,7 @@ def _int4(value: int) -> bytes:
 
 
 def _key(value: bytes | None) -> str | None:
-    return None if value is None else value.decode()
+    return None if value is None else as_key(value.decode())
 
 
 def _integer(value: bytes) -> int:

@@ -7,21 +7,30 @@ it once to a node that is named (``target_nodes``), and again only after MOVED, 
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from time import monotonic
 from typing import Any, Final
 
-import redis.asyncio
 from redis.client import NEVER_DECODE
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from ..._raising import raise_alone
 from .._errors import DRIVER_ERRORS, translate
+from .._idle import LONGEST_IDLE
+from .._replies import check_reply
+from .clients import AsyncGiven, AsyncOwned
 
 __all__ = ["AsyncCluster", "AsyncDriver", "AsyncPool"]
 
 _BATCH: Final = 100
 """Names that a server is asked to look at in one step of a scan."""
+_LOST: Final = (RedisConnectionError, RedisTimeoutError, OSError)
+"""What a connection that was forgotten ends with."""
+_USED_AT: Final = "_sojourn_used_at"
+"""Where a connection keeps when it was used last."""
 _NOWAIT: Final = True  # the parameter has a name in the async colour alone
 
 
@@ -29,6 +38,15 @@ class AsyncDriver(ABC):
     """Sends commands, once each, to a server that has all the keys."""
 
     clustered = False
+    unbroken = False  # async only
+    """Whether a write that was begun is carried to its end, though the caller be cancelled."""  # async only
+
+    def __init__(self, clients: AsyncGiven | AsyncOwned) -> None:
+        self._clients = clients
+
+    async def close(self) -> None:
+        """Close what was opened here."""
+        await self._clients.close()
 
     @abstractmethod
     async def call(self, name: bytes, *command: Any, writes: bool) -> Any:
@@ -55,73 +73,79 @@ class AsyncDriver(ABC):
         values: list[bytes | None] = await self.call(names[0], "MGET", *names, writes=False)
         return values
 
-    @abstractmethod
-    async def close(self) -> None:
-        """Close what was opened here."""
-
 
 class AsyncPool(AsyncDriver):
-    """A client of one server, or of the master that Sentinel names."""
-
-    def __init__(self, client: redis.asyncio.Redis, close: Sequence[Any] = ()) -> None:
-        self._client: Any = client  # partly untyped
-        self._close = close
+    """Clients of one server, or of the master that Sentinel names."""
 
     async def call(self, name: bytes, *command: Any, writes: bool) -> Any:
-        pool = self._client.connection_pool
+        pool = (await self._clients.here()).connection_pool
         try:
             connection = await pool.get_connection()
         except DRIVER_ERRORS as error:
-            raise translate(error, sent=False) from error
+            raise_alone(translate(error, sent=False))
+        sent, limit = False, connection.socket_timeout
         try:
-            await connection.send_packed_command(connection.pack_command(*command))
-            return await connection.read_response(disable_decoding=True)
+            if _is_old(connection) or await _is_out_of_step(connection):
+                await _renew(connection)
+            sent = writes
+            if writes:
+                return await _ask(connection, command)
+            if limit:
+                _limit(connection, limit / 2)
+            try:
+                return await _ask(connection, command)
+            except _LOST:
+                # What is between may have forgotten it without a word, or a failover taken place. A read may be sent again.
+                if isinstance(self._clients, AsyncOwned):
+                    await pool.disconnect(inuse_connections=False)  # the others are as old
+                await _renew(connection)
+                return await _ask(connection, command)
         except ResponseError as error:
             if isinstance(error, ReadOnlyError):
                 await connection.disconnect(_NOWAIT)  # a replica by now; another connection may lead to the new master
-            raise translate(error, sent=writes) from error
+            raise_alone(translate(error, sent=sent))
         except BaseException as error:
             # the reply to this command must not be read as that to another
             await connection.disconnect(_NOWAIT)
             if isinstance(error, DRIVER_ERRORS):
-                raise translate(error, sent=writes) from error
+                raise_alone(translate(error, sent=sent))
             raise
         finally:
+            if limit and not writes:
+                _limit(connection, limit)
+            vars(connection)[_USED_AT] = monotonic()
             await pool.release(connection)
-
-    async def close(self) -> None:
-        for client in self._close:
-            await client.aclose()
 
 
 class AsyncCluster(AsyncDriver):
-    """A client of a cluster, given, or made at the first use: in the sync colour it connects as soon as it is made."""
+    """Clients of a cluster. In the sync colour one connects as soon as it is made."""
 
     clustered = True
 
-    def __init__(
-        self,
-        client: redis.asyncio.RedisCluster | None = None,
-        make: Callable[[], redis.asyncio.RedisCluster] | None = None,
-    ) -> None:
-        self._client: Any = client  # partly untyped
-        self._make = make
-        self._mutex = threading.Lock()
-
     async def call(self, name: bytes, *command: Any, writes: bool) -> Any:
+        client = await self._clients.here()
         sent = False
         try:
-            client = await self._connected()
+            await client.initialize()  # async only
             node = client.get_node_from_key(name)
+            await _drop_out_of_step(node)  # async only
             sent = writes
+            try:
+                return await client.execute_command(*command, target_nodes=node, **{NEVER_DECODE: True})
+            except _LOST:
+                if writes:
+                    raise
+            await _disconnect_idle(node)  # as above
             return await client.execute_command(*command, target_nodes=node, **{NEVER_DECODE: True})
         except DRIVER_ERRORS as error:
-            raise translate(error, sent=sent) from error
+            raise_alone(translate(error, sent=sent))
 
     async def names(self, pattern: bytes) -> AsyncIterator[list[bytes]]:
+        client = await self._clients.here()
         try:
-            client = await self._connected()
+            await client.initialize()  # async only
             for node in client.get_primaries():
+                await _drop_out_of_step(node)  # async only
                 cursor = 0
                 while True:
                     command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _BATCH, "TYPE", "string")
@@ -131,7 +155,7 @@ class AsyncCluster(AsyncDriver):
                     if cursor == 0:
                         break
         except DRIVER_ERRORS as error:
-            raise translate(error, sent=False) from error
+            raise_alone(translate(error, sent=False))
 
     async def values(self, names: Sequence[bytes]) -> list[bytes | None]:
         return [value if isinstance(value, bytes) else None for value in await self._each("GET", names)]
@@ -142,29 +166,72 @@ class AsyncCluster(AsyncDriver):
 
     async def _each(self, command: str, names: Sequence[bytes]) -> list[Any]:
         """Send a command about each name, and return the replies: an exception where it is refused for that one."""
+        client = await self._clients.here()
         try:
-            client = await self._connected()
+            await client.initialize()  # async only
+            for node in client.get_primaries():  # async only
+                await _drop_out_of_step(node)  # async only
             pipeline = client.pipeline()
             for name in names:
                 pipeline.execute_command(command, name, **{NEVER_DECODE: True})
             replies: list[Any] = await pipeline.execute(raise_on_error=False)
         except DRIVER_ERRORS as error:
-            raise translate(error, sent=False) from error
+            raise_alone(translate(error, sent=False))
         for reply in replies:
             if isinstance(reply, Exception) and not isinstance(reply, ResponseError):
-                raise translate(reply, sent=False) from reply
+                raise_alone(translate(reply, sent=False))
         return replies
 
-    async def close(self) -> None:
-        if self._make is not None and self._client is not None:
-            client, self._client = self._client, None
-            await client.aclose()
 
-    async def _connected(self) -> Any:
-        client = self._client
-        if client is None:
-            assert self._make is not None
-            with self._mutex:
-                client = self._client = self._client or self._make()
-        await client.initialize()  # async only
-        return client
+async def _ask(connection: Any, command: tuple[Any, ...]) -> Any:
+    """Send a command, once, and return the reply."""
+    await connection.send_packed_command(connection.pack_command(*command))
+    reply = await connection.read_response(disable_decoding=True)
+    check_reply(command[0], reply)
+    return reply
+
+
+async def _renew(connection: Any) -> None:
+    await connection.disconnect(_NOWAIT)
+    await connection.connect()
+
+
+def _is_old(connection: Any) -> bool:
+    """Whether it has been idle for so long that what is between may have forgotten it."""
+    used_at: float = vars(connection).get(_USED_AT, monotonic())
+    return monotonic() - used_at > LONGEST_IDLE
+
+
+def _limit(connection: Any, seconds: float) -> None:
+    """How long a reply may take from now on. Not by `read_response`, which with a limit of its own may return None at its end."""
+    connection.socket_timeout = seconds
+    # sync only: open_socket = vars(connection).get("_sock")
+    # sync only: if open_socket is not None:
+    # sync only:     open_socket.settimeout(seconds)
+
+
+async def _is_out_of_step(connection: Any) -> bool:
+    """Whether something has come that nobody has asked for: if not a reply, the end of the connection.
+
+    redis-py's pools look as well, but take such a connection where notifications of a maintenance may come.
+    """
+    # Before redis-py 8 async connections have the other.
+    look = getattr(connection, "can_read", None) or connection.can_read_destructive
+    try:
+        return bool(await look())
+    except DRIVER_ERRORS:
+        return True
+
+
+async def _drop_out_of_step(node: Any) -> None:  # async only
+    """End those of the idle connections to a cluster's node that are out of step; an async node does not look itself."""  # async only
+    for connection in list(getattr(node, "_free", ())):  # async only
+        if connection.is_connected and await _is_out_of_step(connection):  # async only
+            await connection.disconnect(_NOWAIT)  # async only
+
+
+async def _disconnect_idle(node: Any) -> None:
+    """End the idle connections to a cluster's node."""
+    # sync only: node.redis_connection.connection_pool.disconnect(inuse_connections=False)
+    for connection in list(getattr(node, "_free", ())):  # async only
+        await connection.disconnect(_NOWAIT)  # async only

@@ -19,7 +19,6 @@ except ImportError as error:
     message = 'AsyncRedisStore needs redis-py and hiredis: pip install "sojourn[redis]"'
     raise ImportError(message, name=error.name) from error
 
-from ....aio import in_trio  # async only
 from ....clock import DAY_MS
 from ....core.store import (
     CONFLICT,
@@ -34,13 +33,21 @@ from ....core.store import (
     Stored,
     Version,
     check_size,
+    longest_lock,
 )
 from ....errors import ConfigurationError, StoreError, StoreTimeout, StoreUnavailable
+from ....ids import mask_id
+from ....logs import log
+from ..._arguments import as_key, check_key, check_keys, check_optional_owner, check_owner, check_token
+from ..._home import refuse_trio  # async only
+from ..._raising import raise_alone
 from ..._url import check_positive
 from .._errors import ErrorReply
+from .._multiplex import Multiplexed  # async only
 from .._names import LAYOUTS, Names, decode, encode, slots
-from .._scripts import CLUSTERED, INDEX, LIFETIMES, OUTCOMES, OWNED, OWNERS, REPLACED, STANDALONE, UNLOCK, Script
+from .._scripts import CLUSTERED, INDEX, LIFETIMES, LOCK, OUTCOMES, OWNED, OWNERS, REPLACED, STANDALONE, UNLOCK, Script
 from .._url import Server, parse_url
+from .clients import AsyncGiven
 from .connect import connect_async
 from .driver import AsyncCluster, AsyncDriver, AsyncPool
 
@@ -48,7 +55,6 @@ __all__ = ["AsyncRedisStore"]
 
 _ENDLESS: Final = -1
 """What ``PTTL`` returns for a record without an expiry, such as connect-redis writes with ``disableTTL``."""
-_TRIO: Final = "redis-py runs on asyncio; use SQLite or memory under trio"  # async only
 
 
 class AsyncRedisStore:
@@ -77,6 +83,7 @@ class AsyncRedisStore:
         prefix: str | None = None,
         max_size: int = DEFAULT_MAX_SIZE,
     ) -> None:
+        refuse_trio("AsyncRedisStore")  # async only
         if layout not in LAYOUTS:
             raise ConfigurationError("layout", repr(layout), f"give {' or '.join(map(repr, LAYOUTS))}")
         self.layout = layout
@@ -87,7 +94,7 @@ class AsyncRedisStore:
         self._names = Names(self.prefix)
         self._driver = _driver(client)
         self._scripts = CLUSTERED if self._driver.clustered else STANDALONE
-        self._call: Callable[..., Awaitable[Any]] = self._first_call
+        self._call: Callable[..., Awaitable[Any]] = self._driver.call
 
     @classmethod
     def from_url(cls, url: str) -> AsyncRedisStore:
@@ -106,38 +113,64 @@ class AsyncRedisStore:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(layout={self.layout!r}, prefix={self.prefix!r}, max_size={self.max_size})"
 
+    @property  # async only
+    def unbroken(self) -> bool:  # async only
+        """Whether a write that was begun is carried to its end, though the caller be cancelled: it needs no task of its own."""  # async only
+        return self._driver.unbroken  # async only
+
     async def open(self) -> None:
         """See whether the server answers.
 
         Raises:
             StoreUnavailable: it does not.
         """
-        await self.load("")
+        name = self._names.record("")
+        await self._call(name, "EXISTS", name, writes=False)
 
     async def close(self) -> None:
+        """Close the client that the store made here. One on another event loop is closed there, or when that ends."""
         await self._driver.close()
 
+    @property  # async only
+    def near(self) -> Callable[[str], Stored | None] | None:  # async only
+        """With a near cache, a function that returns a record which is known without asking; see `sojourn.stores.base`."""  # async only
+        return self._near if isinstance(self._driver, Multiplexed) and self._driver.has_near else None  # async only
+
+    def _near(self, key: str) -> Stored | None:  # async only
+        assert isinstance(self._driver, Multiplexed)  # async only
+        kept = self._driver.near(self._names.record(key))  # async only
+        return None if kept is None else Stored(kept[0], kept[0], kept[1])  # async only
+
     async def load(self, key: str) -> Stored | Replaced | None:
+        check_key(key)
         name = self._names.record(key)
         try:
             data = await self._call(name, "GET", name, writes=False)
         except ErrorReply as error:
             if error.code != "WRONGTYPE":
                 raise
-            return await self._tombstone(name)
-        return None if data is None else Stored(data, data, None)
+        else:
+            return None if data is None else Stored(data, data, None)
+        return await self._load_no_string(key, name)
 
-    async def _tombstone(self, name: bytes) -> Replaced | None:
-        """The tombstone that was there a moment ago; None if it has expired since."""
+    async def _load_no_string(self, key: str, name: bytes) -> Stored | Replaced | None:
+        """The tombstone that was there a moment ago, else something foreign; None if it has expired since."""
         try:
             items = await self._call(name, "LRANGE", name, 0, 1, writes=False)
         except ErrorReply as error:
             if error.code != "WRONGTYPE":
                 raise
-            return Replaced(None)  # no tombstone of ours, but the key is taken
-        return Replaced(_successor(items)) if items else None
+        else:
+            if not items:
+                return None
+            if items[0] == REPLACED:
+                return Replaced(_successor(items))
+        log.warning("a stored session (%s) cannot be read: %s", mask_id(key), "its key in Redis is another program's")
+        return Stored(b"", b"", None)  # the error is the caller's
 
     async def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Version | Exists:
+        check_key(key)
+        check_optional_owner(owner)
         check_size(data, self.max_size)
         name, px = self._names.record(key), self._px(ttl)
         index = await self._enter(name, px, owner)
@@ -146,6 +179,8 @@ class AsyncRedisStore:
     async def replace(
         self, key: str, data: bytes, ttl: int, *, version: Version, owner: str | None = None
     ) -> Version | Conflict | Missing:
+        check_key(key)
+        check_optional_owner(owner)
         check_size(data, self.max_size)
         name, px = self._names.record(key), self._px(ttl)
         index = await self._enter(name, px, owner)
@@ -163,11 +198,13 @@ class AsyncRedisStore:
         tombstone: int,
         owner: str | None = None,
     ) -> Version | Conflict | Missing | Exists:
+        check_keys((old, new))
+        check_optional_owner(owner)
+        check_size(data, self.max_size)
         if not self._tombstones:
             tombstone = 0
         if self._driver.clustered:
             return await self._regenerate_in_two_slots(old, new, data, ttl, version, tombstone, owner)
-        check_size(data, self.max_size)
         keys = (*self._with_pointer(self._names.record(new)), *self._with_pointer(self._names.record(old)))
         arguments = (data, self._px(ttl), self._names.index(owner), _digest(version), tombstone, encode(new))
         return self._outcome(data, await self._run(self._scripts.regenerate, keys, *arguments))
@@ -193,6 +230,7 @@ class AsyncRedisStore:
         return self._outcome(data, result)
 
     async def touch(self, key: str, ttl: int) -> bool:
+        check_key(key)
         name, px = self._names.record(key), self._px(ttl)
         result = await self._run(self._scripts.touch, self._with_pointer(name), px)
         if self._driver.clustered and isinstance(result, bytes):
@@ -200,6 +238,7 @@ class AsyncRedisStore:
         return bool(result)
 
     async def delete(self, *keys: str) -> Deleted:
+        check_keys(keys)
         names = [self._names.record(key) for key in keys]
         found = await self._delete(names)
         successors = (_successor(items) for items in map(found.get, names) if isinstance(items, list))
@@ -217,7 +256,8 @@ class AsyncRedisStore:
             except StoreUnavailable as error:
                 if not _count(found):
                     raise
-                raise StoreTimeout(f"not all of the records were deleted: {error}") from error.__cause__
+                message = f"not all of the records were deleted: {error}"
+                raise_alone(StoreTimeout(message, driver_error=error.driver_error))
             found.update(zip(together, result, strict=True))
         return found
 
@@ -231,8 +271,13 @@ class AsyncRedisStore:
             values, lifetimes, read_at = await self._driver.values(fresh), await self._lifetimes(fresh), monotonic()
             for name, data, lifetime in zip(fresh, values, lifetimes, strict=True):
                 left = lifetime - int((monotonic() - read_at) * 1000) if lifetime >= 0 else lifetime
-                if data is not None and (left > 0 or left == _ENDLESS):
-                    yield self._names.key(name), Stored(data, data, left if left > 0 else None)
+                if data is None or not (left > 0 or left == _ENDLESS):
+                    continue
+                key = self._names.key(name)
+                if key is None:
+                    log.error("a stored session has a key that is not UTF-8, which no visitor can have: it is left out")
+                else:
+                    yield key, Stored(data, data, left if left > 0 else None)
 
     async def _lifetimes(self, names: list[bytes]) -> list[int]:
         if isinstance(self._driver, AsyncCluster):
@@ -247,6 +292,7 @@ class AsyncRedisStore:
         return len(seen)
 
     async def clear(self) -> int:
+        """Delete every record whose name begins with the prefix, and return how many: with ``"app:"`` also those of ``"app:eu:"``."""
         cleared = 0
         async for batch in self._driver.names(self._names.pattern):
             cleared += _count(await self._delete(batch))
@@ -257,20 +303,41 @@ class AsyncRedisStore:
         return 0
 
     async def by_owner(self, owner: str) -> list[str]:
+        check_owner(owner)
         index = self._names.index(owner)
-        entries = await self._run(OWNERS, (index,), writes=False)
-        return [
-            self._names.key(name)
-            for name in entries
-            if await self._run(OWNED, self._with_pointer(name), index, writes=False)
-        ]
+        owned: dict[bytes, bool] = {}
+        while True:
+            entries = [name for name in await self._run(OWNERS, (index,), writes=False) if name not in owned]
+            for name in entries:
+                owned[name] = bool(await self._run(OWNED, self._with_pointer(name), index, writes=False))
+            if all(owned[name] for name in entries):
+                break
+            # One that has gone may have been regenerated since, and be entered under its new key.
+        keys = [self._names.key(name) for name, is_owned in owned.items() if is_owned]
+        return [key for key in keys if key is not None]
+
+    async def lifetime(self, key: str) -> int | None:
+        """How long a record has left, in milliseconds, which ``load`` does not tell; None where it has gone, or never ends."""
+        check_key(key)
+        name = self._names.record(key)
+        left: int = (await self._run(LIFETIMES, (name,), writes=False))[0]
+        return left if left > 0 else None
 
     async def lock(self, key: str, ttl: int) -> str | None:
+        check_key(key)
         name, token = self._names.lock(self._names.record(key)), secrets.token_hex(16)
-        taken = await self._call(name, "SET", name, token, "NX", "PX", ttl, writes=True)
-        return None if taken is None else token
+        try:
+            taken = await self._run(LOCK, (name,), token, ttl, longest_lock(ttl))
+        except BaseException as error:  # it may be taken, and nobody would know the token
+            if not isinstance(error, StoreUnavailable | GeneratorExit):
+                with suppress(StoreError):
+                    await self._run(UNLOCK, (name,), token)
+            raise
+        return token if taken else None
 
     async def unlock(self, key: str, token: str) -> bool:
+        check_key(key)
+        check_token(token)
         return bool(await self._run(UNLOCK, (self._names.lock(self._names.record(key)),), token))
 
     async def _run(self, script: Script, keys: tuple[bytes, ...], *arguments: Any, writes: bool = True) -> Any:
@@ -303,22 +370,17 @@ class AsyncRedisStore:
     def _outcome(data: bytes, result: int) -> Any:
         return OUTCOMES.get(result, data)
 
-    async def _first_call(self, name: bytes, *command: Any, writes: bool) -> Any:
-        if in_trio():  # async only
-            raise ConfigurationError("store", f"{type(self).__name__} under trio", _TRIO)  # async only
-        self._call = self._driver.call
-        return await self._call(name, *command, writes=writes)
-
 
 def _driver(client: object) -> AsyncDriver:
     if isinstance(client, Server):
         return connect_async(client)
     if isinstance(client, redis.asyncio.RedisCluster):
-        return AsyncCluster(client)
+        return AsyncCluster(AsyncGiven(client))
     if isinstance(client, redis.asyncio.Redis):
-        return AsyncPool(client)
+        return AsyncPool(AsyncGiven(client))
     kind = f"{type(client).__module__}.{type(client).__name__}"
-    raise ConfigurationError("client", kind, f"give a {redis.asyncio.__name__}.Redis or RedisCluster, or use from_url")
+    library = redis.asyncio.__name__
+    raise ConfigurationError("client", kind, f"give a {library}.Redis or RedisCluster, or use from_url")
 
 
 def _count(found: dict[bytes, int | list[bytes]]) -> int:
@@ -327,8 +389,8 @@ def _count(found: dict[bytes, int | list[bytes]]) -> int:
 
 
 def _successor(tombstone: list[bytes]) -> str | None:
-    """The key that a tombstone keeps. None if it was left by an older version."""
-    return decode(tombstone[1]) if tombstone[0] == REPLACED and len(tombstone) > 1 else None
+    """The key that a tombstone keeps. None if it was left by an older version, or is no key."""
+    return as_key(decode(tombstone[1])) if tombstone[0] == REPLACED and len(tombstone) > 1 else None
 
 
 def _digest(version: bytes) -> str:

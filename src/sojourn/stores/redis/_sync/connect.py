@@ -8,23 +8,39 @@ from typing import Any
 import redis
 import redis.sentinel
 
+from ....errors import ConfigurationError
 from .._url import Server
+from .clients import Owned
 from .driver import Cluster, Driver, Pool
 
 __all__ = ["connect_sync"]
 
 
 def connect_sync(server: Server) -> Driver:
-    """A client that waits no longer than the URL says, and connects once."""
+    """Clients that wait no longer than the URL says, and connect once."""
     if server.kind == "cluster":
-        make_node: Any = redis.cluster.ClusterNode  # untyped
-        nodes = [make_node(host, port) for host, port in server.hosts]
-        return Cluster(make=lambda: redis.RedisCluster(startup_nodes=nodes, **server.client_options()))
+        return Cluster(Owned(lambda: (_cluster(server),)))
     if server.kind == "sentinel":
-        make_sentinel: Any = redis.sentinel.Sentinel  # untyped
-        options = {**server.client_options(), "db": server.db}
-        sentinel = make_sentinel(server.hosts, sentinel_kwargs=server.sentinel_options(), **options)
-        master = sentinel.master_for(server.service)
-        return Pool(master, close=[master, *sentinel.sentinels])
-    client = redis.Redis(**server.address(), **server.client_options(), db=server.db)
-    return Pool(client, close=[client])
+        return Pool(Owned(lambda: _master(server)))
+    if server.near_cache:
+        remedy = "leave it out: it is kept true on an event loop of asyncio's"
+        raise ConfigurationError("near_cache", "in a sync store", remedy)
+    return Pool(Owned(lambda: (_client(server),)))
+
+
+def _cluster(server: Server) -> redis.RedisCluster:
+    make_node: Any = redis.cluster.ClusterNode  # untyped
+    nodes = [make_node(host, port) for host, port in server.hosts]
+    return redis.RedisCluster(startup_nodes=nodes, **server.client_options())
+
+
+def _master(server: Server) -> tuple[Any, ...]:
+    """The client of the master, and those of the sentinels."""
+    make_sentinel: Any = redis.sentinel.Sentinel  # untyped
+    options = {**server.client_options(), "db": server.db}
+    sentinel = make_sentinel(server.hosts, sentinel_kwargs=server.sentinel_options(), **options)
+    return sentinel.master_for(server.service), *sentinel.sentinels
+
+
+def _client(server: Server) -> redis.Redis:
+    return redis.Redis(**server.address(), **server.client_options(), db=server.db)

@@ -8,21 +8,30 @@ it once to a node that is named (``target_nodes``), and again only after MOVED, 
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from time import monotonic
 from typing import Any, Final
 
-import redis
 from redis.client import NEVER_DECODE
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from ..._raising import raise_alone
 from .._errors import DRIVER_ERRORS, translate
+from .._idle import LONGEST_IDLE
+from .._replies import check_reply
+from .clients import Given, Owned
 
 __all__ = ["Cluster", "Driver", "Pool"]
 
 _BATCH: Final = 100
 """Names that a server is asked to look at in one step of a scan."""
+_LOST: Final = (RedisConnectionError, RedisTimeoutError, OSError)
+"""What a connection that was forgotten ends with."""
+_USED_AT: Final = "_sojourn_used_at"
+"""Where a connection keeps when it was used last."""
 _NOWAIT: Final = True  # the parameter has a name in the async colour alone
 
 
@@ -30,6 +39,13 @@ class Driver(ABC):
     """Sends commands, once each, to a server that has all the keys."""
 
     clustered = False
+
+    def __init__(self, clients: Given | Owned) -> None:
+        self._clients = clients
+
+    def close(self) -> None:
+        """Close what was opened here."""
+        self._clients.close()
 
     @abstractmethod
     def call(self, name: bytes, *command: Any, writes: bool) -> Any:
@@ -56,72 +72,74 @@ class Driver(ABC):
         values: list[bytes | None] = self.call(names[0], "MGET", *names, writes=False)
         return values
 
-    @abstractmethod
-    def close(self) -> None:
-        """Close what was opened here."""
-
 
 class Pool(Driver):
-    """A client of one server, or of the master that Sentinel names."""
-
-    def __init__(self, client: redis.Redis, close: Sequence[Any] = ()) -> None:
-        self._client: Any = client  # partly untyped
-        self._close = close
+    """Clients of one server, or of the master that Sentinel names."""
 
     def call(self, name: bytes, *command: Any, writes: bool) -> Any:
-        pool = self._client.connection_pool
+        pool = (self._clients.here()).connection_pool
         try:
             connection = pool.get_connection()
         except DRIVER_ERRORS as error:
-            raise translate(error, sent=False) from error
+            raise_alone(translate(error, sent=False))
+        sent, limit = False, connection.socket_timeout
         try:
-            connection.send_packed_command(connection.pack_command(*command))
-            return connection.read_response(disable_decoding=True)
+            if _is_old(connection) or _is_out_of_step(connection):
+                _renew(connection)
+            sent = writes
+            if writes:
+                return _ask(connection, command)
+            if limit:
+                _limit(connection, limit / 2)
+            try:
+                return _ask(connection, command)
+            except _LOST:
+                # What is between may have forgotten it without a word, or a failover taken place. A read may be sent again.
+                if isinstance(self._clients, Owned):
+                    pool.disconnect(inuse_connections=False)  # the others are as old
+                _renew(connection)
+                return _ask(connection, command)
         except ResponseError as error:
             if isinstance(error, ReadOnlyError):
                 connection.disconnect(_NOWAIT)  # a replica by now; another connection may lead to the new master
-            raise translate(error, sent=writes) from error
+            raise_alone(translate(error, sent=sent))
         except BaseException as error:
             # the reply to this command must not be read as that to another
             connection.disconnect(_NOWAIT)
             if isinstance(error, DRIVER_ERRORS):
-                raise translate(error, sent=writes) from error
+                raise_alone(translate(error, sent=sent))
             raise
         finally:
+            if limit and not writes:
+                _limit(connection, limit)
+            vars(connection)[_USED_AT] = monotonic()
             pool.release(connection)
-
-    def close(self) -> None:
-        for client in self._close:
-            client.close()
 
 
 class Cluster(Driver):
-    """A client of a cluster, given, or made at the first use: in the sync colour it connects as soon as it is made."""
+    """Clients of a cluster. In the sync colour one connects as soon as it is made."""
 
     clustered = True
 
-    def __init__(
-        self,
-        client: redis.RedisCluster | None = None,
-        make: Callable[[], redis.RedisCluster] | None = None,
-    ) -> None:
-        self._client: Any = client  # partly untyped
-        self._make = make
-        self._mutex = threading.Lock()
-
     def call(self, name: bytes, *command: Any, writes: bool) -> Any:
+        client = self._clients.here()
         sent = False
         try:
-            client = self._connected()
             node = client.get_node_from_key(name)
             sent = writes
+            try:
+                return client.execute_command(*command, target_nodes=node, **{NEVER_DECODE: True})
+            except _LOST:
+                if writes:
+                    raise
+            _disconnect_idle(node)  # as above
             return client.execute_command(*command, target_nodes=node, **{NEVER_DECODE: True})
         except DRIVER_ERRORS as error:
-            raise translate(error, sent=sent) from error
+            raise_alone(translate(error, sent=sent))
 
     def names(self, pattern: bytes) -> Iterator[list[bytes]]:
+        client = self._clients.here()
         try:
-            client = self._connected()
             for node in client.get_primaries():
                 cursor = 0
                 while True:
@@ -132,7 +150,7 @@ class Cluster(Driver):
                     if cursor == 0:
                         break
         except DRIVER_ERRORS as error:
-            raise translate(error, sent=False) from error
+            raise_alone(translate(error, sent=False))
 
     def values(self, names: Sequence[bytes]) -> list[bytes | None]:
         return [value if isinstance(value, bytes) else None for value in self._each("GET", names)]
@@ -143,28 +161,60 @@ class Cluster(Driver):
 
     def _each(self, command: str, names: Sequence[bytes]) -> list[Any]:
         """Send a command about each name, and return the replies: an exception where it is refused for that one."""
+        client = self._clients.here()
         try:
-            client = self._connected()
             pipeline = client.pipeline()
             for name in names:
                 pipeline.execute_command(command, name, **{NEVER_DECODE: True})
             replies: list[Any] = pipeline.execute(raise_on_error=False)
         except DRIVER_ERRORS as error:
-            raise translate(error, sent=False) from error
+            raise_alone(translate(error, sent=False))
         for reply in replies:
             if isinstance(reply, Exception) and not isinstance(reply, ResponseError):
-                raise translate(reply, sent=False) from reply
+                raise_alone(translate(reply, sent=False))
         return replies
 
-    def close(self) -> None:
-        if self._make is not None and self._client is not None:
-            client, self._client = self._client, None
-            client.close()
 
-    def _connected(self) -> Any:
-        client = self._client
-        if client is None:
-            assert self._make is not None
-            with self._mutex:
-                client = self._client = self._client or self._make()
-        return client
+def _ask(connection: Any, command: tuple[Any, ...]) -> Any:
+    """Send a command, once, and return the reply."""
+    connection.send_packed_command(connection.pack_command(*command))
+    reply = connection.read_response(disable_decoding=True)
+    check_reply(command[0], reply)
+    return reply
+
+
+def _renew(connection: Any) -> None:
+    connection.disconnect(_NOWAIT)
+    connection.connect()
+
+
+def _is_old(connection: Any) -> bool:
+    """Whether it has been idle for so long that what is between may have forgotten it."""
+    used_at: float = vars(connection).get(_USED_AT, monotonic())
+    return monotonic() - used_at > LONGEST_IDLE
+
+
+def _limit(connection: Any, seconds: float) -> None:
+    """How long a reply may take from now on. Not by `read_response`, which with a limit of its own may return None at its end."""
+    connection.socket_timeout = seconds
+    open_socket = vars(connection).get("_sock")
+    if open_socket is not None:
+        open_socket.settimeout(seconds)
+
+
+def _is_out_of_step(connection: Any) -> bool:
+    """Whether something has come that nobody has asked for: if not a reply, the end of the connection.
+
+    redis-py's pools look as well, but take such a connection where notifications of a maintenance may come.
+    """
+    # Before redis-py 8 async connections have the other.
+    look = getattr(connection, "can_read", None) or connection.can_read_destructive
+    try:
+        return bool(look())
+    except DRIVER_ERRORS:
+        return True
+
+
+def _disconnect_idle(node: Any) -> None:
+    """End the idle connections to a cluster's node."""
+    node.redis_connection.connection_pool.disconnect(inuse_connections=False)

@@ -33,13 +33,19 @@ from ....core.store import (
     Stored,
     Version,
     check_size,
+    longest_lock,
 )
 from ....errors import ConfigurationError, StoreError, StoreTimeout, StoreUnavailable
+from ....ids import mask_id
+from ....logs import log
+from ..._arguments import as_key, check_key, check_keys, check_optional_owner, check_owner, check_token
+from ..._raising import raise_alone
 from ..._url import check_positive
 from .._errors import ErrorReply
 from .._names import LAYOUTS, Names, decode, encode, slots
-from .._scripts import CLUSTERED, INDEX, LIFETIMES, OUTCOMES, OWNED, OWNERS, REPLACED, STANDALONE, UNLOCK, Script
+from .._scripts import CLUSTERED, INDEX, LIFETIMES, LOCK, OUTCOMES, OWNED, OWNERS, REPLACED, STANDALONE, UNLOCK, Script
 from .._url import Server, parse_url
+from .clients import Given
 from .connect import connect_sync
 from .driver import Cluster, Driver, Pool
 
@@ -85,7 +91,7 @@ class RedisStore:
         self._names = Names(self.prefix)
         self._driver = _driver(client)
         self._scripts = CLUSTERED if self._driver.clustered else STANDALONE
-        self._call: Callable[..., Any] = self._first_call
+        self._call: Callable[..., Any] = self._driver.call
 
     @classmethod
     def from_url(cls, url: str) -> RedisStore:
@@ -110,32 +116,43 @@ class RedisStore:
         Raises:
             StoreUnavailable: it does not.
         """
-        self.load("")
+        name = self._names.record("")
+        self._call(name, "EXISTS", name, writes=False)
 
     def close(self) -> None:
+        """Close the client that the store made here. One on another event loop is closed there, or when that ends."""
         self._driver.close()
 
     def load(self, key: str) -> Stored | Replaced | None:
+        check_key(key)
         name = self._names.record(key)
         try:
             data = self._call(name, "GET", name, writes=False)
         except ErrorReply as error:
             if error.code != "WRONGTYPE":
                 raise
-            return self._tombstone(name)
-        return None if data is None else Stored(data, data, None)
+        else:
+            return None if data is None else Stored(data, data, None)
+        return self._load_no_string(key, name)
 
-    def _tombstone(self, name: bytes) -> Replaced | None:
-        """The tombstone that was there a moment ago; None if it has expired since."""
+    def _load_no_string(self, key: str, name: bytes) -> Stored | Replaced | None:
+        """The tombstone that was there a moment ago, else something foreign; None if it has expired since."""
         try:
             items = self._call(name, "LRANGE", name, 0, 1, writes=False)
         except ErrorReply as error:
             if error.code != "WRONGTYPE":
                 raise
-            return Replaced(None)  # no tombstone of ours, but the key is taken
-        return Replaced(_successor(items)) if items else None
+        else:
+            if not items:
+                return None
+            if items[0] == REPLACED:
+                return Replaced(_successor(items))
+        log.warning("a stored session (%s) cannot be read: %s", mask_id(key), "its key in Redis is another program's")
+        return Stored(b"", b"", None)  # the error is the caller's
 
     def create(self, key: str, data: bytes, ttl: int, *, owner: str | None = None) -> Version | Exists:
+        check_key(key)
+        check_optional_owner(owner)
         check_size(data, self.max_size)
         name, px = self._names.record(key), self._px(ttl)
         index = self._enter(name, px, owner)
@@ -144,6 +161,8 @@ class RedisStore:
     def replace(
         self, key: str, data: bytes, ttl: int, *, version: Version, owner: str | None = None
     ) -> Version | Conflict | Missing:
+        check_key(key)
+        check_optional_owner(owner)
         check_size(data, self.max_size)
         name, px = self._names.record(key), self._px(ttl)
         index = self._enter(name, px, owner)
@@ -161,11 +180,13 @@ class RedisStore:
         tombstone: int,
         owner: str | None = None,
     ) -> Version | Conflict | Missing | Exists:
+        check_keys((old, new))
+        check_optional_owner(owner)
+        check_size(data, self.max_size)
         if not self._tombstones:
             tombstone = 0
         if self._driver.clustered:
             return self._regenerate_in_two_slots(old, new, data, ttl, version, tombstone, owner)
-        check_size(data, self.max_size)
         keys = (*self._with_pointer(self._names.record(new)), *self._with_pointer(self._names.record(old)))
         arguments = (data, self._px(ttl), self._names.index(owner), _digest(version), tombstone, encode(new))
         return self._outcome(data, self._run(self._scripts.regenerate, keys, *arguments))
@@ -191,6 +212,7 @@ class RedisStore:
         return self._outcome(data, result)
 
     def touch(self, key: str, ttl: int) -> bool:
+        check_key(key)
         name, px = self._names.record(key), self._px(ttl)
         result = self._run(self._scripts.touch, self._with_pointer(name), px)
         if self._driver.clustered and isinstance(result, bytes):
@@ -198,6 +220,7 @@ class RedisStore:
         return bool(result)
 
     def delete(self, *keys: str) -> Deleted:
+        check_keys(keys)
         names = [self._names.record(key) for key in keys]
         found = self._delete(names)
         successors = (_successor(items) for items in map(found.get, names) if isinstance(items, list))
@@ -215,7 +238,8 @@ class RedisStore:
             except StoreUnavailable as error:
                 if not _count(found):
                     raise
-                raise StoreTimeout(f"not all of the records were deleted: {error}") from error.__cause__
+                message = f"not all of the records were deleted: {error}"
+                raise_alone(StoreTimeout(message, driver_error=error.driver_error))
             found.update(zip(together, result, strict=True))
         return found
 
@@ -229,8 +253,13 @@ class RedisStore:
             values, lifetimes, read_at = self._driver.values(fresh), self._lifetimes(fresh), monotonic()
             for name, data, lifetime in zip(fresh, values, lifetimes, strict=True):
                 left = lifetime - int((monotonic() - read_at) * 1000) if lifetime >= 0 else lifetime
-                if data is not None and (left > 0 or left == _ENDLESS):
-                    yield self._names.key(name), Stored(data, data, left if left > 0 else None)
+                if data is None or not (left > 0 or left == _ENDLESS):
+                    continue
+                key = self._names.key(name)
+                if key is None:
+                    log.error("a stored session has a key that is not UTF-8, which no visitor can have: it is left out")
+                else:
+                    yield key, Stored(data, data, left if left > 0 else None)
 
     def _lifetimes(self, names: list[bytes]) -> list[int]:
         if isinstance(self._driver, Cluster):
@@ -245,6 +274,7 @@ class RedisStore:
         return len(seen)
 
     def clear(self) -> int:
+        """Delete every record whose name begins with the prefix, and return how many: with ``"app:"`` also those of ``"app:eu:"``."""
         cleared = 0
         for batch in self._driver.names(self._names.pattern):
             cleared += _count(self._delete(batch))
@@ -255,18 +285,41 @@ class RedisStore:
         return 0
 
     def by_owner(self, owner: str) -> list[str]:
+        check_owner(owner)
         index = self._names.index(owner)
-        entries = self._run(OWNERS, (index,), writes=False)
-        return [
-            self._names.key(name) for name in entries if self._run(OWNED, self._with_pointer(name), index, writes=False)
-        ]
+        owned: dict[bytes, bool] = {}
+        while True:
+            entries = [name for name in self._run(OWNERS, (index,), writes=False) if name not in owned]
+            for name in entries:
+                owned[name] = bool(self._run(OWNED, self._with_pointer(name), index, writes=False))
+            if all(owned[name] for name in entries):
+                break
+            # One that has gone may have been regenerated since, and be entered under its new key.
+        keys = [self._names.key(name) for name, is_owned in owned.items() if is_owned]
+        return [key for key in keys if key is not None]
+
+    def lifetime(self, key: str) -> int | None:
+        """How long a record has left, in milliseconds, which ``load`` does not tell; None where it has gone, or never ends."""
+        check_key(key)
+        name = self._names.record(key)
+        left: int = (self._run(LIFETIMES, (name,), writes=False))[0]
+        return left if left > 0 else None
 
     def lock(self, key: str, ttl: int) -> str | None:
+        check_key(key)
         name, token = self._names.lock(self._names.record(key)), secrets.token_hex(16)
-        taken = self._call(name, "SET", name, token, "NX", "PX", ttl, writes=True)
-        return None if taken is None else token
+        try:
+            taken = self._run(LOCK, (name,), token, ttl, longest_lock(ttl))
+        except BaseException as error:  # it may be taken, and nobody would know the token
+            if not isinstance(error, StoreUnavailable | GeneratorExit):
+                with suppress(StoreError):
+                    self._run(UNLOCK, (name,), token)
+            raise
+        return token if taken else None
 
     def unlock(self, key: str, token: str) -> bool:
+        check_key(key)
+        check_token(token)
         return bool(self._run(UNLOCK, (self._names.lock(self._names.record(key)),), token))
 
     def _run(self, script: Script, keys: tuple[bytes, ...], *arguments: Any, writes: bool = True) -> Any:
@@ -299,20 +352,17 @@ class RedisStore:
     def _outcome(data: bytes, result: int) -> Any:
         return OUTCOMES.get(result, data)
 
-    def _first_call(self, name: bytes, *command: Any, writes: bool) -> Any:
-        self._call = self._driver.call
-        return self._call(name, *command, writes=writes)
-
 
 def _driver(client: object) -> Driver:
     if isinstance(client, Server):
         return connect_sync(client)
     if isinstance(client, redis.RedisCluster):
-        return Cluster(client)
+        return Cluster(Given(client))
     if isinstance(client, redis.Redis):
-        return Pool(client)
+        return Pool(Given(client))
     kind = f"{type(client).__module__}.{type(client).__name__}"
-    raise ConfigurationError("client", kind, f"give a {redis.asyncio.__name__}.Redis or RedisCluster, or use from_url")
+    library = redis.__name__
+    raise ConfigurationError("client", kind, f"give a {library}.Redis or RedisCluster, or use from_url")
 
 
 def _count(found: dict[bytes, int | list[bytes]]) -> int:
@@ -321,8 +371,8 @@ def _count(found: dict[bytes, int | list[bytes]]) -> int:
 
 
 def _successor(tombstone: list[bytes]) -> str | None:
-    """The key that a tombstone keeps. None if it was left by an older version."""
-    return decode(tombstone[1]) if tombstone[0] == REPLACED and len(tombstone) > 1 else None
+    """The key that a tombstone keeps. None if it was left by an older version, or is no key."""
+    return as_key(decode(tombstone[1])) if tombstone[0] == REPLACED and len(tombstone) > 1 else None
 
 
 def _digest(version: bytes) -> str:

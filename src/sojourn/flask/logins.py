@@ -1,0 +1,69 @@
+"""Flask-Login: a login changes the session's id and names its owner, a logout ends the session."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from flask import Flask, session
+
+from .face import FlaskSession
+
+__all__ = ["OF_A_LOGIN", "connect"]
+
+_USER: Final = "_user_id"
+OF_A_LOGIN: Final = (_USER, "_fresh", "_id", "_remember", "_remember_seconds")
+"""What Flask-Login puts into the session when somebody logs in."""
+_AFTER_A_LOGOUT: Final = ("_remember", "_flashes")
+"""What is still to be told the browser: to forget the remember cookie, and goodbye."""
+
+
+def connect(app: Flask) -> None:
+    """Follow the logins of an application, where Flask-Login is installed."""
+    try:
+        from flask_login import signals  # noqa: PLC0415 - who does not have it needs nothing of this
+    except ImportError:
+        return
+    for signal in (signals.user_logged_in, signals.user_loaded_from_cookie, signals.user_login_confirmed):
+        signal.connect(_log_in, app)
+    signals.user_logged_out.connect(_log_out, app)
+    signals.session_protected.connect(_protect, app)
+
+
+def _current() -> FlaskSession | None:
+    """The request's session, unless it is another interface's."""
+    found: object = session._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug documents it
+    return found if isinstance(found, FlaskSession) else None
+
+
+def _log_in(_app: Flask, **_of_signal: Any) -> None:
+    """Somebody has proved who they are."""
+    current = _current()
+    user = None if current is None else current.get(_USER)
+    if current is None or user is None:  # not by a session
+        return
+    owner = str(user)
+    if current.owner in (None, owner):
+        current.login(owner, keep_data=True)  # what the visitor gathered before, as Flask-Login does
+    else:
+        kept = _some(current, OF_A_LOGIN)
+        current.login(owner)  # nothing of the one before them
+        current.update(kept)
+
+
+def _log_out(_app: Flask, **_of_signal: Any) -> None:
+    current = _current()
+    if current is not None:
+        kept = _some(current, _AFTER_A_LOGOUT)
+        current.invalidate()
+        current.update(kept)
+
+
+def _protect(app: Flask, **_of_signal: Any) -> None:
+    """The browser is another one than the session's: with strong protection Flask-Login has just logged its user out."""
+    current = _current()
+    if current is not None and current.owner is not None and _USER not in current:
+        _log_out(app)
+
+
+def _some(current: FlaskSession, keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: current[key] for key in keys if key in current}

@@ -1,0 +1,63 @@
+"""Sessions for Pyramid: ``request.session`` is kept in a store, and nothing else changes.
+
+Example::
+
+    config = Configurator(settings={"sojourn.secret": os.environ["SESSION_SECRET"], "sojourn.store": "redis://localhost"})
+    config.include("sojourn.pyramid")
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Unpack
+
+try:
+    import pyramid.config as _config
+    from pyramid.events import NewRequest as _NewRequest
+except ImportError as _error:
+    raise ImportError('sojourn.pyramid needs Pyramid: pip install "sojourn[pyramid]"', name=_error.name) from _error
+
+from ..errors import ConfigurationError
+from ..options import OptionsDict
+from .door import EXCHANGE, NAME, Door
+from .logins import LoginHelper
+from .session import PyramidSession
+from .settings import PREFIX, options_in
+
+__all__ = ["LoginHelper", "PyramidSession", "includeme", "setup"]
+
+_AFTER_ALL_POLICIES: Final[int] = _config.PHASE3_CONFIG + 1
+"""When what others say of the execution policy, such as pyramid_retry, has been carried out."""
+
+
+def includeme(config: Any) -> None:
+    """What ``config.include("sojourn.pyramid")`` calls: sessions as the settings ``sojourn.*`` say."""
+    setup(config)
+
+
+def setup(config: Any, **options: Unpack[OptionsDict]) -> None:
+    """Give an application its sessions.
+
+    Args:
+        config: its `pyramid.config.Configurator`.
+        options: see `sojourn.options.Options`; they go before the settings ``sojourn.*``.
+
+    Raises:
+        ConfigurationError: an option or a setting is wrong; it names which, what was given, and what would be right.
+    """
+    settings = options_in(config)
+    try:
+        door = Door({**settings, **options})
+    except ConfigurationError as error:
+        if error.option.partition(".")[0] in settings.keys() - options.keys():
+            raise ConfigurationError(PREFIX + error.option, error.given, error.remedy) from None
+        raise
+    config.set_session_factory(door.session_of)
+    config.add_subscriber(_load, _NewRequest)
+    config.action(NAME, door.install, args=(config.registry,), order=_AFTER_ALL_POLICIES)
+
+
+def _load(event: Any) -> None:
+    """Load the session of a request that begins: within Pyramid, where exception views are asked what to send if that fails."""
+    exchange = event.request.environ.get(EXCHANGE)
+    if exchange is not None:
+        exchange.begin(event.request)

@@ -1,0 +1,143 @@
+"""Callers that wait for replies on one connection of their event loop, in order.
+
+A caller that stops waiting for its reply keeps its place, so that the reply is read and dropped instead of going to another
+caller. When the connection is lost, all that wait get an error, and nothing is sent twice: except that a read may be, on another
+connection, and so has half of its time for the first try.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeAlias
+
+__all__ = ["Asked", "Line", "LostError", "Note"]
+
+_GRACE: Final = 0.05
+"""Seconds for which a reply that is overdue may still be read: the event loop itself may have been blocked."""
+
+
+Note: TypeAlias = Callable[[Any], None]
+"""What is called with a reply, before whoever waits for it gets it; with None where there will be none."""
+
+
+class LostError(Exception):
+    """The connection ended. ``sent``: after the command had left."""
+
+    def __init__(self, cause: Exception, *, sent: bool) -> None:
+        super().__init__()
+        self.cause = cause
+        self.sent = sent
+
+
+class Asked(NamedTuple):
+    """What waits for its reply."""
+
+    reply: asyncio.Future[Any]
+    what: Any
+    due: float
+    """When, by the event loop's clock."""
+    is_first_try: bool
+    """It may be sent again on another connection."""
+    asked_at: float
+    note: Note | None
+
+
+class Line(ABC):
+    """A connection, and the callers that wait for its replies, each for so many seconds at most."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
+        self._loop = loop
+        self._timeout = timeout
+        self._waiting: deque[Asked] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._overdue: asyncio.Future[Any] | None = None
+        self.used_at = loop.time()
+        self.is_open = False
+
+    @property
+    def load(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    def is_idle_for(self, seconds: float) -> bool:
+        """Whether nothing was sent for longer than that, and nothing is waited for."""
+        return not self._waiting and self._loop.time() - self.used_at > seconds
+
+    def lose(self, error: Exception) -> None:
+        """End the connection, with an error for each waiting caller."""
+        self.is_open = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waiting, self._waiting = self._waiting, deque()
+        sent = len(waiting) - self._forget_unsent()
+        for place, asked in enumerate(waiting):
+            if asked.note is not None:
+                asked.note(None)
+            if not asked.reply.done():
+                asked.reply.set_exception(LostError(error, sent=place < sent))
+        self._abort()
+
+    @abstractmethod
+    def _forget_unsent(self) -> int:
+        """Drop what has not left yet; returns how many of the last that wait it is."""
+
+    @abstractmethod
+    def _abort(self) -> None:
+        """Close the connection at once; harmless when it is."""
+
+    def _wait(self, what: Any, share: float, *, is_first_try: bool, note: Note | None = None) -> asyncio.Future[Any]:
+        """The reply to what is being sent, within a share of the time that is set.
+
+        Raises:
+            LostError: from the future: there will be no reply.
+        """
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self.used_at = now = self._loop.time()
+        due = now + self._timeout * share
+        if self._timer is None or self._timer.when() > due:
+            self._look_at(due)
+        self._waiting.append(tuple.__new__(Asked, (future, what, due, is_first_try, now, note)))
+        return future
+
+    def _look_at(self, due: float) -> None:
+        """See then at the latest whether a reply is overdue."""
+        if self._timer is not None:
+            self._timer.cancel()
+        # Not in the context of a request, which would live as long, with all that is in it.
+        self._timer = self._loop.call_at(due, self._check, context=contextvars.Context())
+
+    def _check(self) -> None:
+        """See whether a reply is overdue, also one that nobody waits for any more: it tells as much of the connection."""
+        self._timer = None
+        if not self._waiting:
+            return
+        first, now = min(self._waiting, key=lambda asked: asked.due), self._loop.time()
+        if first.due > now:
+            self._look_at(first.due)
+        elif self._overdue is not first.reply:
+            self._overdue = first.reply
+            self._look_at(now + _GRACE)
+        else:
+            self._give_up(now)
+
+    def _give_up(self, now: float) -> None:
+        """Let the reads that are overdue try elsewhere, and the next commands too; but a write that is overdue ends it for all."""
+        self.is_open = False
+        left = [asked for asked in self._waiting if not asked.reply.done()]
+        overdue = [asked for asked in left if asked.due <= now]
+        for asked in overdue if all(asked.is_first_try for asked in overdue) else ():
+            asked.reply.set_exception(LostError(_overdue(self._timeout / 2), sent=True))
+        waiting = [asked.due for asked in left if not asked.reply.done()]
+        if not waiting or min(waiting) <= now:
+            self.lose(_overdue(self._timeout))
+        else:
+            self._look_at(min(waiting))
+
+
+def _overdue(timeout: float) -> TimeoutError:
+    return TimeoutError(f"no reply within {timeout:g} s")

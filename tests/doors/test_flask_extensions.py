@@ -1,0 +1,283 @@
+"""Flask-Login, Flask-WTF and what else keeps something in ``flask.session``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flask
+import pytest
+from flask_login import (
+    LoginManager,
+    UserMixin,
+    confirm_login,
+    current_user,
+    fresh_login_required,
+    login_required,
+    login_user,
+    logout_user,
+)
+from flask_wtf import FlaskForm
+from flask_wtf.csrf import CSRFProtect, generate_csrf
+from wtforms import StringField
+
+from sojourn.flask import session
+from tests.doors.flask_apps import count_of, make, reached, saved_of, set_cookie, store_of
+
+
+class User(UserMixin):  # type: ignore[misc]
+    def __init__(self, name: str) -> None:
+        self.id = name
+
+
+def site(**options: Any) -> flask.Flask:
+    """A site with logins."""
+    app = make(config={"TESTING": True, "WTF_CSRF_ENABLED": True, **options.pop("config", {})}, **options)
+    manager = LoginManager(app)
+    manager.user_loader(lambda name: None if name == "gone" else User(name))
+
+    @app.get("/put/<key>")
+    def put(key: str) -> str:
+        session[key] = 1
+        return ""
+
+    @app.get("/login/<name>")
+    def login(name: str) -> str:
+        login_user(User(name), remember="remember" in flask.request.args)
+        return ""
+
+    @app.get("/me")
+    @login_required
+    def me() -> dict[str, Any]:
+        found = reached()
+        return {"user": current_user.id, "owner": found.owner, "data": sorted(found), "fresh": session["_fresh"]}
+
+    @app.get("/whoever")
+    def whoever() -> str:
+        return str(current_user.is_authenticated)
+
+    @app.get("/secret")
+    @fresh_login_required
+    def secret() -> str:
+        return "secret"
+
+    @app.get("/confirm")
+    def confirm() -> str:
+        confirm_login()
+        return ""
+
+    @app.get("/logout")
+    def logout() -> str:
+        if "before" in flask.request.args:
+            flask.flash("Goodbye.")
+        logout_user()
+        if "after" in flask.request.args:
+            flask.flash("Goodbye.")
+        return ""
+
+    @app.get("/messages")
+    def messages() -> list[str]:
+        return flask.get_flashed_messages()  # type: ignore[return-value]
+
+    return app
+
+
+def cookie_of(client: Any) -> str:
+    found = client.get_cookie("session")
+    return "" if found is None else found.value
+
+
+# flask contract 38, 39
+def test_a_login_changes_the_id_names_the_owner_and_keeps_what_the_visitor_gathered() -> None:
+    app = site()
+    client = app.test_client()
+    client.get("/put/cart")
+    before = cookie_of(client)
+    client.get("/login/ann")
+    assert cookie_of(client) != before
+    answer = client.get("/me").json
+    assert answer == {"user": "ann", "owner": "ann", "data": ["_fresh", "_id", "_user_id", "cart"], "fresh": True}
+    thief = app.test_client()
+    thief.set_cookie("session", before)
+    assert thief.get("/me").status_code == 401
+    assert len(list(store_of(app).by_owner("ann"))) == 1
+
+
+def test_a_login_of_the_same_user_changes_the_id_again_and_one_of_another_takes_nothing_along() -> None:
+    client = site().test_client()
+    client.get("/login/ann")
+    client.get("/put/letters")
+    before = cookie_of(client)
+    client.get("/login/ann")
+    assert cookie_of(client) != before
+    assert '"letters"' in client.get("/me").text
+    client.get("/login/bob?remember=1")
+    assert client.get("/me").json == {
+        "user": "bob",
+        "owner": "bob",
+        "data": ["_fresh", "_id", "_user_id"],
+        "fresh": True,
+    }
+    assert client.get_cookie("remember_token") is not None
+
+
+# flask contract 39
+def test_a_login_by_the_remember_cookie_changes_the_id_and_names_the_owner() -> None:
+    app = site()
+    client = app.test_client()
+    client.get("/login/ann?remember=1")
+    client.delete_cookie("session")
+    client.get("/put/cart")
+    before = cookie_of(client)
+    answer = client.get("/me").json
+    assert answer == {"user": "ann", "owner": "ann", "data": ["_fresh", "_user_id", "cart"], "fresh": False}
+    assert cookie_of(client) != before
+
+
+def test_where_there_is_no_session_the_remember_cookie_logs_in_for_this_request_alone() -> None:
+    app = site(exclude=["/static"])
+
+    @app.errorhandler(404)
+    def missing(_error: Exception) -> tuple[str, int]:
+        return flask.render_template_string("{{ current_user.is_authenticated }}"), 404
+
+    client = app.test_client()
+    client.get("/login/ann?remember=1")
+    client.delete_cookie("session")
+    answer = client.get("/static/nope.png")
+    assert (answer.status_code, answer.text) == (404, "True")
+    assert "session=" not in str(answer.headers)
+
+
+# flask contract 40
+@pytest.mark.parametrize("remember", ["", "?remember=1"])
+def test_a_logout_ends_the_session_and_forgets_the_remember_cookie(remember: str) -> None:
+    app = site()
+    client = app.test_client()
+    client.get(f"/login/ann{remember}")
+    client.get("/put/letters")
+    before = cookie_of(client)
+    answer = client.get("/logout")
+    assert answer.status_code == 200
+    assert "session=;" in str(answer.headers.getlist("Set-Cookie"))
+    assert cookie_of(client) == ""
+    assert client.get_cookie("remember_token") is None
+    assert client.get("/me").status_code == 401
+    assert count_of(app) == 0
+    client.set_cookie("session", before)
+    assert client.get("/me").status_code == 401
+
+
+# flask contract 40
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_goodbye_works_whether_it_is_said_before_or_after(when: str) -> None:
+    app = site()
+    client = app.test_client()
+    client.get("/login/ann?remember=1")
+    client.get("/put/letters")
+    before = cookie_of(client)
+    client.get(f"/logout?{when}")
+    assert cookie_of(client) not in ("", before)
+    assert client.get("/messages").json == ["Goodbye."]
+    with saved_of(client) as saved:
+        assert saved.owner is None
+        assert dict(saved) == {}
+
+
+# flask contract 41
+def test_strong_protection_ends_the_session_of_another_browser_and_basic_makes_it_stale() -> None:
+    for mode, status, count in (("strong", 401, 0), ("basic", 200, 1)):
+        app = site(config={"SESSION_PROTECTION": mode})
+        client = app.test_client()
+        client.get("/login/ann")
+        other = {"User-Agent": "another"}
+        answer = client.get("/me", headers=other)
+        assert answer.status_code == status
+        assert count_of(app) == count
+        assert client.get("/secret", headers=other).status_code == 401
+
+
+# flask contract 42
+def test_confirming_a_login_makes_it_fresh_under_a_new_id() -> None:
+    client = site().test_client()
+    client.get("/login/ann?remember=1")
+    client.delete_cookie("session")
+    assert client.get("/secret").status_code == 401
+    before = cookie_of(client)
+    client.get("/confirm")
+    assert client.get("/secret").text == "secret"
+    assert cookie_of(client) != before
+
+
+# flask contract 42
+def test_confirming_a_login_that_is_none_of_the_sessions_changes_nothing() -> None:
+    client = site().test_client()
+    client.get("/put/cart")
+    before = cookie_of(client)
+    assert client.get("/confirm").status_code == 200
+    assert cookie_of(client) == before
+
+
+def test_visitors_who_are_nobody_get_no_session() -> None:
+    app = site()
+    app.before_request(lambda: setattr(session, "permanent", True))
+    client = app.test_client()
+    answer = client.get("/whoever")
+    assert (answer.text, set_cookie(answer), count_of(app)) == ("False", "", 0)
+
+
+def test_a_session_of_another_interface_is_left_alone() -> None:
+    app = site()
+    app.session_interface = flask.sessions.SecureCookieSessionInterface()
+    client = app.test_client()
+    client.get("/login/ann")
+    assert client.get("/whoever").text == "True"
+    client.get("/logout")
+    assert client.get("/whoever").text == "False"
+    assert count_of(app) == 0
+
+
+def test_without_flask_login_nothing_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "flask_login", None)
+    assert make().extensions["sojourn"]
+
+
+# flask contract 43
+def test_a_form_opened_before_a_login_can_be_sent_after_it() -> None:
+    app = site()
+    CSRFProtect(app)
+
+    class Name(FlaskForm):  # type: ignore[misc]
+        name = StringField()
+
+    @app.get("/form")
+    def form() -> str:
+        return str(generate_csrf())
+
+    @app.post("/form")
+    def sent() -> str:
+        form = Name()
+        return str(form.name.data if form.validate_on_submit() else form.errors)
+
+    client = app.test_client()
+    token = client.get("/form").text
+    client.get("/login/ann")
+    assert client.post("/form", data={"csrf_token": token, "name": "Ann"}).text == "Ann"
+    assert client.post("/form", data={"name": "Ann"}).status_code == 400
+    client.get("/logout")
+    assert client.post("/form", data={"csrf_token": token, "name": "Ann"}).status_code == 400
+
+
+# flask contract 44
+def test_dicts_of_a_client_of_oauth_come_and_go() -> None:
+    client = make().test_client()
+    with client.session_transaction() as saved:
+        saved["_state_shop_abc"] = {"data": {"redirect_uri": "http://shop.test"}, "exp": 1764460800.5}
+        saved["_state_shop_old"] = {"exp": 0}
+    with client.session_transaction() as saved:
+        for key in dict(saved):
+            if saved[key]["exp"] < 1:
+                saved.pop(key)
+    with client.session_transaction() as saved:
+        assert dict(saved) == {"_state_shop_abc": {"data": {"redirect_uri": "http://shop.test"}, "exp": 1764460800.5}}
