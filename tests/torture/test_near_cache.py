@@ -140,7 +140,10 @@ async def test_a_session_that_was_ended_elsewhere_is_read_for_no_longer_than_the
                 ended = float(await asyncio.to_thread(ender.stdout.readline))
                 if how == "paused":
                     server.signal(signal.SIGSTOP)
-                    asyncio.get_running_loop().call_later(2 * WINDOW, server.signal, signal.SIGCONT)
+                    try:
+                        await asyncio.sleep(2 * WINDOW)
+                    finally:
+                        server.signal(signal.SIGCONT)
                 stale.append(max(0.0, await reading - ended))
     stale.sort()
     print(
