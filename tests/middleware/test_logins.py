@@ -42,8 +42,8 @@ async def logged_in(site: Site, owner: str = "ann", session_id: str | None = Non
     session = await site.request(session_id)
     session.login(owner, **more)
     await settle(session.save())
-    session_id: str = session.id
-    return session_id
+    new_id: str = session.id
+    return new_id
 
 
 async def live(site: Site, *ids: str) -> list[bool]:
