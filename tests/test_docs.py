@@ -294,5 +294,7 @@ def test_every_requirement_of_a_standard_has_a_test_or_is_the_applications(headi
 
 
 def test_no_requirement_of_asvs_v7_is_left_out() -> None:
-    asked = [f"7.{section}.{number}" for section, last in enumerate((3, 4, 2, 5, 3, 2), 1) for number in range(1, last + 1)]
+    asked = [
+        f"7.{section}.{number}" for section, last in enumerate((3, 4, 2, 5, 3, 2), 1) for number in range(1, last + 1)
+    ]
     assert [row[0] for row in rows("SECURITY.md", "OWASP ASVS 5.0, chapter V7")] == asked

@@ -85,7 +85,9 @@ class Provider:
     issuer: str = "https://login.test"
     client_id: str = "the-shop"
     key: OctKey = field(
-        default_factory=lambda: OctKey.import_key(os.environ.get("CLIENT_SECRET", "a client secret of more than 32 bytes"))
+        default_factory=lambda: OctKey.import_key(
+            os.environ.get("CLIENT_SECRET", "a client secret of more than 32 bytes")
+        )
     )
     seen: set[str] = field(default_factory=set)
 

@@ -3,7 +3,7 @@
 import os
 from datetime import timedelta
 from html import escape
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import accounts
@@ -18,7 +18,7 @@ FRESH = timedelta(minutes=15)
 MOST_SESSIONS = 5
 
 
-def describe(scope):  # type: ignore[no-untyped-def]
+def describe(scope: dict[str, Any]) -> dict[str, str | None]:
     """What the list of devices says of this one. Nothing is kept unless this says it."""
     agent = dict(scope["headers"]).get(b"user-agent", b"").decode("latin-1")
     return {"label": agent.split(" ")[0] or "a browser"}
@@ -164,7 +164,9 @@ async def devices(session: SessionDep, _user: FreshUser) -> HTMLResponse:
         + (" (this one)" if device.is_current else form(hidden("handle", device.handle), "Log out"))
         for device in await session.devices()
     )
-    return page(session, "Where you are logged in", f"<ul>{rows}</ul>{form(hidden('others', '1'), 'Log out the others')}")
+    return page(
+        session, "Where you are logged in", f"<ul>{rows}</ul>{form(hidden('others', '1'), 'Log out the others')}"
+    )
 
 
 @app.post("/devices")

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
 from html import escape
+from typing import Any
 from urllib.parse import quote
 
 import accounts
 from accounts import PROVIDER, User
-from flask import Flask, abort, flash, g, get_flashed_messages, redirect, request
+from flask import Flask, abort, g, redirect, request
 from flask.typing import ResponseReturnValue
 
 from sojourn.flask import Sojourn, session
@@ -19,7 +20,7 @@ FRESH = timedelta(minutes=15)
 MOST_SESSIONS = 5
 
 
-def describe(environ):  # type: ignore[no-untyped-def]
+def describe(environ: dict[str, Any]) -> dict[str, str | None]:
     """What the list of devices says of this one. Nothing is kept unless this says it."""
     return {"label": environ.get("HTTP_USER_AGENT", "").split(" ")[0] or "a browser"}
 
@@ -90,7 +91,7 @@ def login_page() -> ResponseReturnValue:
 def login() -> ResponseReturnValue:
     user = accounts.authenticate(request.form["name"], request.form["password"])
     if user is None:
-        flash("That is not right.", "error")
+        session.flash("That is not right.", "error")
         return to(f"/login?{request.query_string.decode()}")
     remember = "remember" in request.form
     if user.code_key is None:
@@ -121,7 +122,7 @@ def code() -> ResponseReturnValue:
         if pending["tries"] == 5:
             session.invalidate()
             return to("/login")
-        flash("That is not right.", "error")
+        session.flash("That is not right.", "error")
         return to("/code")
     session.complete_login(remember=REMEMBERED if pending["remember"] else None, max_sessions=MOST_SESSIONS)
     del session["pending"]
@@ -131,7 +132,7 @@ def code() -> ResponseReturnValue:
 @app.post("/logout")
 def logout() -> ResponseReturnValue:
     session.invalidate()  # it ends, as by logout(); what is put in from here on begins another one, which carries the last words
-    flash("Goodbye.")
+    session.flash("Goodbye.")
     return to("/login")
 
 
@@ -154,7 +155,7 @@ def confirm_page() -> ResponseReturnValue:
 @login_required
 def confirm() -> ResponseReturnValue:
     if accounts.authenticate(g.user.name, request.form["password"]) is None:
-        flash("That is not right.", "error")
+        session.flash("That is not right.", "error")
         return to(f"/confirm?{request.query_string.decode()}")
     session.confirm()
     return to(next_page())
@@ -175,7 +176,7 @@ def devices() -> ResponseReturnValue:
 @fresh_required
 def end_devices() -> ResponseReturnValue:
     ended = session.end_others() if "others" in request.form else int(session.end(request.form["handle"]))
-    flash(f"Logged out: {ended}.")
+    session.flash(f"Logged out: {ended}.")
     return to("/devices")
 
 
@@ -192,7 +193,7 @@ def change_password() -> ResponseReturnValue:
     user.password_hash = accounts.hash_password(request.form["password"])
     session.login(user.name, keep_data=True, stamp=user.stamp)  # every other session fails its check() from here on
     session.end_others()  # and need not wait for it
-    flash("You have another password now. Your other devices are logged out.")
+    session.flash("You have another password now. Your other devices are logged out.")
     return to("/account")
 
 
@@ -263,7 +264,7 @@ def hidden(name: str, value: str) -> str:
 
 
 def page(title: str, body: str) -> ResponseReturnValue:
-    told = "".join(f"<p class={kind}>{escape(text)}</p>" for kind, text in get_flashed_messages(with_categories=True))
+    told = "".join(f"<p class={flash.category}>{escape(flash.message)}</p>" for flash in session.flashes())
     links = "".join(f'<a href="/{name}">{name}</a> ' for name in ("account", "devices", "password"))
     text = f"<!doctype html><title>{title}</title><nav>{links}</nav>{told}<h1>{title}</h1>{body}"
     return text, {"Cache-Control": "no-store"}

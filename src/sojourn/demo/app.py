@@ -37,8 +37,21 @@ PRODUCTS = {
 }
 
 
-_BROWSERS = {"Edg": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari"}  # the first that is named
-_SYSTEMS = {"iPhone": "an iPhone", "iPad": "an iPad", "Android": "Android", "Windows": "Windows", "Mac OS": "a Mac", "Linux": "Linux"}
+_BROWSERS = {
+    "Edg": "Edge",
+    "OPR/": "Opera",
+    "Firefox/": "Firefox",
+    "Chrome/": "Chrome",
+    "Safari/": "Safari",
+}  # the first that is named
+_SYSTEMS = {
+    "iPhone": "an iPhone",
+    "iPad": "an iPad",
+    "Android": "Android",
+    "Windows": "Windows",
+    "Mac OS": "a Mac",
+    "Linux": "Linux",
+}
 
 
 def describe(scope: Scope) -> dict[str, str | None]:
@@ -78,7 +91,9 @@ def make_app(*, secret: str, database: Path) -> FastAPI:
         if session.owner is None:
             session.flash("The dashboard is for those who are logged in.", "error")
             return _to("/")
-        return _page(request, "dashboard.html", sessions=await session.sessions.count(), devices=await session.devices())
+        return _page(
+            request, "dashboard.html", sessions=await session.sessions.count(), devices=await session.devices()
+        )
 
     @app.post("/devices/end")
     async def end_device(request: Request, handle: Annotated[str, Form()] = "") -> Response:
