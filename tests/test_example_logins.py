@@ -22,6 +22,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples" / "logins"
 COMMANDS = {
     "fastapi": ("-m", "uvicorn", "with_fastapi:app", "--port", "0"),
     "flask": ("-m", "flask", "--app", "with_flask", "run", "--port", "0"),
+    "django": ("with_django.py",),
 }
 CLIENT_SECRET = "a client secret of tests, of more than 32 bytes"
 DAY = 86_400

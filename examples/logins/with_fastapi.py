@@ -4,7 +4,6 @@ import os
 from datetime import timedelta
 from html import escape
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import accounts
 from accounts import PROVIDER, User
@@ -50,10 +49,13 @@ def current_user(session: LoggedIn) -> User:
 CurrentUser = Annotated[User, Depends(current_user)]
 
 
-def fresh_user(request: Request, session: SessionDep, user: CurrentUser) -> User:
-    """The user, who gave the password a short while ago, and else is asked for it."""
-    if not session.is_fresh(FRESH):
-        raise HTTPException(303, headers={"Location": f"/confirm?next={quote(request.url.path)}"})
+Fresh = Annotated[
+    StarletteSession, Security(SessionSecurity(login_page="/login", fresh=FRESH, confirm_page="/confirm"))
+]
+
+
+def fresh_user(_session: Fresh, user: CurrentUser) -> User:
+    """The user, who gave the password a short while ago; all others are asked for it."""
     return user
 
 

@@ -13,7 +13,7 @@ from accounts import PROVIDER, User
 from flask import Flask, abort, g, redirect, request
 from flask.typing import ResponseReturnValue
 
-from sojourn.flask import Sojourn, session
+from sojourn.flask import Sojourn, fresh_required, next_page, session
 
 REMEMBERED = timedelta(days=30)
 FRESH = timedelta(minutes=15)
@@ -32,6 +32,7 @@ Sojourn(
     store=os.environ.get("SESSION_STORE", "sqlite:///sessions.db"),
     idle_timeout=timedelta(hours=1),
     describe=describe,
+    confirm_view="confirm_page",
 )
 
 # -- who may see a page -----------------------------------------------------------------------------------------------
@@ -55,14 +56,9 @@ def login_required(view: View) -> View:
     return guarded
 
 
-def fresh_required(view: View) -> View:
+def sensitive(view: View) -> View:
     """For the user who gave the password a short while ago; all others are asked for it."""
-
-    @wraps(view)
-    def guarded(*args: object, **kwargs: object) -> ResponseReturnValue:
-        return view(*args, **kwargs) if session.is_fresh(FRESH) else to(f"/confirm?next={quote(request.path)}")
-
-    return login_required(guarded)
+    return login_required(fresh_required(FRESH)(view))
 
 
 def admin_required(view: View) -> View:
@@ -70,7 +66,7 @@ def admin_required(view: View) -> View:
     def guarded(*args: object, **kwargs: object) -> ResponseReturnValue:
         return view(*args, **kwargs) if g.user.is_admin else abort(403)
 
-    return fresh_required(guarded)
+    return sensitive(guarded)
 
 
 # -- logging in -------------------------------------------------------------------------------------------------------
@@ -97,10 +93,10 @@ def login() -> ResponseReturnValue:
     if user.code_key is None:
         lasts = REMEMBERED if remember else None
         session.login(user.name, keep_data=True, remember=lasts, stamp=user.stamp, max_sessions=MOST_SESSIONS)
-        return to(next_page())
+        return to(next_page(default="/account"))
     # A password without its second factor is nobody yet: another id, and owner stays None.
     session.begin_login(user.name, keep_data=True, stamp=user.stamp)
-    session["pending"] = {"remember": remember, "tries": 0, "next": next_page()}
+    session["pending"] = {"remember": remember, "tries": 0, "next": next_page(default="/account")}
     return to("/code")
 
 
@@ -158,11 +154,11 @@ def confirm() -> ResponseReturnValue:
         session.flash("That is not right.", "error")
         return to(f"/confirm?{request.query_string.decode()}")
     session.confirm()
-    return to(next_page())
+    return to(next_page(default="/account"))
 
 
 @app.get("/devices")
-@fresh_required
+@sensitive
 def devices() -> ResponseReturnValue:
     rows = "".join(
         f"<li>{escape(device.label or '')}, {device.authenticated_at:%d %B %H:%M}"
@@ -173,7 +169,7 @@ def devices() -> ResponseReturnValue:
 
 
 @app.post("/devices")
-@fresh_required
+@sensitive
 def end_devices() -> ResponseReturnValue:
     ended = session.end_others() if "others" in request.form else int(session.end(request.form["handle"]))
     session.flash(f"Logged out: {ended}.")
@@ -181,13 +177,13 @@ def end_devices() -> ResponseReturnValue:
 
 
 @app.get("/password")
-@fresh_required
+@sensitive
 def password_page() -> ResponseReturnValue:
     return page("Another password", form('<input name="password" type="password">'))
 
 
 @app.post("/password")
-@fresh_required
+@sensitive
 def change_password() -> ResponseReturnValue:
     user: User = g.user
     user.password_hash = accounts.hash_password(request.form["password"])
@@ -246,12 +242,6 @@ def backchannel_logout() -> ResponseReturnValue:
 
 def to(path: str) -> ResponseReturnValue:
     return redirect(path, 303)
-
-
-def next_page() -> str:
-    """Where to go after the login: the page that was asked for before, if it is one of this site."""
-    path = request.args.get("next", "")
-    return path if path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() else "/account"
 
 
 def form(fields: str, button: str = "Go on", action: str = "") -> str:
