@@ -89,6 +89,7 @@ class OptionsDict(TypedDict, total=False):
     exclusive: Callable[[Request], bool] | None
     fresh: Callable[[Request], bool] | None
     describe: Callable[[Request], Mapping[str, str | None] | None] | None
+    connect_flash: bool
     profile: Profile
     clock: Clock
 
@@ -135,6 +136,7 @@ class Options:
         fresh: a predicate of the request; where it is true, a store with a near cache asks the server nevertheless.
         describe: a function of the request, called at a login: what is to be kept of the device, a dict with any of ``label``,
             ``user_agent`` and ``address``, which `devices()` shows. Nothing unless given.
+        connect_flash: keep flash messages where, and in the shape in which, the Node package connect-flash has them.
         profile: the world the cookie and the record live in; set by `sojourn.express`.
         clock: milliseconds since the epoch; for tests.
 
@@ -166,6 +168,7 @@ class Options:
     fresh: Callable[[Request], bool] | None = None
     describe: Callable[[Request], Mapping[str, str | None] | None] | None = None
     signature_cache: int = 4 * 1024 * 1024
+    connect_flash: bool = False
     profile: Profile = NATIVE
     clock: Clock = system_clock
 
@@ -191,7 +194,7 @@ class Options:
     def __post_init__(self) -> None:
         derive = object.__setattr__  # the dataclass is frozen
         derive(self, "secrets", _secrets(self.secret))
-        for name in ("rolling", "resave", "save_uninitialized", "hash_ids", "lazy"):
+        for name in ("rolling", "resave", "save_uninitialized", "hash_ids", "lazy", "connect_flash"):
             check_among(name, getattr(self, name), (True, False))
         check_among("unset", self.unset, ("destroy", "keep"))
         check_among("on_store_error", self.on_store_error, ("fail", "anonymous"))

@@ -149,6 +149,7 @@ REFUSED: list[tuple[str, Any, dict[str, Any]]] = [
     ("exclusive", True, {}),
     ("exclusive", "/cart", {}),
     ("fresh", True, {}),
+    ("connect_flash", "yes", {}),
     ("describe", "user-agent", {}),
     ("store_error_page", b"<p>", {}),
     ("store_error_page", 503, {}),

@@ -65,6 +65,7 @@ READ: list[tuple[str, str, Any]] = [
     ("generate_id", "tests.doors.pyramid_apps.cookie", cookie),
     ("exclusive", f"{HERE}:is_exclusive", is_exclusive),
     ("fresh", f"{HERE}:is_exclusive", is_exclusive),
+    ("connect_flash", "true", True),
     ("describe", f"{HERE}:is_exclusive", is_exclusive),
     ("clock", "sojourn.clock.system_clock", Options(secret=SECRET).clock),
     ("cookie.path", "/shop", Cookie(path="/shop")),

@@ -209,7 +209,7 @@ def serve_async(options: Any) -> tuple[int, Callable[[], None]]:
         thread.join()
 
     port: int = listener.getsockname()[1]
-    httpx.get(f"http://127.0.0.1:{port}", trust_env=False)  # once that is answered, the store is open
+    httpx.get(f"http://127.0.0.1:{port}", trust_env=False, timeout=60)  # once that is answered, the store is open
     return port, stop
 
 

@@ -191,7 +191,9 @@ def _enter(state: State, owner: str, login: Login, *, keep_data: bool) -> None:
     data = look_at(state)
     if isinstance(data, ClosedData):
         data.refuse()
-    transitions.regenerate(state, keep_data=keep_data and state.owner in (None, owner))
+    who = state.who
+    before = who.owner if who.pending is None else who.pending[0]
+    transitions.regenerate(state, keep_data=keep_data and before in (None, owner))
     state.login = login
 
 

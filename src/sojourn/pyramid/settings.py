@@ -150,6 +150,7 @@ _READ: Final[dict[str, Read]] = {
     "signature_cache": _integer,
     "exclusive": _dotted,
     "fresh": _dotted,
+    "connect_flash": _flag,
     "describe": _dotted,
     "profile": _word,
     "clock": _dotted,
