@@ -36,6 +36,17 @@ _ELSEWHERE: Final = {
     },
 }
 """What our options are, by the names that Starlette, starsessions and others have for theirs."""
+_SITE_DATA: Final = (
+    "cache",
+    "cookies",
+    "storage",
+    "executionContexts",
+    "clientHints",
+    "prefetchCache",
+    "prerenderCache",
+    "*",
+)
+"""The types of W3C Clear Site Data, section 3.1, and of the WICG's speculative loading."""
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)  # RFC 9110's token, which a cookie's name must be
 
 
@@ -89,6 +100,7 @@ class OptionsDict(TypedDict, total=False):
     exclusive: Callable[[Request], bool] | None
     fresh: Callable[[Request], bool] | None
     describe: Callable[[Request], Mapping[str, str | None] | None] | None
+    clear_site_data: Sequence[str]
     profile: Profile
     clock: Clock
 
@@ -135,6 +147,9 @@ class Options:
         fresh: a predicate of the request; where it is true, a store with a near cache asks the server nevertheless.
         describe: a function of the request, called at a login: what is to be kept of the device, a dict with any of ``label``,
             ``user_agent`` and ``address``, which `devices()` shows. Nothing unless given.
+        clear_site_data: what else the browser is to forget where a response ends the session and expires its cookie: types of data for
+            ``Clear-Site-Data`` (W3C Clear Site Data, section 3.1), such as ``("cache", "storage")``. It goes over https alone, where browsers heed
+            it, and where the response has no such header of its own.
         profile: the world the cookie and the record live in; set by `sojourn.express`.
         clock: milliseconds since the epoch; for tests.
 
@@ -165,6 +180,7 @@ class Options:
     exclusive: Callable[[Request], bool] | None = None
     fresh: Callable[[Request], bool] | None = None
     describe: Callable[[Request], Mapping[str, str | None] | None] | None = None
+    clear_site_data: Sequence[str] = ()
     signature_cache: int = 4 * 1024 * 1024
     profile: Profile = NATIVE
     clock: Clock = system_clock
@@ -211,6 +227,7 @@ class Options:
         if self.store_error_page is not None and not isinstance(self.store_error_page, str):
             raise ConfigurationError("store_error_page", repr(self.store_error_page), "give HTML as a str, or None")
         derive(self, "exclude", _paths(self.exclude))
+        derive(self, "clear_site_data", _site_data(self.clear_site_data))
         derive(self, "ways", check_transports(self.transports))
         self._check_name()
         self._check_cookie_and_timeouts(derive)
@@ -296,6 +313,14 @@ def _secrets(given: object) -> tuple[bytes, ...]:
             stacklevel=8,  # the line that made the middleware
         )
     return result
+
+
+def _site_data(given: object) -> tuple[str, ...]:
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes):
+        kinds = tuple(given)
+        if all(kind in _SITE_DATA for kind in kinds):
+            return kinds
+    raise ConfigurationError("clear_site_data", repr(given), f"give a sequence of {', '.join(map(repr, _SITE_DATA))}")
 
 
 def _paths(given: object) -> tuple[str, ...]:

@@ -66,6 +66,7 @@ READ: list[tuple[str, str, Any]] = [
     ("exclusive", f"{HERE}:is_exclusive", is_exclusive),
     ("fresh", f"{HERE}:is_exclusive", is_exclusive),
     ("describe", f"{HERE}:is_exclusive", is_exclusive),
+    ("clear_site_data", "cache storage", ("cache", "storage")),
     ("clock", "sojourn.clock.system_clock", Options(secret=SECRET).clock),
     ("cookie.path", "/shop", Cookie(path="/shop")),
     ("cookie.domain", "example.com", Cookie(domain="example.com")),

@@ -151,6 +151,7 @@ _READ: Final[dict[str, Read]] = {
     "exclusive": _dotted,
     "fresh": _dotted,
     "describe": _dotted,
+    "clear_site_data": _list,
     "profile": _word,
     "clock": _dotted,
 }
