@@ -101,6 +101,7 @@ class OptionsDict(TypedDict, total=False):
     fresh: Callable[[Request], bool] | None
     describe: Callable[[Request], Mapping[str, str | None] | None] | None
     clear_site_data: Sequence[str]
+    passport: bool | type[int]
     profile: Profile
     clock: Clock
 
@@ -150,6 +151,8 @@ class Options:
         clear_site_data: what else the browser is to forget where a response ends the session and expires its cookie: types of data for
             ``Clear-Site-Data`` (W3C Clear Site Data, section 3.1), such as ``("cache", "storage")``. It goes over https alone, where browsers heed
             it, and where the response has no such header of its own.
+        passport: in the Express profile, the login is Passport's too: ``login()`` writes ``passport.user`` into the data, and who stands there is the
+            owner, whichever side wrote it. True writes the owner as a string, ``int`` as a number, for a Node side whose ids are numbers.
         profile: the world the cookie and the record live in; set by `sojourn.express`.
         clock: milliseconds since the epoch; for tests.
 
@@ -181,6 +184,7 @@ class Options:
     fresh: Callable[[Request], bool] | None = None
     describe: Callable[[Request], Mapping[str, str | None] | None] | None = None
     clear_site_data: Sequence[str] = ()
+    passport: bool | type[int] = False
     signature_cache: int = 4 * 1024 * 1024
     profile: Profile = NATIVE
     clock: Clock = system_clock
@@ -217,6 +221,10 @@ class Options:
             raise ConfigurationError("signature_cache", repr(size), "give a number of bytes, or 0 for none")
         if not isinstance(self.profile, Profile):
             raise ConfigurationError("profile", repr(self.profile), "give sojourn.options.NATIVE or EXPRESS")
+        if not any(self.passport is kind for kind in (False, True, int)):
+            raise ConfigurationError("passport", repr(self.passport), "give True, or int where ids are numbers on Node, or False")
+        if self.passport and self.profile is not EXPRESS:
+            raise ConfigurationError("passport", repr(self.passport), "it is for sojourn.express(passport=True)")
         for name in ("generate_id", "clock"):
             if not callable(getattr(self, name)):
                 raise ConfigurationError(name, repr(getattr(self, name)), "give a function")
