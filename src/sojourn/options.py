@@ -222,7 +222,9 @@ class Options:
         if not isinstance(self.profile, Profile):
             raise ConfigurationError("profile", repr(self.profile), "give sojourn.options.NATIVE or EXPRESS")
         if not any(self.passport is kind for kind in (False, True, int)):
-            raise ConfigurationError("passport", repr(self.passport), "give True, or int where ids are numbers on Node, or False")
+            raise ConfigurationError(
+                "passport", repr(self.passport), "give True, or int where ids are numbers on Node, or False"
+            )
         if self.passport and self.profile is not EXPRESS:
             raise ConfigurationError("passport", repr(self.passport), "it is for sojourn.express(passport=True)")
         for name in ("generate_id", "clock"):
