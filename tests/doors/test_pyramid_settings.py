@@ -98,7 +98,7 @@ def test_every_option_and_every_attribute_of_the_cookie_can_be_set() -> None:
 def test_of_passport_it_is_said_how_ids_are_written() -> None:
     for text, kind in (("true", True), ("int", int), ("no", False)):
         assert options_of({"sojourn.profile": "express", "sojourn.passport": text}).passport is kind
-    with pytest.raises(ConfigurationError, match="sojourn.passport"):
+    with pytest.raises(ConfigurationError, match=r"sojourn\.passport"):
         options_of({"sojourn.profile": "express", "sojourn.passport": "ids"})
 
 

@@ -60,8 +60,8 @@ def _user_of(kept: Any) -> str | None:
     user = kept.get(_USER) if isinstance(kept, dict) else None
     if isinstance(user, str):
         return None if refusal_by(check_owner, user) else user
-    if type(user) in (int, float) and abs(user) <= _LARGEST and user == int(user):  # 1.0 is an integer in JavaScript
-        return str(int(user))
+    if isinstance(user, int | float) and not isinstance(user, bool) and abs(user) <= _LARGEST and user == int(user):
+        return str(int(user))  # 1.0 is an integer in JavaScript
     return None
 
 
