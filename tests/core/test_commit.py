@@ -13,13 +13,14 @@ from sojourn.chance import chance
 from sojourn.clock import from_ms
 from sojourn.codecs import EncryptedCodec, PlainCodec
 from sojourn.core import commit as task
-from sojourn.core.commit import Load, Pause, Turn, acquire, commit, lock_turn, look_up_alone
+from sojourn.core.commit import acquire, commit, lock_turn, look_up_alone
 from sojourn.core.plan import Create, Phase, Plan, Regenerate, Replace, Touch
 from sojourn.core.policy import decide
 from sojourn.core.record import pack, unpack
 from sojourn.core.session import Session
 from sojourn.core.settings import SessionSettings
 from sojourn.core.state import Found, Held, Intent, State
+from sojourn.core.steps import Load, Pause, Turn
 from sojourn.core.store import CONFLICT, EXISTS, LOCK_MS, MISSING, Stored
 from sojourn.core.transitions import _change_id, note_locked
 from sojourn.errors import SessionConflict, SessionEncodeError, SessionTooLarge, StoreUnavailable
@@ -480,7 +481,7 @@ def test_a_conflicting_regenerate_without_data_takes_nothing_along():
 def test_a_session_that_had_ended_when_it_was_regenerated_gives_no_data_to_the_new_one(keep_data, returned, caplog):
     caplog.set_level("INFO", logger="sojourn")
     settings = make_settings()
-    state = stored_state(settings, {"n": 1, "cart": {"a": 1}}, before=lambda s: s.login("bob", keep_data=True))
+    state = stored_state(settings, {"n": 1, "cart": {"a": 1}}, before=lambda s: s.login("ann", keep_data=True))
     session = Session(state)
     assert session.created_at == from_ms(NOW)
     session["cart"]["b"] = 2
@@ -499,7 +500,7 @@ def test_a_session_that_had_ended_when_it_was_regenerated_gives_no_data_to_the_n
 
 def test_an_owner_of_an_ended_session_is_not_carried_over_either():
     settings = make_settings()
-    state = stored_state(settings, before=lambda s: s.login("bob", keep_data=True))
+    state = stored_state(settings, before=lambda s: s.login("ann", keep_data=True))
     session = Session(state)
     session.regenerate(keep_data=True)
     session["m"] = 1
