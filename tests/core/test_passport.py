@@ -13,13 +13,13 @@ from msgspec import Raw
 
 from sojourn import JSONCodec
 from sojourn.codecs import loads
-from sojourn.core.passport import check_user, heed, owner_of, with_user
+from sojourn.core.passport import check_user, heed, is_another_s, owner_of, with_user
 from sojourn.core.plan import Create, Phase, Regenerate, Replace
-from sojourn.core.policy import decide
+from sojourn.core.policy import decide, needs_late_commit
 from sojourn.core.record import NOBODY, Login, Record, unpack
 from sojourn.core.session import Session
 from sojourn.core.store import Stored
-from sojourn.core.transitions import merge_conflict
+from sojourn.core.transitions import merge_conflict, note_committed
 from sojourn.ids import LONGEST_OWNER
 from tests.core.making import NOW, clock_of, make_settings, new, record_bytes, stored
 
@@ -114,6 +114,26 @@ def test_what_else_passport_keeps_stays():
     assert with_user("no object", "ann", True) == {"user": "ann"}
 
 
+@pytest.mark.parametrize(
+    ("user", "another"),
+    [
+        (None, False),
+        (False, False),
+        ("", False),
+        ("ann", False),
+        ("bob", True),
+        (0, True),
+        ({}, True),
+        ([], True),
+        (True, True),
+    ],
+)
+def test_somebody_else_may_be_of_any_shape(user: Any, another: bool):
+    assert is_another_s(text({"user": user}), "ann") is another
+    assert is_another_s({"user": user}, "ann") is another
+    assert not is_another_s(text({}), "ann") and not is_another_s(None, "ann")
+
+
 # -- sessions -------------------------------------------------------------------------------------------------------------
 
 
@@ -145,13 +165,22 @@ def test_a_login_writes_the_user_and_its_record_has_the_owner():
 
 
 def test_a_login_that_keeps_data_keeps_what_else_passport_has():
-    raw = of_node({"id": 1}, cart=[1], passport2=1).replace(b'{"user":', b'{"else":[1],"user":')
+    raw = of_node("", cart=[1]).replace(b'{"user":', b'{"else":[1],"user":')
     session = stored(SETTINGS, raw)
     session.login("ann", keep_data=True)
-    assert written(session)[1]["passport"] == {"else": [1], "user": "ann"}
+    assert written(session)[1]["passport"] == {"else": [1], "user": "ann"} and session["cart"] == [1]
     session = stored(SETTINGS, raw)
     session.login("ann")
     assert written(session)[1]["passport"] == {"user": "ann"} and "cart" not in session
+
+
+@pytest.mark.parametrize("user", ["bob", 7, {"id": "ann"}])
+@pytest.mark.parametrize("name", ["login", "begin_login"])
+def test_what_a_user_of_node_left_is_not_carried_along(user: Any, name: str):
+    session = stored(SETTINGS, of_node(user, cart=[1]))
+    getattr(session, name)("ann", keep_data=True)
+    record = written(session)[1]
+    assert "cart" not in record and record.get("passport", {}) == ({"user": "ann"} if name == "login" else {})
 
 
 def test_where_what_passport_has_cannot_be_read_a_login_begins_it_anew():
@@ -166,6 +195,10 @@ def test_an_owner_that_is_no_integer_is_refused_before_anything_changes():
         with pytest.raises(ValueError, match="passport=int"):
             getattr(session, name)("ann")
         assert session.owner == "7" and not decide(session._state).changed
+
+
+def test_one_that_is_one_is_written_as_a_number():
+    session = stored(INTEGERS, of_node(7))
     session.login("42")
     assert written(session)[1]["passport"] == {"user": 42} and session.owner == "42"
 
@@ -253,6 +286,16 @@ def test_a_login_that_is_begun_where_passport_has_nothing_writes_nothing_there()
     session = new(SETTINGS)
     session.begin_login("ann")
     assert "passport" not in written(session)[1]
+
+
+def test_what_was_committed_is_no_change_though_passport_has_another():
+    session = new(SETTINGS)
+    session.login("ann")
+    session["passport"] = {"user": "bob"}
+    state = session._state
+    plan = decide(state)
+    note_committed(state, plan)
+    assert session.owner == "bob" and not state.is_changed_beside_data() and not needs_late_commit(state)
 
 
 def test_after_a_conflict_it_is_the_merged_data_that_say_who_is_logged_in():

@@ -179,6 +179,8 @@ def test_a_user_of_another_shape_stays_node_s(pair: Pair, browser: Browser, user
     assert owner_at(pair, browser) == NOBODY
     assert browser.visit(pair.python, ["set", ["cart"], [1]]).data == {"passport": {"user": user}, "cart": [1]}
     assert user_at(pair, browser) == user
+    browser.visit(pair.python, ["login_keeping", "ann"])  # nothing of what somebody else left
+    assert browser.visit(pair.express).data == {"passport": {"user": "ann"}}
 
 
 # contract 205

@@ -13,17 +13,18 @@ from __future__ import annotations
 from hmac import compare_digest
 from typing import Final
 
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
 from ..clock import Duration, duration_ms
-from ..errors import ConfigurationError, NoPendingLogin, NotLoggedIn
+from ..errors import ConfigurationError, NoPendingLogin, NotLoggedIn, SessionDecodeError
 from ..ids import check_owner, check_text
 from . import transitions
 from .commit import save
 from .data import ClosedData, look_at
 from .devices import describe, own_keys
 from .limits import by_login
+from .passport import PASSPORT, check_user, heed, is_another_s, with_user
 from .record import Login
 from .state import State
 from .steps import Steps
@@ -44,7 +45,7 @@ def log_in(
     max_sessions: int | None = None,
 ) -> None:
     """Regenerate, and note the owner and the time of authentication; see `BaseSession.login`."""
-    check_owner(owner)
+    _check_owner(state, owner)
     if sid is not None:
         check_text("sid", sid)
     lifetime = None if remember is None else _lifetime(state, remember)
@@ -75,7 +76,7 @@ def try_log_in(
     sid: str | None = None,
 ) -> Steps[bool]:
     """Log in unless the owner has so many sessions besides this one, and commit at once; see `Session.try_login`."""
-    check_owner(owner)
+    _check_owner(state, owner)
     check_limit(max_sessions)
     own = own_keys(state)
     if sum(key not in own for key in (yield from by_login(state.settings, owner))) >= max_sessions:
@@ -93,7 +94,7 @@ def try_log_in(
 
 def begin(state: State, owner: str, *, keep_data: bool, stamp: Stamp | None, within: Duration) -> None:
     """Note who has given a password, but no second factor yet; see `BaseSession.begin_login`."""
-    check_owner(owner)
+    _check_owner(state, owner)
     until = state.now() + duration_ms("within", within)
     kept = None if stamp is None else _stamps(state, owner, stamp)[0]
     _enter(state, owner, Login(pending=(owner, until), stamp=kept), keep_data=keep_data)
@@ -175,8 +176,32 @@ def _enter(state: State, owner: str, login: Login, *, keep_data: bool) -> None:
     data = look_at(state)
     if isinstance(data, ClosedData):
         data.refuse()
-    transitions.regenerate(state, keep_data=keep_data and state.owner in (None, owner))
+    passport = state.settings.options.passport
+    is_anothers = state.owner not in (None, owner) or (passport and is_another_s(data.get(PASSPORT), owner))
+    transitions.regenerate(state, keep_data=keep_data and not is_anothers)
     state.login = login
+    if passport:
+        _tell_passport(state, login)
+
+
+def _check_owner(state: State, owner: str) -> None:
+    check_owner(owner)
+    if state.settings.options.passport:
+        check_user(owner, state.settings.options.passport)
+
+
+def _tell_passport(state: State, login: Login) -> None:
+    """Have Passport see the login, too: by what it keeps in the data."""
+    data, settings = look_at(state), state.settings
+    kept = data.get(PASSPORT)
+    if heed(login, kept) is login:  # it does: who stands there is left in the form in which Node wrote it
+        return
+    if type(kept) is Raw:
+        try:
+            kept = settings.codec.decode(bytes(kept))
+        except SessionDecodeError:
+            kept = None
+    data[PASSPORT], state.dirty[PASSPORT] = with_user(kept, login.owner, settings.options.passport), None
 
 
 def _lifetime(state: State, remember: Duration) -> int:

@@ -24,7 +24,7 @@ from ..errors import SessionDecodeError
 from ..ids import check_owner, refusal_by
 from .record import NOBODY, Login, Record
 
-__all__ = ["PASSPORT", "check_user", "heed", "owner_of", "with_user"]
+__all__ = ["PASSPORT", "check_user", "heed", "is_another_s", "owner_of", "with_user"]
 
 PASSPORT: Final = "passport"
 """The key in the data."""
@@ -45,19 +45,29 @@ def heed(login: Login, kept: Any) -> Login:
         login: what we know.
         kept: what is under `PASSPORT` in the data, as text or decoded; None where there is nothing.
     """
-    user = _user_of(kept)
+    user = _owner(_user(kept))
     if user == login.owner:
         return login
     return NOBODY if user is None else Login(user)
 
 
-def _user_of(kept: Any) -> str | None:
+def is_another_s(kept: Any, owner: str) -> bool:
+    """Whether somebody else than this owner stands there, of whatever shape."""
+    user = _user(kept)
+    is_nobody = user is None or user is False or user == ""  # as JavaScript has it, but that for Passport 0 is somebody
+    return not is_nobody and _owner(user) != owner
+
+
+def _user(kept: Any) -> Any:
     if type(kept) is Raw:
         try:
             kept = loads(bytes(kept))
         except SessionDecodeError:
             return None
-    user = kept.get(_USER) if isinstance(kept, dict) else None
+    return kept.get(_USER) if isinstance(kept, dict) else None
+
+
+def _owner(user: Any) -> str | None:
     if isinstance(user, str):
         return None if refusal_by(check_owner, user) else user
     if isinstance(user, int | float) and not isinstance(user, bool) and abs(user) <= _LARGEST and user == int(user):
