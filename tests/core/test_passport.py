@@ -21,7 +21,9 @@ from sojourn.core.session import Session
 from sojourn.core.store import Stored
 from sojourn.core.transitions import merge_conflict, note_committed
 from sojourn.ids import LONGEST_OWNER
-from tests.core.making import NOW, clock_of, make_settings, new, record_bytes, stored
+from sojourn.middleware.sessions import StoreSessions
+from sojourn.stores import MemoryStore
+from tests.core.making import DAY, NOW, clock_of, make_settings, new, record_bytes, stored
 
 ANN = Login("ann", NOW, {"label": "Ann's"}, stamp="ab", sid="s")
 SETTINGS = make_settings(express_profile=True, passport=True)
@@ -308,6 +310,20 @@ def test_after_a_conflict_it_is_the_merged_data_that_say_who_is_logged_in():
     assert mine.owner == "bob"
     write = decide(mine._state, Phase.LATE).write
     assert isinstance(write, Replace) and write.owner == "bob" and unpack(write.data).login == Login("bob")
+
+
+def test_views_and_lists_of_an_owner_s_sessions_follow():
+    session = new(SETTINGS)
+    session.login("ann")
+    store = MemoryStore(clock=clock_of(SETTINGS))
+    for key, user in (("here", "ann"), ("there", "bob"), ("nobody's", "")):
+        store.create(key, after(session, passport={"user": user}), DAY, owner="ann")
+    store.create("of Node", of_node("ann"), DAY)
+    sessions = StoreSessions(store, SETTINGS)
+    owners = {key: view.owner for key in ("here", "there", "nobody's", "of Node") if (view := sessions.get(key))}
+    assert owners == {"here": "ann", "there": "bob", "nobody's": None, "of Node": "ann"}
+    assert [view.key for view in sessions.by_owner("ann")] == ["here"]
+    assert sessions.end_owner("ann") == 1 and sessions.count() == 3
 
 
 def test_a_logout_ends_all_of_it():

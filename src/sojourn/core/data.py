@@ -82,8 +82,8 @@ def look_at(state: State) -> dict[str, Any]:
     else:
         stored, settings = loaded.stored, state.settings
         try:
-            # As nearly always, there is nothing to it but the text.
-            record = unpack(stored.data) if settings.is_plain else unpack_stored(settings, loaded.key, stored)
+            is_text = not settings.seals and not settings.dropped  # as nearly always
+            record = unpack(stored.data) if is_text else unpack_stored(settings, loaded.key, stored)
             lifetime = state.arrival.config.max_age_ms
             prefix = settings.calm_prefix
             # The configured lifetime, as we wrote it: seen at the first bytes of nearly every record.

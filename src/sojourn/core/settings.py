@@ -57,7 +57,6 @@ class SessionSettings:
         "dropped",
         "encode",
         "expiries",
-        "is_plain",
         "keeps_request",
         "key_of",
         "names_keys",
@@ -84,8 +83,6 @@ class SessionSettings:
     """Names that no value may be given."""
     names_keys: bool
     """Whether a value may be put in under a key that is no str, to be stored under its text."""
-    is_plain: bool
-    """Whether a record is what its text says: not sealed, with nothing to be left out, and with no Passport to be asked."""
     seals: bool
     """Whether what goes to the store is another text than the record's: a call for each that does not is felt."""
 
@@ -112,7 +109,6 @@ class SessionSettings:
         self.names_keys = isinstance(self.codec, LenientCodec)
         self.writes_plain_json: bool = writes_plain_json(self.codec)
         self.dropped = frozenset(getattr(self.codec, "reserved", ()))
-        self.is_plain = not (self.seals or self.dropped or options.passport)
         self.reserved = self.dropped | {COOKIE_KEY, OWN_KEY}
         # A loaded session needs something at every response, or else only once less than `calm_ms` are left.
         cookie = options.cookie
