@@ -13,6 +13,7 @@ from msgspec import Raw
 
 from sojourn import JSONCodec
 from sojourn.codecs import loads
+from sojourn.core.logins import try_log_in
 from sojourn.core.passport import check_user, heed, is_another_s, owner_of, with_user
 from sojourn.core.plan import Create, Phase, Regenerate, Replace
 from sojourn.core.policy import decide, needs_late_commit
@@ -20,7 +21,9 @@ from sojourn.core.record import NOBODY, Login, Record, unpack
 from sojourn.core.session import Session
 from sojourn.core.store import Stored
 from sojourn.core.transitions import merge_conflict, note_committed
+from sojourn.errors import StoreUnavailable
 from sojourn.ids import LONGEST_OWNER
+from sojourn.middleware.drive import run
 from sojourn.middleware.sessions import StoreSessions
 from sojourn.stores import MemoryStore
 from tests.core.making import DAY, NOW, clock_of, make_settings, new, record_bytes, stored
@@ -271,6 +274,23 @@ def test_an_empty_session_is_nobody_s():
     session = stored(SETTINGS, after(session))
     session.clear()  # which in this profile keeps the record
     assert session.owner is None and written(session)[0].owner is None
+
+
+class Failing(MemoryStore):
+    def regenerate(self, *_arguments: Any, **_more: Any) -> Any:
+        raise StoreUnavailable("down")
+
+
+@pytest.mark.parametrize(
+    ("node", "keep_data", "left"), [(None, True, None), ("ann", True, "ann"), ("ann", False, None), ("bob", True, None)]
+)
+def test_a_tried_login_that_fails_has_not_happened_for_passport_either(
+    node: str | None, keep_data: bool, left: str | None
+):
+    session = stored(SETTINGS, of_node(node, cart=[1]))
+    with pytest.raises(StoreUnavailable):
+        run(try_log_in(session._state, "ann", max_sessions=1, keep_data=keep_data), Failing())
+    assert session.owner == left and session.authenticated_at is None
 
 
 def test_a_login_that_was_begun_is_nobody_s_on_either_side():

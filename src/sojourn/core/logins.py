@@ -17,17 +17,25 @@ from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
 from ..clock import Duration, duration_ms
-from ..errors import ConfigurationError, NoPendingLogin, NotLoggedIn, SessionDecodeError
-from ..ids import check_owner, check_text
+from ..errors import (
+    ConfigurationError,
+    HeadersAlreadySent,
+    NoPendingLogin,
+    NotLoggedIn,
+    SessionDecodeError,
+    StoreError,
+)
+from ..ids import check_owner, check_text, hash_id
+from ..logs import log
 from . import transitions
-from .commit import save
+from .commit import acquire, save
 from .data import ClosedData, look_at
 from .devices import describe, own_keys
 from .limits import by_login
 from .passport import PASSPORT, check_user, heed, is_another_s, with_user
-from .record import Login
-from .state import State
-from .steps import Steps
+from .record import NOBODY, Login
+from .state import Event, State
+from .steps import Steps, Unlock
 
 __all__ = ["begin", "check", "complete", "confirm", "confirmed_at", "is_fresh", "log_in", "pending_owner", "try_log_in"]
 
@@ -78,18 +86,35 @@ def try_log_in(
     """Log in unless the owner has so many sessions besides this one, and commit at once; see `Session.try_login`."""
     _check_owner(state, owner)
     check_limit(max_sessions)
-    own = own_keys(state)
-    if sum(key not in own for key in (yield from by_login(state.settings, owner))) >= max_sessions:
-        return False
-    log_in(state, owner, keep_data=keep_data, remember=remember, stamp=stamp, sid=sid)
-    yield from save(state)
-    # Others may have come at the same time, and each sees all that were stored before it looks.
-    own = own_keys(state)
-    if any(key in own for key in (yield from by_login(state.settings, owner))[max_sessions:]):
-        transitions.invalidate(state)
-        yield from save(state)
-        return False
-    return True
+    if state.sent:
+        raise HeadersAlreadySent("the response headers have left, so no cookie can carry the new session id")
+    lock, tokens, before = hash_id(f"logins of {owner}"), list[str](), state.login
+    kept = look_at(state).get(PASSPORT)
+    yield from acquire(lock, tokens.append)  # between looking and storing nobody else looks
+    try:
+        own = own_keys(state)
+        others = [key for key in (yield from by_login(state.settings, owner)) if key not in own]
+        if len(others) < max_sessions:
+            log_in(state, owner, keep_data=keep_data, remember=remember, stamp=stamp, sid=sid)
+            yield from save(state)
+    except Exception:
+        if state.login is not before:  # it has not happened
+            state.login = None
+            _tell_passport(state, heed(NOBODY, None if state.renewed else kept))
+            state.on(Event.DISCARD)
+        yield from _give_back(lock, tokens)
+        raise
+    yield from _give_back(lock, tokens)
+    return len(others) < max_sessions
+
+
+def _give_back(lock: str, tokens: list[str]) -> Steps[None]:
+    try:
+        yield Unlock(lock, tokens[0])
+    except StoreError as error:
+        log.warning(
+            "an owner's lock could not be given back, and nobody of theirs is let in until it expires: %s", error
+        )
 
 
 def begin(state: State, owner: str, *, keep_data: bool, stamp: Stamp | None, within: Duration) -> None:
@@ -180,8 +205,7 @@ def _enter(state: State, owner: str, login: Login, *, keep_data: bool) -> None:
     is_anothers = state.owner not in (None, owner) or (passport and is_another_s(data.get(PASSPORT), owner))
     transitions.regenerate(state, keep_data=keep_data and not is_anothers)
     state.login = login
-    if passport:
-        _tell_passport(state, login)
+    _tell_passport(state, login)
 
 
 def _check_owner(state: State, owner: str) -> None:
@@ -191,17 +215,17 @@ def _check_owner(state: State, owner: str) -> None:
 
 
 def _tell_passport(state: State, login: Login) -> None:
-    """Have Passport see the login, too: by what it keeps in the data."""
+    """Have Passport see the login, too, by what it keeps in the data."""
     data, settings = look_at(state), state.settings
-    kept = data.get(PASSPORT)
-    if heed(login, kept) is login:  # it does: who stands there is left in the form in which Node wrote it
+    kept, kind = data.get(PASSPORT), settings.options.passport
+    if not kind or heed(login, kept) is login:  # who stands there already is left in the form in which Node wrote it
         return
     if type(kept) is Raw:
         try:
             kept = settings.codec.decode(bytes(kept))
         except SessionDecodeError:
             kept = None
-    data[PASSPORT], state.dirty[PASSPORT] = with_user(kept, login.owner, settings.options.passport), None
+    data[PASSPORT], state.dirty[PASSPORT] = with_user(kept, login.owner, kind), None
 
 
 def _lifetime(state: State, remember: Duration) -> int:
