@@ -245,13 +245,15 @@ class ASGIExchange(Exchange[D]):
         self.state.sent = True
         forward: Send = self.forward
         if (plan.header is not None or plan.vary) and message["type"] != "websocket.close":  # which has no headers
-            session_header = None
+            session_header = clears = None
             if plan.header is not None:
                 name, value = plan.header
                 self.check_domain(plan.header)
                 session_header = name.lower().encode(), value.encode("latin-1")
+                clears = None if plan.clears is None else plan.clears.encode()
             vary = self.middleware.vary if plan.vary else ()
-            headers = with_session(message.get("headers") or (), BYTES, session_header=session_header, vary=vary)
+            given = message.get("headers") or ()
+            headers = with_session(given, BYTES, session_header=session_header, vary=vary, clears=clears)
             message = {
                 **message,
                 "headers": headers,

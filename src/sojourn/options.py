@@ -36,6 +36,17 @@ _ELSEWHERE: Final = {
     },
 }
 """What our options are, by the names that Starlette, starsessions and others have for theirs."""
+_SITE_DATA: Final = (
+    "cache",
+    "cookies",
+    "storage",
+    "executionContexts",
+    "clientHints",
+    "prefetchCache",
+    "prerenderCache",
+    "*",
+)
+"""The types of W3C Clear Site Data, section 3.1, and of the WICG's speculative loading."""
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)  # RFC 9110's token, which a cookie's name must be
 
 
@@ -90,6 +101,8 @@ class OptionsDict(TypedDict, total=False):
     fresh: Callable[[Request], bool] | None
     describe: Callable[[Request], Mapping[str, str | None] | None] | None
     connect_flash: bool
+    clear_site_data: Sequence[str]
+    passport: bool | type[int]
     profile: Profile
     clock: Clock
 
@@ -137,6 +150,11 @@ class Options:
         describe: a function of the request, called at a login: what is to be kept of the device, a dict with any of ``label``,
             ``user_agent`` and ``address``, which `devices()` shows. Nothing unless given.
         connect_flash: keep flash messages where, and in the shape in which, the Node package connect-flash has them.
+        clear_site_data: what else the browser is to forget where a response ends the session and expires its cookie: types of data for
+            ``Clear-Site-Data`` (W3C Clear Site Data, section 3.1), such as ``("cache", "storage")``. It goes over https alone, where browsers heed
+            it, and where the response has no such header of its own.
+        passport: in the Express profile, the login is Passport's too: ``login()`` writes ``passport.user`` into the data, and who stands there is the
+            owner, whichever side wrote it. True writes the owner as a string, ``int`` as a number, for a Node side whose ids are numbers.
         profile: the world the cookie and the record live in; set by `sojourn.express`.
         clock: milliseconds since the epoch; for tests.
 
@@ -167,6 +185,8 @@ class Options:
     exclusive: Callable[[Request], bool] | None = None
     fresh: Callable[[Request], bool] | None = None
     describe: Callable[[Request], Mapping[str, str | None] | None] | None = None
+    clear_site_data: Sequence[str] = ()
+    passport: bool | type[int] = False
     signature_cache: int = 4 * 1024 * 1024
     connect_flash: bool = False
     profile: Profile = NATIVE
@@ -204,6 +224,12 @@ class Options:
             raise ConfigurationError("signature_cache", repr(size), "give a number of bytes, or 0 for none")
         if not isinstance(self.profile, Profile):
             raise ConfigurationError("profile", repr(self.profile), "give sojourn.options.NATIVE or EXPRESS")
+        if not any(self.passport is kind for kind in (False, True, int)):
+            raise ConfigurationError(
+                "passport", repr(self.passport), "give True, or int where ids are numbers on Node, or False"
+            )
+        if self.passport and self.profile is not EXPRESS:
+            raise ConfigurationError("passport", repr(self.passport), "it is for sojourn.express(passport=True)")
         for name in ("generate_id", "clock"):
             if not callable(getattr(self, name)):
                 raise ConfigurationError(name, repr(getattr(self, name)), "give a function")
@@ -214,6 +240,7 @@ class Options:
         if self.store_error_page is not None and not isinstance(self.store_error_page, str):
             raise ConfigurationError("store_error_page", repr(self.store_error_page), "give HTML as a str, or None")
         derive(self, "exclude", _paths(self.exclude))
+        derive(self, "clear_site_data", _site_data(self.clear_site_data))
         derive(self, "ways", check_transports(self.transports))
         self._check_name()
         self._check_cookie_and_timeouts(derive)
@@ -299,6 +326,14 @@ def _secrets(given: object) -> tuple[bytes, ...]:
             stacklevel=8,  # the line that made the middleware
         )
     return result
+
+
+def _site_data(given: object) -> tuple[str, ...]:
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes):
+        kinds = tuple(given)
+        if all(kind in _SITE_DATA for kind in kinds):
+            return kinds
+    raise ConfigurationError("clear_site_data", repr(given), f"give a sequence of {', '.join(map(repr, _SITE_DATA))}")
 
 
 def _paths(given: object) -> tuple[str, ...]:

@@ -240,7 +240,7 @@ class SessionInterface(FlaskInterface):
         exchange.state.sent = True
         told = exchange.told(plan)
         vary = exchange.middleware.reader.vary if told.vary else ()
-        headers = with_session(list(response.headers), TEXT, session_header=plan.header, vary=vary)
+        headers = with_session(list(response.headers), TEXT, session_header=plan.header, vary=vary, clears=plan.clears)
         response.headers.clear()
         response.headers.extend(headers)
         await exchange.end()

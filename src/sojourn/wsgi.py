@@ -270,7 +270,7 @@ class WSGIExchange(EnvironExchange[M]):
             if plan.header is not None:
                 self.check_domain(plan.header)
             vary = self.middleware.reader.vary if plan.vary else ()
-            headers = with_session(headers, TEXT, session_header=plan.header, vary=vary)
+            headers = with_session(headers, TEXT, session_header=plan.header, vary=vary, clears=plan.clears)
         self.server_write = self.forward(status, headers)
         return None
 

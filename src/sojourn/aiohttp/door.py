@@ -173,7 +173,9 @@ class SessionMiddleware(AsyncMiddleware):
                 raise
         if plan.header is not None or plan.vary:
             vary = self.reader.vary if plan.vary else ()
-            headers = with_session(list(response.headers.items()), TEXT, session_header=plan.header, vary=vary)
+            headers = with_session(
+                list(response.headers.items()), TEXT, session_header=plan.header, vary=vary, clears=plan.clears
+            )
             response.headers.clear()
             response.headers.extend(headers)
 

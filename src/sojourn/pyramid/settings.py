@@ -152,6 +152,8 @@ _READ: Final[dict[str, Read]] = {
     "fresh": _dotted,
     "connect_flash": _flag,
     "describe": _dotted,
+    "clear_site_data": _list,
+    "passport": _flag_or(int=int),
     "profile": _word,
     "clock": _dotted,
 }
