@@ -45,6 +45,7 @@ from .flask.codec import flask_codec
 from .flask.door import Lasting
 from .flask.guard import CrossSiteGuard as FlaskGuard
 from .flask.guard import check
+from .guard import GuardOptions
 from .options import OptionsDict
 from .wire.headers import TEXT, with_session
 
@@ -357,6 +358,9 @@ class Sojourn(FlaskSojourn):
 
 class CrossSiteGuard(FlaskGuard):
     """Refuses what a page of another site has the browser send, requests and WebSockets; else as `sojourn.flask.CrossSiteGuard`."""
+
+    def __init__(self, app: Quart | None = None, **options: Unpack[GuardOptions]) -> None:
+        super().__init__(cast("Any", app), **options)
 
     def init_app(self, app: Any) -> None:
         """Check an application's requests and WebSockets. Several may be given to one."""

@@ -7,7 +7,7 @@ the door knows one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import flask
@@ -55,7 +55,7 @@ _METHODS: Final = ["GET", "POST", "OPTIONS"]
 class Answer(NamedTuple):
     status: int
     text: str
-    headers: Mapping[str, str]
+    headers: Any
 
 
 Ask = Callable[[str, str, dict[str, str]], Answer]
@@ -180,7 +180,8 @@ def of_quart(done: list[str], **options: Any) -> Ask:
         return await act()
 
     async def asked(method: str, path: str, headers: dict[str, str]) -> Answer:
-        response: Any = await app.test_client().open(path, method=method, headers={"Host": HOST, **headers})
+        client: Any = app.test_client()
+        response = await client.open(path, method=method, headers={"Host": HOST, **headers})
         return Answer(response.status_code, await response.get_data(as_text=True), response.headers)
 
     return lambda *given: asyncio.run(asked(*given))
