@@ -341,7 +341,7 @@ class CrossSiteGuard:
 
     def __init__(self, app: ASGIApp, **options: Unpack[GuardOptions]) -> None:
         self.app = app
-        self.rules = CrossSiteRules(**options)
+        self.rules: CrossSiteRules = CrossSiteRules(**options)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = refusal_in(scope, self.rules) if scope["type"] in _KINDS else None

@@ -412,7 +412,7 @@ class CrossSiteGuard:
 
     def __init__(self, app: WSGIApp, **options: Unpack[GuardOptions]) -> None:
         self.app = app
-        self.rules = CrossSiteRules(**options)
+        self.rules: CrossSiteRules = CrossSiteRules(**options)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         refusal = refusal_in(environ, self.rules)

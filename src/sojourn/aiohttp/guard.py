@@ -28,7 +28,7 @@ class CrossSiteGuard:
     __middleware_version__ = 1  # as `aiohttp.web.middleware` marks functions
 
     def __init__(self, **options: Unpack[GuardOptions]) -> None:
-        self.rules = CrossSiteRules(**options)
+        self.rules: CrossSiteRules = CrossSiteRules(**options)
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """aiohttp's: handle a request."""

@@ -36,7 +36,7 @@ class CrossSiteGuard:
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
-        self.rules = CrossSiteRules(**_options())
+        self.rules: CrossSiteRules = CrossSiteRules(**_options())
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
             vars(self)["process_view"] = self._process_view_async  # else Django would call the other one in a thread

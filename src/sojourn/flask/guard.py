@@ -33,7 +33,7 @@ class CrossSiteGuard:
     """
 
     def __init__(self, app: Flask | None = None, **options: Unpack[GuardOptions]) -> None:
-        self.rules = CrossSiteRules(**options)
+        self.rules: CrossSiteRules = CrossSiteRules(**options)
         if app is not None:
             self.init_app(app)
 

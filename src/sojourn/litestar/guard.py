@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from litestar.enums import ScopeType
 from litestar.exceptions import PermissionDeniedException
 from litestar.middleware import ASGIMiddleware
 
@@ -31,15 +30,13 @@ class CrossSiteGuard(ASGIMiddleware):
         ConfigurationError: an option is wrong; it names the option, what was given, and what would be right.
     """
 
-    scopes = (ScopeType.HTTP, ScopeType.WEBSOCKET, ScopeType.ASGI)
-
     def __init__(self, *, exclude_opt_key: str = "exclude_from_csrf", **options: Unpack[GuardOptions]) -> None:
         if not isinstance(exclude_opt_key, str):
             raise ConfigurationError(
                 "exclude_opt_key", repr(exclude_opt_key), 'give a name such as "exclude_from_csrf"'
             )
-        self.exclude_opt_key = exclude_opt_key
-        self.rules = CrossSiteRules(**options)
+        self.exclude_opt_key: str | None = exclude_opt_key
+        self.rules: CrossSiteRules = CrossSiteRules(**options)
 
     async def handle(self, scope: Any, receive: Any, send: Any, next_app: Any) -> None:
         """Litestar's: handle a request, or a WebSocket."""
