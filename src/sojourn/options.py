@@ -16,7 +16,17 @@ from .logs import warn_of_order
 from .transports import CookieTransport, Transport, check_transports
 from .wire.paths import has_dots
 
-__all__ = ["EXPRESS", "NATIVE", "Options", "OptionsDict", "Profile", "Request", "Secret", "check_secrets"]
+__all__ = [
+    "EXPRESS",
+    "NATIVE",
+    "Options",
+    "OptionsDict",
+    "Profile",
+    "Request",
+    "Secret",
+    "check_paths",
+    "check_secrets",
+]
 
 Request: TypeAlias = Any
 """What functions of the request are given: the ASGI scope, or the WSGI environ."""
@@ -239,7 +249,7 @@ class Options:
                 raise ConfigurationError(option, repr(given), "give a function of the request, or None")
         if self.store_error_page is not None and not isinstance(self.store_error_page, str):
             raise ConfigurationError("store_error_page", repr(self.store_error_page), "give HTML as a str, or None")
-        derive(self, "exclude", _paths(self.exclude))
+        derive(self, "exclude", check_paths(self.exclude))
         derive(self, "clear_site_data", _site_data(self.clear_site_data))
         derive(self, "ways", check_transports(self.transports))
         self._check_name()
@@ -336,7 +346,12 @@ def _site_data(given: object) -> tuple[str, ...]:
     raise ConfigurationError("clear_site_data", repr(given), f"give a sequence of {', '.join(map(repr, _SITE_DATA))}")
 
 
-def _paths(given: object) -> tuple[str, ...]:
+def check_paths(given: object) -> tuple[str, ...]:
+    """What the option ``exclude`` gives: paths at and below which something does not apply.
+
+    Raises:
+        ConfigurationError: it is something else, or a path that no request has.
+    """
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise ConfigurationError("exclude", repr(given), 'give a sequence of paths, such as ("/static",)')
     paths = tuple(given)
