@@ -118,6 +118,9 @@ def test_a_login_by_password_is_remembered_if_wanted_and_leads_back(arrive: Arri
     assert led.url.path == "/login" and led.url.params["next"] == "/account"
     assert "That is not right." in ann.log_in("ann", "plum").text
     assert "That is not right." in ann.log_in("nobody", "pear").text and not ann.is_in()
+    elsewhere = {"Origin": "https://elsewhere.test", "Sec-Fetch-Site": "cross-site"}
+    forged = ann.client.post("/login", data={"name": "ann", "password": "pear"}, headers=elsewhere)
+    assert forged.status_code == 403 and not ann.is_in()
     ann.get("/login")
     before = dict(ann.client.cookies)
     assert "Hello, ann" in ann.log_in("ann", "pear", "/login?next=/account").text

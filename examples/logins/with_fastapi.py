@@ -10,7 +10,7 @@ from accounts import PROVIDER, User
 from fastapi import Depends, FastAPI, Form, HTTPException, Request, Security
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from sojourn.fastapi import SessionDep, SessionMiddleware, SessionSecurity, StarletteSession, next_page
+from sojourn.fastapi import CrossSiteGuard, SessionDep, SessionMiddleware, SessionSecurity, StarletteSession, next_page
 
 REMEMBERED = timedelta(days=30)
 FRESH = timedelta(minutes=15)
@@ -31,6 +31,7 @@ app.add_middleware(
     idle_timeout=timedelta(hours=1),
     describe=describe,
 )
+app.add_middleware(CrossSiteGuard, exclude=["/backchannel-logout"])  # forms come from pages of this site alone
 
 # -- who may see a page -----------------------------------------------------------------------------------------------
 

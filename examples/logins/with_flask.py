@@ -13,7 +13,7 @@ from accounts import PROVIDER, User
 from flask import Flask, abort, g, redirect, request
 from flask.typing import ResponseReturnValue
 
-from sojourn.flask import Sojourn, fresh_required, next_page, session
+from sojourn.flask import CrossSiteGuard, Sojourn, fresh_required, next_page, session
 
 REMEMBERED = timedelta(days=30)
 FRESH = timedelta(minutes=15)
@@ -34,6 +34,7 @@ Sojourn(
     describe=describe,
     confirm_view="confirm_page",
 )
+guard = CrossSiteGuard(app)  # forms come from pages of this site alone
 
 # -- who may see a page -----------------------------------------------------------------------------------------------
 
@@ -226,6 +227,7 @@ def single_sign_on() -> ResponseReturnValue:
 
 
 @app.post("/backchannel-logout")
+@guard.exempt
 def backchannel_logout() -> ResponseReturnValue:
     claims = PROVIDER.logout_claims(request.form["logout_token"])
     if claims is None:
