@@ -369,7 +369,7 @@ class AsyncRedisStore:
             entered = await self._run(INDEX, (index,), name, left if left > 0 else ENDLESS, "later")
         result = await self._run(self._scripts.set_owner, self._with_pointer(name), index, _digest(version))
         await self._leave(result, name)
-        outcome: Conflict | Missing | None = OUTCOMES.get(result)
+        outcome: Any = OUTCOMES.get(result)
         return (result != _AS_IT_WAS or entered > 0) if outcome is None else outcome
 
     async def lifetime(self, key: str) -> int | None:

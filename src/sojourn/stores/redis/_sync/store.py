@@ -351,7 +351,7 @@ class RedisStore:
             entered = self._run(INDEX, (index,), name, left if left > 0 else ENDLESS, "later")
         result = self._run(self._scripts.set_owner, self._with_pointer(name), index, _digest(version))
         self._leave(result, name)
-        outcome: Conflict | Missing | None = OUTCOMES.get(result)
+        outcome: Any = OUTCOMES.get(result)
         return (result != _AS_IT_WAS or entered > 0) if outcome is None else outcome
 
     def lifetime(self, key: str) -> int | None:
