@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -63,6 +63,20 @@ class Kept:
         else:
             await asyncio.sleep(self.ttl / 1000)
 
+    def insert(self, owners: Iterable[str], made: dict[str, float]) -> None:
+        """Make sessions in MongoDB by the thousand: the server for the tests makes a hundred a second one by one."""
+        layout, now = self.store._layout, int(time.time() * 1000)
+        session = layout.encode(RECORD)
+        documents = [
+            {"_id": secrets.token_hex(16), **layout.to_insert(session, now, self.ttl, owner)["$set"]}
+            for owner in owners
+        ]
+        made.update((document["_id"], time.monotonic()) for document in documents)
+        with pymongo.MongoClient[Any](self.url) as client:
+            sessions = client.get_default_database()["sessions"]
+            for first in range(0, len(documents), 1000):
+                sessions.insert_many(documents[first : first + 1000])
+
     def entries(self) -> int:
         """What the store keeps, by its server's own account: records, pointers, entries of indexes."""
         if self.kind == "memory":
@@ -100,6 +114,7 @@ async def all_at_once(count: int, step: Callable[[int], Awaitable[object]]) -> N
 async def test_an_index_of_owners_does_not_outlive_their_sessions(url: str, count: int, owners: str) -> None:
     kept = Kept(url, ttl=2000 + count * 1000 // A_SECOND)
     store, owner_of = kept.store, OWNERS[owners]
+    await store.open()
     started, lasted = time.monotonic(), dict[str, float]()
     made: dict[str, float] = {}
 
@@ -108,7 +123,10 @@ async def test_an_index_of_owners_does_not_outlive_their_sessions(url: str, coun
         made[key] = time.monotonic()
         await store.create(key, RECORD, kept.ttl, owner=owner_of(number))
 
-    await all_at_once(count, make)
+    if kept.kind == "mongodb":
+        kept.insert(map(owner_of, range(count)), made)
+    else:
+        await all_at_once(count, make)
     assert len(made) == count
     created = time.monotonic()
     if owners == "one owner":
@@ -131,6 +149,8 @@ async def test_an_index_of_owners_does_not_outlive_their_sessions(url: str, coun
     print(f"{count} sessions, {owners}: " + ", ".join(f"{what} in {seconds:.1f} s" for what, seconds in lasted.items()))
 
 
+# In MongoDB an owner is a field of the session's document.
+@pytest.mark.parametrize("url", ["memory", "sqlite", "redis", "redis-cluster", "postgresql"], indirect=True)
 @pytest.mark.parametrize("count", [pytest.param(4000, id="4000"), SESSIONS[1]])
 async def test_the_index_of_an_owner_who_comes_for_ever_and_is_never_asked_for_stays_small(
     url: str, count: int
@@ -156,6 +176,6 @@ async def test_the_index_of_an_owner_who_comes_for_ever_and_is_never_asked_for_s
     a_lifetime = count / (time.monotonic() - started) * kept.ttl / 1000
     # A record, its pointer and its entry each, for as long as it lives; and as much again, as no clock is exact.
     bound = 3 * (a_lifetime if kept.clock is None else kept.ttl) * 2 + 5 * AT_ONCE
-    assert 0 < most <= bound, "it grows"
+    assert most <= bound, "it grows"
     await kept.store.close()
     print(f"{count} sessions: at most {most} entries, where {bound:.0f} may be")
