@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -63,20 +63,6 @@ class Kept:
         else:
             await asyncio.sleep(self.ttl / 1000)
 
-    def insert(self, owners: Iterable[str], made: dict[str, float]) -> None:
-        """Make sessions in MongoDB by the thousand: the server for the tests makes a hundred a second one by one."""
-        layout, now = self.store._layout, int(time.time() * 1000)
-        session = layout.encode(RECORD)
-        documents = [
-            {"_id": secrets.token_hex(16), **layout.to_insert(session, now, self.ttl, owner)["$set"]}
-            for owner in owners
-        ]
-        made.update((document["_id"], time.monotonic()) for document in documents)
-        with pymongo.MongoClient[Any](self.url) as client:
-            sessions = client.get_default_database()["sessions"]
-            for first in range(0, len(documents), 1000):
-                sessions.insert_many(documents[first : first + 1000])
-
     def entries(self) -> int:
         """What the store keeps, by its server's own account: records, pointers, entries of indexes."""
         if self.kind == "memory":
@@ -112,6 +98,8 @@ async def all_at_once(count: int, step: Callable[[int], Awaitable[object]]) -> N
 @pytest.mark.parametrize("owners", OWNERS)
 @pytest.mark.parametrize("count", SESSIONS)
 async def test_an_index_of_owners_does_not_outlive_their_sessions(url: str, count: int, owners: str) -> None:
+    if url.startswith("mongodb"):
+        count = min(count, 10_000)  # the server for the tests makes some eighty a second
     kept = Kept(url, ttl=2000 + count * 1000 // A_SECOND)
     store, owner_of = kept.store, OWNERS[owners]
     await store.open()
@@ -123,10 +111,7 @@ async def test_an_index_of_owners_does_not_outlive_their_sessions(url: str, coun
         made[key] = time.monotonic()
         await store.create(key, RECORD, kept.ttl, owner=owner_of(number))
 
-    if kept.kind == "mongodb":
-        kept.insert(map(owner_of, range(count)), made)
-    else:
-        await all_at_once(count, make)
+    await all_at_once(count, make)
     assert len(made) == count
     created = time.monotonic()
     if owners == "one owner":
