@@ -31,6 +31,7 @@ __all__ = [
     "ValkeyServer",
     "free_port",
     "mongodb",
+    "pgbouncer",
     "postgres_server",
     "postgres_url",
     "redis_url",
@@ -266,6 +267,61 @@ def postgres_url() -> Iterator[str]:
             server.init()
             server.start()
             yield server.url
+
+
+# PgBouncer, where there is one on PATH.
+
+
+@contextmanager
+def pgbouncer(database: str, mode: str, *, setup: str = "", **settings: object) -> Iterator[str]:
+    """A PgBouncer while the block runs, before the database with this URL; yields the URL to use in its place.
+
+    Args:
+        database: the URL of a database without a password.
+        mode: its ``pool_mode``.
+        setup: a statement that each of its connections to the server begins with.
+        settings: more of its own.
+    """
+    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+    if program is None:
+        pytest.skip("there is no pgbouncer on PATH; on Debian it is a package of that name")
+    parts, port = urlsplit(database), free_port()
+    target = f"host={parts.hostname} port={parts.port} user={parts.username}"
+    if setup:
+        target += f" connect_query='{setup}'"
+    options = {
+        "pool_mode": mode,
+        "listen_addr": "127.0.0.1",
+        "listen_port": port,
+        "unix_socket_dir": "",
+        "auth_type": "any",
+        "max_client_conn": 1000,
+        **settings,
+    }
+    folder = Path(tempfile.mkdtemp(prefix="sojourn-"))
+    process = None
+    try:
+        folder.chmod(0o755)
+        file = folder / "pgbouncer.ini"
+        lines = [f"{name} = {value}" for name, value in options.items()]
+        file.write_text("\n".join(["[databases]", f"{parts.path[1:]} = {target}", "[pgbouncer]", *lines, ""]))
+        user = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}  # it refuses root
+        with (folder / "log").open("ab") as output:
+            process = subprocess.Popen([program, str(file)], stdout=output, stderr=output, **user)  # type: ignore[call-overload]
+        deadline = time.monotonic() + 10
+        while True:
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), 5).close()
+                break
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"PgBouncer did not start:\n{(folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.02)
+        yield f"postgresql://{parts.username}@127.0.0.1:{port}{parts.path}"
+    finally:
+        if process is not None:
+            process.kill()
+            process.wait(10)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 # Valkey, from a wheel.

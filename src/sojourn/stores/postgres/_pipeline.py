@@ -5,6 +5,9 @@ who holds a row, keeps them waiting; what is read in one turn of the event loop 
 own, ended by a sync of its own: one that fails changes nothing about the next. Writes are spread over several connections, as the
 server carries out what comes on one of them one after the other, and waits for the disk each time.
 
+A sync sends what is before it, so each write leaves by itself. libpq 17 has one that does not, `PQsendPipelineSync`, for which psycopg has no
+name. Called by its address, it made 0.43 of the calls of ``send()`` with 16 writes at once, and took 0.99 of the time: no reason to.
+
 A row that another transaction has locked would keep up all who share the connection: ``lock_timeout`` ends such a wait, nothing was
 written, and the write is sent once more on a connection that it has for itself, from the pool.
 """
