@@ -26,6 +26,7 @@ import pytest
 
 __all__ = [
     "MongoServer",
+    "PgBouncer",
     "PostgresServer",
     "SecantusServer",
     "ValkeyServer",
@@ -272,55 +273,83 @@ def postgres_url() -> Iterator[str]:
 # PgBouncer, where there is one on PATH.
 
 
-@contextmanager
-def pgbouncer(database: str, mode: str, *, setup: str = "", **settings: object) -> Iterator[str]:
-    """A PgBouncer while the block runs, before the database with this URL; yields the URL to use in its place.
+class PgBouncer:
+    """A PgBouncer before a database without a password; ``url`` takes the place of the database's.
 
     Args:
-        database: the URL of a database without a password.
+        program: the program.
+        folder: where it may write.
+        database: the database's URL.
         mode: its ``pool_mode``.
         setup: a statement that each of its connections to the server begins with.
         settings: more of its own.
     """
-    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-    if program is None:
-        pytest.skip("there is no pgbouncer on PATH; on Debian it is a package of that name")
-    parts, port = urlsplit(database), free_port()
-    target = f"host={parts.hostname} port={parts.port} user={parts.username}"
-    if setup:
-        target += f" connect_query='{setup}'"
-    options = {
-        "pool_mode": mode,
-        "listen_addr": "127.0.0.1",
-        "listen_port": port,
-        "unix_socket_dir": "",
-        "auth_type": "any",
-        "max_client_conn": 1000,
-        **settings,
-    }
-    folder = Path(tempfile.mkdtemp(prefix="sojourn-"))
-    process = None
-    try:
-        folder.chmod(0o755)
-        file = folder / "pgbouncer.ini"
+
+    def __init__(
+        self, program: str, folder: Path, database: str, mode: str, *, setup: str = "", **settings: object
+    ) -> None:
+        parts, self.port = urlsplit(database), free_port()
+        self.url = f"postgresql://{parts.username}@127.0.0.1:{self.port}{parts.path}"
+        target = f"host={parts.hostname} port={parts.port} user={parts.username}"
+        if setup:
+            target += f" connect_query='{setup}'"
+        options = {
+            "pool_mode": mode,
+            "listen_addr": "127.0.0.1",
+            "listen_port": self.port,
+            "unix_socket_dir": "",
+            "auth_type": "any",
+            "max_client_conn": 1000,
+            **settings,
+        }
         lines = [f"{name} = {value}" for name, value in options.items()]
-        file.write_text("\n".join(["[databases]", f"{parts.path[1:]} = {target}", "[pgbouncer]", *lines, ""]))
-        user = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}  # it refuses root
-        with (folder / "log").open("ab") as output:
-            process = subprocess.Popen([program, str(file)], stdout=output, stderr=output, **user)  # type: ignore[call-overload]
+        self._folder = folder
+        self.program = program
+        (folder / "pgbouncer.ini").write_text(
+            "\n".join(["[databases]", f"{parts.path[1:]} = {target}", "[pgbouncer]", *lines, ""])
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it accepts connections."""
+        user: dict[str, Any] = {}
+        if os.geteuid() == 0:  # it refuses to run as root
+            user = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+        command = [self.program, str(self._folder / "pgbouncer.ini")]
+        log = self._folder / "log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(command, stdout=output, stderr=output, **user)
         deadline = time.monotonic() + 10
         while True:
             with suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), 5).close()
-                break
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"PgBouncer did not start:\n{(folder / 'log').read_text()[-2000:]}")
+                socket.create_connection(("127.0.0.1", self.port), 5).close()
+                return
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"PgBouncer did not start:\n{log.read_text()[-2000:]}")
             time.sleep(0.02)
-        yield f"postgresql://{parts.username}@127.0.0.1:{port}{parts.path}"
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+
+@contextmanager
+def pgbouncer(database: str, mode: str, *, setup: str = "", **settings: object) -> Iterator[PgBouncer]:
+    """A PgBouncer while the block runs."""
+    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+    if program is None:
+        pytest.skip("there is no pgbouncer on PATH; on Debian it is the package of that name")
+    folder = Path(tempfile.mkdtemp(prefix="sojourn-"))
+    folder.chmod(0o755)
+    server = PgBouncer(program, folder, database, mode, setup=setup, **settings)
+    try:
+        server.start()
+        yield server
     finally:
-        if process is not None:
-            process.kill()
-            process.wait(10)
+        server.kill()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -5,20 +5,16 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
-import psycopg
 import pytest
 
-from sojourn.errors import StoreUnavailable
 from sojourn.stores import AsyncPostgresStore, PostgresStore
 from sojourn.testing import AsyncStoreContract, ManualClock, StoreContract
 from tests.servers import pgbouncer
-from tests.stores.postgres_schema import PostgresSchema
 from tests.stores.test_postgres_contract import OPTIONS, OnPostgres
 
 pytestmark = pytest.mark.server
 
 BEHIND: dict[str, Any] = {**OPTIONS, "prepare": False}
-MODES = ("transaction", "statement")
 
 
 class Behind(OnPostgres):
@@ -28,7 +24,7 @@ class Behind(OnPostgres):
         await super().before()
         self.stack = ExitStack()
         setup = f"SET search_path = {self.schema.name}, pg_catalog"
-        self.pooler = self.stack.enter_context(pgbouncer(self.url, self.mode, setup=setup, default_pool_size=3))
+        self.pooler = self.stack.enter_context(pgbouncer(self.url, self.mode, setup=setup, default_pool_size=3)).url
 
     async def after(self) -> None:
         self.stack.close()
