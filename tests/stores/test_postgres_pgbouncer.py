@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from sojourn.errors import StoreUnavailable
 from sojourn.stores import AsyncPostgresStore, PostgresStore
 from sojourn.testing import AsyncStoreContract, ManualClock, StoreContract
 from tests.servers import pgbouncer
@@ -47,6 +48,13 @@ class TestAsyncPostgresStoreInTransactionMode(Behind, AsyncStoreContract):
         return AsyncPostgresStore(self.pooler, **BEHIND)
 
     make_peer = make_store
+
+
+def test_who_forgets_to_tell_of_the_pooler_is_told(postgres_url: str) -> None:
+    with pgbouncer(postgres_url, "transaction") as pooler:
+        store = PostgresStore(pooler.url, **OPTIONS)
+        with pytest.raises(StoreUnavailable, match=r"behind a pooler of transactions, give prepare=False"):
+            store.open()
 
 
 class TestPostgresStoreInStatementMode(TestPostgresStoreInTransactionMode):

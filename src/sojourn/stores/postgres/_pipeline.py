@@ -30,7 +30,7 @@ from ...aio import deliver_cancellation, unbroken
 from ...errors import StoreUnavailable
 from .._raising import raise_alone
 from .._waiting import Line, LostError
-from ._wire import Row, Statement, failure, foreign_reply, is_alive, is_foreign, overdue, rows_of
+from ._wire import Row, Statement, failure, foreign_reply, is_alive, is_foreign, no_connection, overdue, rows_of
 
 __all__ = ["LEAST_CONNECTIONS", "NOTHING_DONE", "Shared"]
 
@@ -316,8 +316,7 @@ class Shared:
             connecting = self._connect_soon(writes=writes)
             line = await (unbroken(connecting) if writes else asyncio.shield(connecting))
         except psycopg.Error as error:
-            kind = type(error).__name__
-            raise_alone(StoreUnavailable(f"no connection to PostgreSQL ({kind})", driver_error=error))
+            raise_alone(no_connection(error))
         if not line.is_open:
             raise StoreUnavailable("the connection to PostgreSQL was closed at once")
         return line
