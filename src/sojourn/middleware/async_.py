@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any, Final, TypeVar, cast
 
 from ..aio import deliver_cancellation, here, new_event, patiently, shielded, sleep, wait
@@ -35,7 +36,7 @@ class AsyncMiddleware(Middleware):
     def __init__(self, given: OptionsDict) -> None:
         super().__init__(given, asynchronous=True)
         self._near = near_of(self.store)
-        self._waits: AsyncWaits = {Turn: self._take, Pause: self._pause, Lock: self._lock}
+        self._waits: AsyncWaits = {Turn: self._take, Touch: self._touch, Pause: self._pause, Lock: self._lock}
 
     async def run(self, steps: Steps[T]) -> T:
         """Run a task on the store, to its end whatever happens to the client meanwhile."""
@@ -51,9 +52,10 @@ class AsyncMiddleware(Middleware):
             op = next(steps)
             if type(op) is Turn and (here(), op.key) not in self.turns.lines:
                 op = steps.send(await self._take(op))  # which does not wait
-            if type(op) in _WRITES:
+            if type(op) in _WRITES and not (isinstance(op, Touch) and self.turns.touches.is_under_way(op.key)):
                 try:
-                    returned = await patiently(CALLS[type(op)](self.store, op))
+                    call = self._touch(op) if isinstance(op, Touch) else CALLS[type(op)](self.store, op)
+                    returned = await patiently(call)
                 except Exception as error:  # noqa: BLE001 - the steps decide what to do about it
                     op = steps.throw(error)
                 else:
@@ -79,6 +81,10 @@ class AsyncMiddleware(Middleware):
             if not is_turn:
                 raise waited_too_long()
         return line
+
+    def _touch(self, op: Touch) -> Coroutine[Any, Any, bool]:
+        """Touch a session, together with the others that ask for it meanwhile."""
+        return self.turns.touches.touch(self.store, op.key, op.ttl)
 
     async def _pause(self, op: Pause) -> None:
         """Pause, until woken where that can be."""
