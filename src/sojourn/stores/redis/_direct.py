@@ -30,8 +30,8 @@ __all__ = ["Connections", "Direct"]
 
 _MORE: Final = object()
 """What the parser returns while a reply is not complete."""
-_CHUNK: Final = 16_384
-"""Bytes that are read at once: to make room for more costs more, also where a reply is small."""
+_CHUNK: Final = 65_536
+"""Bytes that are read at once."""
 _LOST: Final = (OSError, ValueError, hiredis.HiredisError, OutOfStepError)
 """What an operation ends with that has no reply, or none that can be believed. ValueError: the host's name can be none."""
 
