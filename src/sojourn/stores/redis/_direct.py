@@ -1,4 +1,4 @@
-"""Connections for the sync colour, one for each operation at a time, straight on hiredis: a fifth of the cost of redis-py's.
+"""Connections for the sync colour, one for each operation at a time, straight on hiredis: a third of the cost of redis-py's.
 
 A write is sent once. A read that is lost, or has no reply within half of its time, is sent once more, on a new connection.
 A connection whose reply was not read to its end, for whatever reason, is closed: the reply must not be read as another's.
