@@ -15,11 +15,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
-import select
-import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from functools import partial
+from operator import attrgetter
 from typing import Any, Final, cast
 from weakref import WeakSet
 
@@ -28,19 +26,20 @@ import hiredis
 from ...aio import deliver_cancellation, unbroken
 from ...errors import StoreUnavailable
 from .._raising import raise_alone
-from .._waiting import Asked, Line, LostError, Note
+from .._waiting import Line, LostError, Note
 from ._async.clients import AsyncOwned
 from ._async.driver import AsyncDriver
-from ._errors import ErrorReply, OutOfStepError, code_of, unknown, unreachable
-from ._idle import KEEPALIVE, LONGEST_IDLE
+from ._errors import ErrorReply, OutOfStepError, unknown, unreachable
+from ._idle import LONGEST_IDLE, keep_awake, looking
 from ._near import Kept, NearCache, NearCaches
-from ._replies import is_reply
+from ._replies import accepted, is_reply
 from ._url import Server
 
 __all__ = ["Multiplexed", "Wire"]
 
 _MORE: Final = object()
 """What the parser returns while a reply is not complete."""
+_what: Final = attrgetter("what")
 _TURNS: Final = 2
 """Waits for the event loop, each of two of its turns: it reads in the first, and tells of the end in the one after."""
 
@@ -102,14 +101,9 @@ class _Line(Line, asyncio.Protocol):
         self._transport = cast("asyncio.WriteTransport", transport)
         self.is_open = True
         connection = transport.get_extra_info("socket")
-        if connection is not None and hasattr(select, "poll"):
-            poll = select.poll()
-            poll.register(connection.fileno(), select.POLLIN)
-            self._unread = partial(poll.poll, 0)
-        if connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in KEEPALIVE.items():
-                connection.setsockopt(socket.IPPROTO_TCP, option, value)
+        if connection is not None:
+            self._unread = looking(connection)
+            keep_awake(connection)
 
     def data_received(self, data: bytes) -> None:
         reader, replies, near = self._reader, [], self.near
@@ -126,7 +120,8 @@ class _Line(Line, asyncio.Protocol):
             self.lose(error)  # not the protocol
             return
         waiting = self._waiting
-        if len(replies) > len(waiting) - len(self._unsent) or not all(map(_answers, waiting, replies)):
+        asked_for = map(_what, waiting)
+        if len(replies) > len(waiting) - len(self._unsent) or not all(map(is_reply, asked_for, replies)):
             refusals = (reply for reply in replies if type(reply) is hiredis.ReplyError)
             self.lose(next(refusals, None) or OutOfStepError())  # such as that of a server with too many clients
             return
@@ -206,7 +201,7 @@ class Wire:
         except LostError as lost:
             raise_alone((unknown if lost.sent and writes else unreachable)(lost.cause))
         try:
-            return _accepted(reply)
+            return accepted(reply)
         except ErrorReply as refused:
             if refused.code == "READONLY":
                 line.lose(reply)  # a replica by now; another connection may lead to the new master
@@ -252,8 +247,8 @@ class Wire:
                 else:
                     ((host, port),) = server.hosts
                     await loop.create_connection(lambda: line, host, port, ssl=self._context)
-                for command in _greeting(server):
-                    _accepted(await line.send(*command))
+                for command in server.greeting():
+                    accepted(await line.send(*command))
         except BaseException:
             line.lose(ConnectionAbortedError("not connected"))
             raise
@@ -305,28 +300,3 @@ class Multiplexed(AsyncDriver):
             loop = asyncio.get_running_loop()
             self._wires = {loop: wire, **{one: its for one, its in self._wires.items() if not one.is_closed()}}
         return await wire.call(*command, writes=writes)
-
-
-def _greeting(server: Server) -> list[tuple[str, ...]]:
-    """What a connection begins with."""
-    commands: list[tuple[str, ...]] = []
-    if server.near_cache:
-        login = ("AUTH", server.username or "default", server.password or "")
-        commands.append(("HELLO", "3", *(login if server.username or server.password else ())))
-        commands.append(("CLIENT", "TRACKING", "ON"))
-    elif server.username or server.password:
-        commands.append(("AUTH", *filter(None, (server.username,)), server.password or ""))
-    if server.db:
-        commands.append(("SELECT", str(server.db)))
-    return commands
-
-
-def _answers(asked: Asked, reply: Any) -> bool:
-    """Whether a reply can be that to the command that waits."""
-    return type(reply) is hiredis.ReplyError or is_reply(asked.what, reply)
-
-
-def _accepted(reply: Any) -> Any:
-    if type(reply) is hiredis.ReplyError:
-        raise ErrorReply(code_of(str(reply)), driver_error=reply)
-    return reply

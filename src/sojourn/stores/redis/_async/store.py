@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any, ClassVar, Final, Literal
 
 try:
-    import hiredis  # noqa: F401  # async only
+    import hiredis  # noqa: F401
     import redis.asyncio
 except ImportError as error:
     message = 'AsyncRedisStore needs redis-py and hiredis: pip install "sojourn[redis]"'

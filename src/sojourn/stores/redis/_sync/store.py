@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any, ClassVar, Final, Literal
 
 try:
+    import hiredis  # noqa: F401
     import redis
 except ImportError as error:
     message = 'RedisStore needs redis-py and hiredis: pip install "sojourn[redis]"'
