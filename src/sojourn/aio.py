@@ -113,10 +113,11 @@ class unbroken(Generic[T]):  # noqa: N801 - a verb to whoever awaits it
     has for futures of other makers, and is told that it cannot be cancelled.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_future")
+    __slots__ = ("_asyncio_future_blocking", "_future", "was_cancelled")
 
     def __init__(self, future: asyncio.Future[T]) -> None:
         self._future = future
+        self.was_cancelled = False
         self._asyncio_future_blocking = False
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -128,6 +129,7 @@ class unbroken(Generic[T]):  # noqa: N801 - a verb to whoever awaits it
             try:
                 yield self
             except asyncio.CancelledError as cancelled:
+                self.was_cancelled = True
                 task = asyncio.current_task()
                 assert task is not None
                 task.uncancel()  # it is the same one, put off

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
+import os
 import select
 import socket
 from collections import deque
@@ -55,6 +56,8 @@ class _Line(Line, asyncio.Protocol):
         self._reader = hiredis.Reader(notEnoughData=_MORE)
         self._unsent: list[bytes] = []
         self._unread: Callable[[], object] | None = None
+        self._is_alone = False
+        """Whether what was sent last was alone: it had no others to leave with, nor any to wait with."""
         self.closed: asyncio.Future[None] = loop.create_future()
 
     def is_behind(self) -> bool:
@@ -68,24 +71,24 @@ class _Line(Line, asyncio.Protocol):
             self._loop.call_soon(turn.set_result, None)
             await unbroken(turn)
 
-    def ask(self, *command: Any, writes: bool, share: float = 1.0, is_first_try: bool = False) -> asyncio.Future[Any]:
+    def ask(
+        self, command: tuple[Any, ...], *, writes: bool, share: float = 1.0, is_first_try: bool = False
+    ) -> asyncio.Future[Any]:
         """Send a command of the store's, of which the near cache is to learn."""
         near = self.near
         if near is None or not (writes or command[0] == "GET"):
-            return self.send(*command, share=share, is_first_try=is_first_try)
+            return self.send(command, share, is_first_try=is_first_try)
         if writes:  # by a script, whose keys are all that it may change
             names = command[3 : 3 + command[2]]
-            return self.send(*command, share=share, note=lambda _: near.written(names))
+            return self.send(command, share, note=lambda _: near.written(names))
         name, mark, now = command[1], near.mark, self._loop.time()
-        found = self.send(
-            *command, share=share, is_first_try=is_first_try, note=lambda data: near.begin(name, data, mark)
-        )
-        left = self.send("PTTL", name, share=share, note=lambda left: near.complete(name, left, now, mark))
+        found = self.send(command, share, is_first_try=is_first_try, note=lambda data: near.begin(name, data, mark))
+        left = self.send(("PTTL", name), share, note=lambda left: near.complete(name, left, now, mark))
         left.cancel()  # nobody waits for it
         return found
 
     def send(
-        self, *command: Any, share: float = 1.0, is_first_try: bool = False, note: Note | None = None
+        self, command: tuple[Any, ...], share: float = 1.0, *, is_first_try: bool = False, note: Note | None = None
     ) -> asyncio.Future[Any]:
         """Send a command soon; the future is its reply, which may be an error as a value. It may take a share of the time that is set.
 
@@ -93,9 +96,12 @@ class _Line(Line, asyncio.Protocol):
             LostError: from the future: there will be no reply.
         """
         packed = hiredis.pack_command(command)
-        if not self._unsent:
-            self._loop.call_soon(self._flush)
-        self._unsent.append(packed)
+        if self._is_alone and not self._waiting and self._transport is not None:
+            self._transport.write(packed)  # at once, which spares a turn of the event loop
+        else:
+            if not self._unsent:
+                self._loop.call_soon(self._flush)
+            self._unsent.append(packed)
         return self._wait(command[0], share, is_first_try=is_first_try, note=note)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -112,8 +118,9 @@ class _Line(Line, asyncio.Protocol):
                 connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def data_received(self, data: bytes) -> None:
-        reader, replies, near = self._reader, [], self.near
-        pushes: deque[tuple[int, list[Any]]] = deque()
+        reader, near = self._reader, self.near
+        replies: list[Any] = []
+        pushes: list[tuple[int, list[Any]]] = []
         """Each with the number of replies before it."""
         try:
             reader.feed(data)
@@ -134,7 +141,7 @@ class _Line(Line, asyncio.Protocol):
             asked = waiting.popleft()
             if near is not None:
                 while pushes and pushes[0][0] == place:
-                    near.invalidate(pushes.popleft()[1])
+                    near.invalidate(pushes.pop(0)[1])
                 near.heard(asked.asked_at)
                 if asked.note is not None:
                     asked.note(reply)
@@ -153,6 +160,8 @@ class _Line(Line, asyncio.Protocol):
         if self._unsent:
             assert self._transport is not None
             unsent, self._unsent = self._unsent, []
+            # With a near cache a read is two commands, whose replies are to come together.
+            self._is_alone = len(unsent) == len(self._waiting) == 1 and self.near is None
             self._transport.write(b"".join(unsent))
 
     def _forget_unsent(self) -> int:
@@ -177,9 +186,10 @@ class Wire:
         self._lines: WeakSet[_Line] = WeakSet()
         """That one, and those before it whose writes still wait for their replies."""
         self._connecting: asyncio.Task[_Line] | None = None
-        self._is_closed = False
+        self.is_closed = False
+        self.process: int = os.getpid()
 
-    async def call(self, *command: Any, writes: bool) -> Any:
+    async def call(self, command: tuple[Any, ...], *, writes: bool) -> Any:
         """See `AsyncDriver`."""
         line = self._line
         if writes and line is not None and line.is_behind():  # a read may be sent again
@@ -189,20 +199,22 @@ class Wire:
             line = await self._connected(unbroken if writes else asyncio.shield)
         try:
             if writes:
-                reply = await unbroken(line.ask(*command, writes=True))
-                await deliver_cancellation()
+                waiting = unbroken(line.ask(command, writes=True))
+                reply = await waiting
+                if waiting.was_cancelled:
+                    await deliver_cancellation()
             elif is_fresh:
-                reply = await line.ask(*command, writes=False)
+                reply = await line.ask(command, writes=False)
             else:
                 try:
-                    reply = await line.ask(*command, writes=False, share=0.5, is_first_try=True)
+                    reply = await line.ask(command, writes=False, share=0.5, is_first_try=True)
                 except LostError as lost:
                     if not isinstance(lost.cause, OSError):  # nor out of time: the server said something else
                         raise
                     line = self._line
                     if line is None or not line.is_open:
                         line = await self._connected(asyncio.shield)
-                    reply = await line.ask(*command, writes=False, share=0.5)
+                    reply = await line.ask(command, writes=False, share=0.5)
         except LostError as lost:
             raise_alone((unknown if lost.sent and writes else unreachable)(lost.cause))
         try:
@@ -219,7 +231,7 @@ class Wire:
 
     async def aclose(self) -> None:
         """Close the connection, also one that is being opened."""
-        self._is_closed = True
+        self.is_closed = True
         for line in tuple(self._lines):
             line.lose(ConnectionAbortedError("closed by the store"))
             await asyncio.shield(line.closed)
@@ -253,7 +265,7 @@ class Wire:
                     ((host, port),) = server.hosts
                     await loop.create_connection(lambda: line, host, port, ssl=self._context)
                 for command in _greeting(server):
-                    _accepted(await line.send(*command))
+                    _accepted(await line.send(command))
         except BaseException:
             line.lose(ConnectionAbortedError("not connected"))
             raise
@@ -263,7 +275,7 @@ class Wire:
             self._line.lose(ConnectionAbortedError("idle for too long"))
         self._line = line
         self._lines.add(line)
-        if self._is_closed:
+        if self.is_closed:
             await self.aclose()
         return line
 
@@ -294,17 +306,19 @@ class Multiplexed(AsyncDriver):
 
     def call(self, name: bytes, *command: Any, writes: bool) -> Coroutine[Any, Any, Any]:
         """See `AsyncDriver`. No coroutine itself, but returning one: a layer less is felt."""
-        wire: Wire | None = self._owned.held()
-        if wire is None or (self.has_near and self._wires.get(asyncio.get_running_loop()) is not wire):
-            return self._first_call(*command, writes=writes)
-        return wire.call(*command, writes=writes)
+        try:
+            wire = self._wires.get(asyncio.get_running_loop())
+        except RuntimeError:  # the first call says so
+            wire = None
+        if wire is None or wire.is_closed or wire.process != os.getpid():
+            return self._first_call(command, writes=writes)
+        return wire.call(command, writes=writes)
 
-    async def _first_call(self, *command: Any, writes: bool) -> Any:
+    async def _first_call(self, command: tuple[Any, ...], *, writes: bool) -> Any:
         wire: Wire = await self._owned.here()
-        if self.has_near:
-            loop = asyncio.get_running_loop()
-            self._wires = {loop: wire, **{one: its for one, its in self._wires.items() if not one.is_closed()}}
-        return await wire.call(*command, writes=writes)
+        loop = asyncio.get_running_loop()
+        self._wires = {loop: wire, **{one: its for one, its in self._wires.items() if not one.is_closed()}}
+        return await wire.call(command, writes=writes)
 
 
 def _greeting(server: Server) -> list[tuple[str, ...]]:
@@ -323,7 +337,7 @@ def _greeting(server: Server) -> list[tuple[str, ...]]:
 
 def _answers(asked: Asked, reply: Any) -> bool:
     """Whether a reply can be that to the command that waits."""
-    return type(reply) is hiredis.ReplyError or is_reply(asked.what, reply)
+    return is_reply(asked.what, reply) or type(reply) is hiredis.ReplyError
 
 
 def _accepted(reply: Any) -> Any:
