@@ -18,7 +18,6 @@ import math
 import os
 import select
 import socket
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Final, cast
