@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # for type checkers, which do not read the table below
     from .core.views import SessionView as SessionView
     from .errors import ConfigurationError as ConfigurationError
     from .errors import HeadersAlreadySent as HeadersAlreadySent
+    from .errors import NoPendingLogin as NoPendingLogin
+    from .errors import NotLoggedIn as NotLoggedIn
     from .errors import SessionConflict as SessionConflict
     from .errors import SessionDecodeError as SessionDecodeError
     from .errors import SessionDestroyed as SessionDestroyed
@@ -42,8 +44,8 @@ _NAMES: Final = {
     ".cookie": "Cookie",
     ".core.session": "AsyncSession Flash Session",
     ".core.views": "SessionView",
-    ".errors": "ConfigurationError HeadersAlreadySent SessionConflict SessionDecodeError SessionDestroyed SessionEncodeError SessionLate"
-    " SessionNotFound SessionNotLoaded SessionTooLarge SojournError SojournWarning StoreError StoreTimeout StoreUnavailable",
+    ".errors": "ConfigurationError HeadersAlreadySent NoPendingLogin NotLoggedIn SessionConflict SessionDecodeError SessionDestroyed SessionEncodeError"
+    " SessionLate SessionNotFound SessionNotLoaded SessionTooLarge SojournError SojournWarning StoreError StoreTimeout StoreUnavailable",
     ".profiles": "express",
 }
 _HOMES: Final = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -10,6 +10,8 @@ from .logs import log_driver_error
 __all__ = [
     "ConfigurationError",
     "HeadersAlreadySent",
+    "NoPendingLogin",
+    "NotLoggedIn",
     "SessionConflict",
     "SessionDecodeError",
     "SessionDestroyed",
@@ -70,6 +72,14 @@ class SessionNotFound(SojournError):
 
 class HeadersAlreadySent(SojournError):
     """The session needs a cookie that can no longer be set: the response headers have left."""
+
+
+class NotLoggedIn(SojournError):
+    """``confirm()`` was called, and nobody is logged in."""
+
+
+class NoPendingLogin(SojournError):
+    """``complete_login()`` was called, and no login was begun in this session, or that was too long ago."""
 
 
 SessionLate = HeadersAlreadySent

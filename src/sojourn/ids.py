@@ -8,7 +8,17 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["LONGEST_KEY", "LONGEST_OWNER", "check_key", "check_owner", "hash_id", "mask_id", "new_id", "refusal_by"]
+__all__ = [
+    "LONGEST_KEY",
+    "LONGEST_OWNER",
+    "check_key",
+    "check_owner",
+    "check_text",
+    "hash_id",
+    "mask_id",
+    "new_id",
+    "refusal_by",
+]
 
 LONGEST_KEY: Final = 4096
 """Bytes of UTF-8 that a record's key may have."""
@@ -58,6 +68,16 @@ def check_owner(owner: object) -> None:
     if type(owner) is str and owner.isascii() and 0 < len(owner) <= LONGEST_OWNER and "\0" not in owner:
         return
     _check("an owner", owner, LONGEST_OWNER)
+
+
+def check_text(name: str, given: object) -> None:
+    """Refuse what a record cannot hold as such an argument.
+
+    Raises:
+        TypeError: it is not a non-empty str.
+        ValueError: it is as long as no owner may be, or some store cannot hold it. Neither error shows it.
+    """
+    _check(name, given, LONGEST_OWNER)
 
 
 def refusal_by(check: Callable[[object], None], given: object) -> str | None:

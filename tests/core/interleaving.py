@@ -12,12 +12,13 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sojourn.core.commit import Delete, Load, Lock, Operation, Pause, Turn, Unlock, commit, look_up_alone, unlock
+from sojourn.core.commit import commit, look_up_alone, unlock
 from sojourn.core.plan import Create, Plan, Regenerate, Replace, Touch
 from sojourn.core.policy import decide
 from sojourn.core.session import Session
 from sojourn.core.settings import SessionSettings
 from sojourn.core.state import Found, State
+from sojourn.core.steps import Delete, Load, Lock, Operation, Pause, Turn, Unlock
 from sojourn.core.store import Deleted, Outcome, Stored
 from sojourn.core.transitions import note_loaded
 from sojourn.errors import SojournError, StoreTimeout

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sojourn.core.commit import Pause, Turn, commit
+from sojourn.core.commit import commit
 from sojourn.core.plan import Phase, Plan
 from sojourn.core.policy import decide
 from sojourn.core.session import Session
 from sojourn.core.settings import SessionSettings
 from sojourn.core.state import State
+from sojourn.core.steps import Pause, Turn
 from sojourn.core.store import Deleted, Replaced, Stored
 from sojourn.errors import StoreTimeout
 from tests.core.making import DAY, record_bytes, stored_state

@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import pytest
 
-from sojourn.core.commit import Pause, Steps, Turn, commit, save
+from sojourn.core.commit import commit, save
 from sojourn.core.plan import Create, Plan, Regenerate, Replace, Touch
 from sojourn.core.policy import decide
 from sojourn.core.session import Session
 from sojourn.core.state import Found, State
+from sojourn.core.steps import Pause, Steps, Turn
 from sojourn.core.store import CONFLICT, EXISTS, Stored
 from sojourn.core.transitions import note_deleted, note_loaded
 from sojourn.errors import SessionNotFound, StoreTimeout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -13,13 +14,14 @@ from sojourn.chance import chance
 from sojourn.clock import from_ms
 from sojourn.codecs import EncryptedCodec, PlainCodec
 from sojourn.core import commit as task
-from sojourn.core.commit import Load, Pause, Turn, acquire, commit, lock_turn, look_up_alone
+from sojourn.core.commit import acquire, commit, lock_turn, look_up_alone
 from sojourn.core.plan import Create, Phase, Plan, Regenerate, Replace, Touch
 from sojourn.core.policy import decide
 from sojourn.core.record import pack, unpack
 from sojourn.core.session import Session
 from sojourn.core.settings import SessionSettings
 from sojourn.core.state import Found, Held, Intent, State
+from sojourn.core.steps import Load, Pause, Turn
 from sojourn.core.store import CONFLICT, EXISTS, LOCK_MS, MISSING, Stored
 from sojourn.core.transitions import _change_id, note_locked
 from sojourn.errors import SessionConflict, SessionEncodeError, SessionTooLarge, StoreUnavailable
@@ -480,7 +482,7 @@ def test_a_conflicting_regenerate_without_data_takes_nothing_along():
 def test_a_session_that_had_ended_when_it_was_regenerated_gives_no_data_to_the_new_one(keep_data, returned, caplog):
     caplog.set_level("INFO", logger="sojourn")
     settings = make_settings()
-    state = stored_state(settings, {"n": 1, "cart": {"a": 1}}, before=lambda s: s.login("bob", keep_data=True))
+    state = stored_state(settings, {"n": 1, "cart": {"a": 1}}, before=lambda s: s.login("ann", keep_data=True))
     session = Session(state)
     assert session.created_at == from_ms(NOW)
     session["cart"]["b"] = 2
@@ -499,7 +501,7 @@ def test_a_session_that_had_ended_when_it_was_regenerated_gives_no_data_to_the_n
 
 def test_an_owner_of_an_ended_session_is_not_carried_over_either():
     settings = make_settings()
-    state = stored_state(settings, before=lambda s: s.login("bob", keep_data=True))
+    state = stored_state(settings, before=lambda s: s.login("ann", keep_data=True))
     session = Session(state)
     session.regenerate(keep_data=True)
     session["m"] = 1
@@ -646,7 +648,7 @@ def test_the_same_change_that_another_made_meanwhile_is_not_written_again():
 def test_a_lock_is_waited_for_with_pauses_that_grow():
     settings = make_settings()
     state = stored_state(settings)
-    _, ops = play(acquire(state, "key"), *[None] * 9, granted("token"))
+    _, ops = play(acquire("key", partial(note_locked, state, "key")), *[None] * 9, granted("token"))
     assert state.lock == Held("key", "token", NOW + LOCK_MS)
     assert kinds(ops) == [*["Lock", "Pause"] * 9, "Lock"]
     pauses = [op.seconds for op in ops if isinstance(op, Pause)]
@@ -658,7 +660,7 @@ def test_a_lock_that_others_keep_longer_than_they_may_is_given_up(monkeypatch):
     state = stored_state(make_settings())
 
     def held_for_ever() -> None:
-        steps = acquire(state, "key")
+        steps = acquire("key", partial(note_locked, state, "key"))
         op = next(steps)
         while True:
             clock.now += op.seconds if isinstance(op, Pause) else 0
@@ -672,7 +674,7 @@ def test_a_lock_that_others_keep_longer_than_they_may_is_given_up(monkeypatch):
 def test_who_waits_for_a_lock_leaves_the_line_when_it_has_it_or_is_interrupted():
     for interrupted in (False, True):
         state = stored_state(make_settings())
-        steps, told = acquire(state, "key"), Told(None)
+        steps, told = acquire("key", partial(note_locked, state, "key")), Told(None)
         turn = next(steps)
         assert isinstance(turn, Turn) and turn.waits and turn.key == lock_turn("key") != "key"
         op = steps.send(told)

@@ -6,11 +6,12 @@ from typing import Any, Final
 
 import pytest
 
-from sojourn.core.commit import Delete, Load, commit, end, save
+from sojourn.core.commit import commit, save
 from sojourn.core.plan import Create, Phase, Regenerate
 from sojourn.core.policy import decide
 from sojourn.core.session import Session
 from sojourn.core.state import Found, Intent, State
+from sojourn.core.steps import Delete, Load, end
 from sojourn.core.store import CONFLICT, EXISTS, MISSING, Deleted, Stored
 from sojourn.errors import StoreTimeout, StoreUnavailable
 from sojourn.middleware.drive import run

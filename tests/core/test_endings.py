@@ -114,7 +114,7 @@ def test_an_invalidated_session_that_is_written_to_is_regenerated_without_data(h
     assert plan.write.owner is None
     record = unpack(plan.write.data)
     assert data_of(plan.write.data) == {"m": 2}
-    assert (record.created, record.owner, record.auth) == (NOW + HOUR, None, None)
+    assert (record.created, record.owner, record.login.at) == (NOW + HOUR, None, None)
     assert plan.ends == (key_of(OTHER),)
     assert session.id != ID and encode_value(session.id) in (plan.header or "")[1]
 

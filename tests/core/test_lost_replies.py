@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from sojourn.core.commit import Delete, Load, commit
+from sojourn.core.commit import commit
 from sojourn.core.plan import Create, Plan, Regenerate, Replace
 from sojourn.core.policy import decide
 from sojourn.core.session import Session
+from sojourn.core.steps import Delete, Load
 from sojourn.core.store import CONFLICT, EXISTS, MISSING, Stored
 from sojourn.errors import StoreTimeout, StoreUnavailable
 from tests.core.making import DAY, begin, make_settings, stored_state

@@ -370,7 +370,7 @@ def test_a_write_carries_key_data_lifetime_version_and_owner():
     assert plan.write.version is version
     record = unpack(plan.write.data)
     assert record == plan.record and data_of(plan.write.data) == {"n": 1, "m": 2}
-    assert (record.created, record.owner, record.auth) == (NOW, "ann", NOW)
+    assert (record.created, record.owner, record.login.at) == (NOW, "ann", NOW)
 
     session = stored(settings)
     session.login("bob", keep_data=True)

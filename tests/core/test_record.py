@@ -12,7 +12,7 @@ from msgspec import UNSET, Raw
 
 from sojourn.clock import LATEST_MS
 from sojourn.codecs import Members, dumps, join, loads, split
-from sojourn.core.record import Record, _Own, lifetime_prefix, pack, unpack
+from sojourn.core.record import NOBODY, Login, Record, _Own, lifetime_prefix, pack, unpack
 from sojourn.errors import SessionDecodeError
 from tests.core import record_before
 
@@ -59,6 +59,19 @@ def made(data: dict[str, Any] | None = None, lifetime: int | None = None, **more
 owners = st.text(min_size=1, max_size=8).filter(lambda owner: "\0" not in owner)
 
 
+moments = st.integers(0, LATEST_MS)
+logins = st.builds(
+    Login,
+    owner=owners | st.just('"sum":'),
+    at=st.none() | moments,
+    device=st.none() | st.dictionaries(owners, owners, max_size=2),
+    confirmed=st.just(UNSET) | st.none() | moments,
+    stamp=st.none() | owners,
+    sid=st.none() | owners,
+    pending=st.none() | st.tuples(owners, moments),
+) | st.builds(Login, pending=st.tuples(owners, moments))
+
+
 @st.composite
 def records(draw: st.DrawFn) -> Record:
     cookie: dict[str, Any] = draw(cookies)
@@ -67,8 +80,7 @@ def records(draw: st.DrawFn) -> Record:
         data=members(draw(datas)),
         cookie=dumps(cookie),
         created=draw(st.integers(0, LATEST_MS)),
-        owner=draw(st.none() | owners | st.just('"sum":')),
-        auth=draw(st.none() | st.integers(0, LATEST_MS)),
+        login=draw(st.just(NOBODY) | logins),
         overrides={name: cookie[name] for name in changed},
         write=draw(st.integers(0, 2**48)),
         lifetime=cookie["originalMaxAge"],
@@ -76,12 +88,13 @@ def records(draw: st.DrawFn) -> Record:
     )
 
 
-FIELDS = ("created", "owner", "auth", "overrides", "write", "extra")
+FIELDS = ("created", "owner", "overrides", "write", "extra")
 
 
 def known(record: Any) -> dict[str, Any]:
     """What both versions know of a record, beside its data."""
-    return {name: getattr(record, name) for name in FIELDS}
+    auth = record.login.at if isinstance(record, Record) else record.auth
+    return {"auth": auth, **{name: getattr(record, name) for name in FIELDS}}
 
 
 @given(records())
@@ -105,7 +118,7 @@ def test_a_record_is_expresss_layout_with_our_key_second(record):
     assert own["lifetime"] == cookie["originalMaxAge"]
     assert "sum" not in own
     assert own.get("overrides", []) == list(record.overrides)
-    assert ("owner" in own, "auth" in own) == (record.owner is not None, record.auth is not None)
+    assert ("owner" in own, "auth" in own) == (record.owner is not None, record.login.at is not None)
     assert {name: value for name, value in own.items() if name not in _Own.__struct_fields__} == record.extra
 
 
@@ -361,6 +374,7 @@ def test_a_record_whose_lifetime_is_not_ours_stays_so_when_it_is_packed(cookie):
 @st.composite
 def records_before(draw: st.DrawFn) -> record_before.Record:
     record: Record = draw(records())
+    record.login = Login(record.owner, record.login.at)
     return record_before.Record(body=dumps(loads(join(record.data))), cookie=loads(record.cookie), **known(record))
 
 
@@ -408,6 +422,7 @@ def test_a_byte_changed_by_another_program_is_never_taken_for_ours(before, data)
 
 @given(records())
 def test_the_version_before_reads_what_this_one_writes(record):
+    record.login = Login(record.owner, record.login.at)
     again, tree = record_before.unpack(pack(record))
     assert known(again) == known(record) | {"extra": record.extra | {"lifetime": record.lifetime}}
     assert again.cookie == loads(record.cookie)

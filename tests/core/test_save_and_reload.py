@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from msgspec import Raw
 
-from sojourn.core.commit import Load, reload, save
+from sojourn.core.commit import reload, save
 from sojourn.core.plan import Replace
 from sojourn.core.policy import decide
 from sojourn.core.session import Session
 from sojourn.core.state import Event, Found
+from sojourn.core.steps import Load
 from sojourn.core.store import CONFLICT, MISSING, Stored
 from sojourn.core.transitions import note_loaded
 from sojourn.errors import HeadersAlreadySent, SessionDestroyed, SessionNotFound

@@ -212,7 +212,7 @@ def test_increment_and_flashes_begin_the_session_anew(text: bytes, caplog: pytes
 
 def test_a_login_before_it_is_dropped_with_all_else(caplog: pytest.LogCaptureFixture) -> None:
     session = stored(OURS, with_bad(b"1e400"))
-    session.login("bob", keep_data=True)
+    session.login("ada", keep_data=True)
     session.cookie.max_age = None
     assert session.get("bad") is None
     assert session.owner is None and session.authenticated_at is None and not session
@@ -247,7 +247,7 @@ UNTOUCHING: Final[dict[str, Callable[[Session], object]]] = {
     "increment": lambda session: session.increment("count"),
     "update": lambda session: session.update(good=[3], new=1),
     "regenerate": lambda session: session.regenerate(keep_data=True),
-    "login": lambda session: session.login("bob", keep_data=True),
+    "login": lambda session: session.login("ada", keep_data=True),
     "touch": Session.touch,
     "id": lambda session: session.id,
     "cookie": lambda session: setattr(session.cookie, "path", "/app"),

@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from sojourn.clock import from_ms
 from sojourn.codecs import JSONCodec, Members, split
+from sojourn.core.record import Login, Record
 from sojourn.core.views import SessionView
 from tests.core.making import DAY, NOW
 
@@ -32,7 +33,9 @@ class Spy(JSONCodec):
 
 def view(data: bytes | Members, codec: JSONCodec | None = None) -> SessionView:
     members = split(data) if isinstance(data, bytes) else data
-    return SessionView("the-key-of-a-session", members, codec or JSONCodec(), "ann", NOW, NOW + DAY)
+    return SessionView(
+        "the-key-of-a-session", Record(members, b"{}", NOW, Login("ann", NOW, sid="s")), codec or JSONCodec(), NOW + DAY
+    )
 
 
 def test_a_value_is_decoded_when_it_is_asked_for_and_once():
@@ -40,6 +43,7 @@ def test_a_value_is_decoded_when_it_is_asked_for_and_once():
     seen = view(b'{"a":{"$set":[1]},"b":[2],"c":3}', spy)
     assert len(seen) == 3 and "a" in seen and "d" not in seen and seen.get("d") is None
     assert (seen.owner, seen.created_at, seen.expires_at) == ("ann", from_ms(NOW), from_ms(NOW + DAY))
+    assert (seen.authenticated_at, seen.sid) == (from_ms(NOW), "s")
     assert not spy.decoded
     assert seen["a"] == {1} and seen["a"] is seen["a"] and seen.get("b") == [2]
     assert spy.decoded == [b'{"$set":[1]}', b"[2]"]
@@ -56,8 +60,9 @@ def test_copies_and_unions_of_a_view_are_dicts_and_json_says_how_to_make_one():
 
 
 def test_what_is_unknown_of_it_is_none():
-    seen = SessionView("key", {}, JSONCodec(), None, None, None)
+    seen = SessionView("key", Record({}, b"{}"), JSONCodec(), None)
     assert (seen.owner, seen.created_at, seen.expires_at) == (None, None, None)
+    assert (seen.authenticated_at, seen.sid) == (None, None)
     assert dict(seen) == {} and seen.data == {} and not seen
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from datetime import timedelta
 from typing import Any
 
@@ -10,59 +9,14 @@ import pytest
 
 from sojourn.clock import from_ms
 from sojourn.core.devices import Devices
-from sojourn.core.session import AsyncSession, Session
-from sojourn.core.state import Found, Intent
+from sojourn.core.session import Session
+from sojourn.core.state import Intent
 from sojourn.core.store import Stored
 from sojourn.errors import StoreError
-from sojourn.middleware.async_ import AsyncMiddleware
-from sojourn.middleware.sync import SyncMiddleware
-from sojourn.stores import MemoryStore
-from sojourn.testing import ManualClock, as_async
-from tests.core.making import DAY, HOUR, ID, NOW, OLD_SECRET, SECRET, begin, record_bytes
+from tests.core.making import DAY, HOUR, ID, OLD_SECRET, SECRET
+from tests.middleware.sites import IDS, Site, settle
 
 pytestmark = pytest.mark.anyio
-
-IDS = [f"the-id-of-device-number-{number}" for number in range(5)]
-
-
-async def settle(value: Any) -> Any:
-    return await value if inspect.isawaitable(value) else value
-
-
-class Site:
-    """A store with sessions, and requests that have one of them."""
-
-    def __init__(self, colour: str, **options: Any) -> None:
-        self.store = MemoryStore(clock=(clock := ManualClock(NOW)))
-        store = self.store if colour == "sync" else as_async(self.store)
-        given: Any = {"secret": SECRET, "clock": clock, "store": store, **options}
-        self.middleware: Any = SyncMiddleware(given) if colour == "sync" else AsyncMiddleware(given)
-        self.kind: Any = Session if colour == "sync" else AsyncSession
-        self.settings = self.middleware.settings
-        self.clock = clock
-
-    def keep(self, session_id: str, owner: str = "ann", ttl: int = DAY, *, index: str | None = None) -> str:
-        """A session of an owner; in the store's index perhaps of another."""
-
-        def login(session: Session) -> None:
-            session.login(owner, keep_data=True)
-
-        key: str = self.settings.key_of(session_id)
-        record = record_bytes(self.settings, {"n": 1}, before=login)
-        self.store.create(key, record, ttl, owner=index or owner)
-        return key
-
-    async def request(self, session_id: str | None) -> Any:
-        """A request's session."""
-        state = begin(self.settings, Found.PENDING, io=self.middleware, ids=[] if session_id is None else [session_id])
-        if session_id is None:
-            state.found = Found.NOTHING
-        else:
-            await settle(self.middleware.look_up(state))
-        return self.kind(state)
-
-    def live(self) -> list[str]:
-        return [one for one in IDS if self.store.load(self.settings.key_of(one))]
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -159,7 +113,7 @@ async def test_one_device_is_ended_by_its_handle(site: Site):
     for session_id in IDS:
         site.keep(session_id)
     session = await site.request(IDS[0])
-    handle = site.settings.signer.handles(site.settings.key_of(IDS[2]))[0]
+    handle = site.settings.signer.marks(b"device", site.settings.key_of(IDS[2]))[0]
     assert await settle(session.end(handle)) is True
     assert site.live() == [IDS[0], IDS[1], IDS[3], IDS[4]]
     assert await settle(session.end(handle)) is False
@@ -171,7 +125,7 @@ async def test_only_the_owners_own_are_ended(site: Site):
     in_the_wrong_index = site.keep(IDS[2], owner="bob", index="ann")
     session = await site.request(IDS[0])
     for key in (others, in_the_wrong_index):
-        assert await settle(session.end(site.settings.signer.handles(key)[0])) is False
+        assert await settle(session.end(site.settings.signer.marks(b"device", key)[0])) is False
     assert await settle(session.end_others()) == 0
     assert site.live() == IDS[:3]
     assert [device.is_current for device in await settle(session.devices())] == [True]
@@ -186,7 +140,7 @@ async def test_a_hostile_handle_ends_none(handle: str, site: Site):
 async def test_a_handle_of_an_older_secret_is_accepted():
     before = Site("sync", secret=OLD_SECRET)
     key = before.keep(IDS[1])
-    handle = before.settings.signer.handles(key)[0]
+    handle = before.settings.signer.marks(b"device", key)[0]
     site = Site("sync", secret=[SECRET, OLD_SECRET])
     site.keep(IDS[0])
     site.keep(IDS[1])
@@ -199,7 +153,7 @@ async def test_a_handle_of_an_older_secret_is_accepted():
 async def test_the_current_device_is_logged_out(site: Site):
     key = site.keep(IDS[0])
     session = await site.request(IDS[0])
-    assert await settle(session.end(site.settings.signer.handles(key)[0])) is True
+    assert await settle(session.end(site.settings.signer.marks(b"device", key)[0])) is True
     assert session._state.intent is Intent.DESTROY
     await settle(session.save())
     assert site.live() == []

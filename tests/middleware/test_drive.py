@@ -9,11 +9,12 @@ import pytest
 
 from sojourn.clock import system_clock
 from sojourn.codecs import join
-from sojourn.core.commit import Delete, Load, Lock, Pause, Steps, Unlock, commit
+from sojourn.core.commit import commit
 from sojourn.core.plan import Create, Phase, Regenerate, Replace, Touch
 from sojourn.core.policy import decide
 from sojourn.core.session import Session
 from sojourn.core.state import State
+from sojourn.core.steps import Delete, Load, Lock, Pause, Steps, Unlock
 from sojourn.core.store import EXISTS, Deleted, Replaced, Stored
 from sojourn.errors import SessionNotFound, SessionTooLarge
 from sojourn.middleware import drive

@@ -16,7 +16,7 @@ import anyio.lowlevel
 import pytest
 
 from sojourn import SessionConflict
-from sojourn.core.commit import Turn
+from sojourn.core.steps import Turn
 from sojourn.core.store import Stored
 from sojourn.middleware.async_ import AsyncMiddleware
 from sojourn.middleware.sync import SyncMiddleware

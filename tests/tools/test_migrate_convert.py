@@ -16,7 +16,7 @@ from msgspec import UNSET, Raw
 
 from sojourn.clock import LONGEST_MS
 from sojourn.codecs import Codec, EncryptedCodec, JSONCodec, PlainCodec, dumps
-from sojourn.core.record import Record, pack, unpack
+from sojourn.core.record import NOBODY, Login, Record, pack, unpack
 from sojourn.errors import SessionDecodeError, SessionEncodeError
 from sojourn.migrate.convert import convert
 from sojourn.migrate.endpoints import CODECS
@@ -56,6 +56,9 @@ cookies = st.fixed_dictionaries(
 )
 
 
+owners = st.text(min_size=1, max_size=6).filter(lambda owner: "\0" not in owner)
+
+
 @st.composite
 def heads(draw: st.DrawFn) -> dict[str, Any]:
     """All of a record of ours but the data."""
@@ -64,8 +67,7 @@ def heads(draw: st.DrawFn) -> dict[str, Any]:
         "cookie": dumps(cookie),
         "lifetime": cookie["originalMaxAge"],
         "created": draw(st.integers(0, 2**45)),
-        "owner": draw(st.none() | st.text(min_size=1, max_size=6).filter(lambda owner: "\0" not in owner)),
-        "auth": draw(st.none() | st.integers(0, 2**45)),
+        "login": draw(st.just(NOBODY) | st.builds(Login, owners, st.none() | st.integers(0, 2**45))),
         "overrides": {"httpOnly": cookie["httpOnly"]} if draw(st.booleans()) else {},
         "write": draw(st.integers(0, 2**48)),
     }
@@ -100,7 +102,7 @@ def test_between_stores_of_one_codec_a_record_stays_as_it_is_to_the_byte(
 ) -> None:
     text = written(JSON, data, **head)
     made = convert(text, OLD, NEW, JSON, JSON)
-    assert made == (text, text, head["owner"], head["lifetime"])
+    assert made == (text, text, head["login"].owner, head["lifetime"])
 
 
 @given(heads(), st.dictionaries(top_names, values, max_size=4))
@@ -216,7 +218,7 @@ def test_what_express_would_not_see_does_not_come_along() -> None:
 
 
 def test_what_express_changed_in_a_record_of_ours_is_carried_over_with_our_part() -> None:
-    text = json.dumps({**json.loads(ours({"n": b"1"}, owner="ann")), "n": {"$set": 2}}).encode()
+    text = json.dumps({**json.loads(ours({"n": b"1"}, login=Login("ann"))), "n": {"$set": 2}}).encode()
     made = convert(text, OLD, NEW, PLAIN, JSON)
     record = unpack(made.text)
     assert (record.owner, record.created, record.foreign_lifetime()) == ("ann", 1, UNSET)

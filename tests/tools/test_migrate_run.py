@@ -20,7 +20,7 @@ from msgspec import Raw
 from sojourn import ConfigurationError, EncryptedCodec, StoreError, StoreTimeout, StoreUnavailable
 from sojourn.clock import LONGEST_MS
 from sojourn.codecs import JSONCodec
-from sojourn.core.record import Record, pack
+from sojourn.core.record import Login, Record, pack
 from sojourn.core.store import Stored
 from sojourn.ids import hash_id, mask_id
 from sojourn.migrate import Report, migrate
@@ -34,7 +34,9 @@ numbers = itertools.count()
 
 def record(n: Any = 0, owner: str | None = None) -> bytes:
     data = {"n": Raw(JSONCodec().encode(n))}
-    return pack(Record(data, b'{"originalMaxAge":null}', created=1, owner=owner, write=next(numbers), lifetime=None))
+    return pack(
+        Record(data, b'{"originalMaxAge":null}', created=1, login=Login(owner), write=next(numbers), lifetime=None)
+    )
 
 
 class World:

@@ -2,8 +2,8 @@
 
 Theory of operation
 -------------------
-Each task is written once, as a generator that yields operations and is sent what the store returned; `middleware.drive` runs it in
-either colour. Nothing else in the package writes to a store on a session's behalf.
+Each task is written once, in `steps`, which `middleware.drive` runs in either colour. Nothing else in the package writes to a store on a
+session's behalf.
 
 `commit` takes a plan through these steps:
 
@@ -28,9 +28,10 @@ Who may change what: this file changes no state itself; `transitions` does, when
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable, Hashable
+from functools import partial
 from time import monotonic
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -43,10 +44,12 @@ from ..errors import (
     SessionNotFound,
     StoreTimeout,
 )
+from .limits import keep_limit
 from .plan import Phase, Plan, Regenerate, Replace, Touch, Write
 from .policy import decide, is_too_late
 from .state import Intent, State
-from .store import CONFLICT, EXISTS, LOCK_MS, MISSING, Deleted, Replaced, Stored
+from .steps import Delete, Load, Lock, Pause, Steps, Turn, Unlock, end
+from .store import CONFLICT, EXISTS, LOCK_MS, MISSING, Replaced, Stored
 from .store import Outcome as Refusal
 from .transitions import (
     check_reload,
@@ -68,29 +71,16 @@ from .transitions import (
 __all__ = [
     "LOCK_MS",
     "PATIENCE",
-    "Delete",
-    "Lifetime",
-    "Load",
-    "Lock",
-    "Operation",
     "Outcome",
-    "Owned",
-    "Pause",
-    "Steps",
-    "Turn",
-    "Unlock",
     "acquire",
     "carry_out",
     "commit",
-    "end",
     "lock_turn",
     "look_up_alone",
     "reload",
     "save",
     "unlock",
 ]
-
-T = TypeVar("T")
 
 PATIENCE: Final = 5.0
 """Seconds for which a commit waits for its turn and tries again after conflicts."""
@@ -99,67 +89,6 @@ _IDS: Final = 20  # that may be taken, one after the other
 _FIRST_NAP: Final = 0.01  # between two looks at a lock
 _LONGEST_NAP: Final = 0.05
 _NOT_ALONE: Final = "an exclusive request was not alone: it took longer than its lock lasts, or the lock was lost"
-
-
-class Load(Struct, frozen=True):
-    """Fetch a record."""
-
-    key: str
-
-
-class Owned(Struct, frozen=True):
-    """Fetch the keys of an owner's sessions."""
-
-    owner: str
-
-
-class Lifetime(Struct, frozen=True):
-    """Ask how long a record has left, in milliseconds, where ``load`` does not tell: of a store that has ``lifetime()``."""
-
-    key: str
-
-
-class Delete(Struct, frozen=True):
-    """End sessions."""
-
-    keys: tuple[str, ...]
-
-
-class Lock(Struct, frozen=True):
-    """Take a session's lock without waiting."""
-
-    key: str
-    note: Callable[[str], object] = str
-    """Called with the token as soon as the lock is taken, even if the task is cancelled meanwhile."""
-
-
-class Unlock(Struct, frozen=True):
-    """Give it back."""
-
-    key: str
-    token: str
-
-
-class Pause(Struct, frozen=True):
-    """Wait, in seconds."""
-
-    seconds: float
-    turn: Any = None
-    """A turn by which the wait may be ended before."""
-
-
-class Turn(Struct, frozen=True):
-    """Wait for one's turn in this process, if anybody keeps turns. What it returns is left by ``leave()``, with what was stored."""
-
-    key: Hashable
-    until: float
-    """By the monotonic clock."""
-    waits: bool = True
-    """False: come in at once; who comes later waits."""
-
-
-Operation: TypeAlias = Load | Owned | Lifetime | Delete | Lock | Unlock | Pause | Turn | Write
-Steps: TypeAlias = Generator[Operation, Any, T]
 
 
 class Outcome(enum.Enum):
@@ -226,9 +155,18 @@ def save(state: State) -> Steps[None]:
 def commit(state: State, plan: Plan, phase: Phase = Phase.RESPONSE) -> Steps[Plan]:
     """Carry a plan out when it is its turn; returns the plan as it was in the end, its header None where none may be sent.
 
+    After a login with ``max_sessions``, the owner's oldest sessions over that end.
+
     Raises:
         StoreError: the store failed. `SessionConflict` when others were first for too long.
     """
+    done = yield from _in_turn(state, plan, phase)
+    if state.max_sessions is not None and done.write is not None:
+        yield from keep_limit(state)
+    return done
+
+
+def _in_turn(state: State, plan: Plan, phase: Phase) -> Steps[Plan]:
     write, until = plan.write, monotonic() + PATIENCE
     if not isinstance(write, Replace | Regenerate):  # there is nobody whom it could meet
         return (yield from carry_out(state, plan, phase, until))
@@ -325,21 +263,6 @@ def _brought_up_to(known: Stored, state: State, plan: Plan, phase: Phase) -> Pla
     if known.version == plan.write.version:
         return plan
     return _merge(state, plan, known, phase) or plan
-
-
-def end(keys: tuple[str, ...], *, follow: bool = True) -> Steps[int]:
-    """Delete keys, and with ``follow`` also what they were replaced by; returns how many records. To repeat a delete is harmless."""
-    ended: set[str] = set()
-    count = 0
-    while keys:
-        try:
-            deleted: Deleted = yield Delete(keys)
-        except StoreTimeout:
-            deleted = yield Delete(keys)
-        count += deleted.count
-        ended.update(keys)
-        keys = tuple(key for key in deleted.successors if key not in ended) if follow else ()
-    return count
 
 
 def _merge(state: State, plan: Plan, found: object, phase: Phase) -> Plan | None:
@@ -460,13 +383,19 @@ def look_up_alone(state: State) -> Steps[None]:
             yield from unlock(state)
         if live is None or state.lock is not None:
             break
-        yield from acquire(state, live)  # what is found by then counts, and nothing is noted before
+        yield from acquire(
+            live, partial(note_locked, state, live)
+        )  # what is found by then counts, and nothing is noted before
     for one in looked_up:
         note_loaded(state, *one)
 
 
-def acquire(state: State, key: str) -> Steps[None]:
-    """Wait for a session's lock. In one process one request after the other looks whether it is free, and the others wait in line.
+def acquire(key: str, note: Callable[[str], object]) -> Steps[None]:
+    """Wait for a lock. In one process one request after the other looks whether it is free, and the others wait in line.
+
+    Args:
+        key: the lock's name: a session's key, or an owner's.
+        note: called with the token as soon as the lock is taken.
 
     Raises:
         SessionConflict: others held it for longer than a holder may.
@@ -475,9 +404,9 @@ def acquire(state: State, key: str) -> Steps[None]:
     turn = yield Turn(lock_turn(key), until)
     try:
         nap = _FIRST_NAP
-        while (yield Lock(key, lambda token: note_locked(state, key, token))) is None:
+        while (yield Lock(key, note)) is None:
             if monotonic() > until:
-                raise SessionConflict("other exclusive requests kept the session's lock for too long")
+                raise SessionConflict("other requests kept the lock for too long")
             yield Pause(chance.uniform(nap / 2, nap), turn)
             nap = min(2 * nap, _LONGEST_NAP)
     finally:

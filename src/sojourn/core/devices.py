@@ -1,4 +1,4 @@
-"""An owner's sessions, as the owner sees them: devices, each with a handle by which it can be ended. No I/O: tasks are steps, as in `commit`.
+"""An owner's sessions, as the owner sees them: devices, each with a handle by which it can be ended. No I/O.
 
 A handle is an HMAC of the session's key under the application's secret. It is neither the id nor the key, and neither can be worked out from it, so
 a page may show it. After a change of the secrets it is another, and the old one is accepted for as long as the old secret is.
@@ -16,14 +16,25 @@ from ..clock import from_ms
 from ..errors import SessionDecodeError
 from ..ids import mask_id
 from ..logs import log
-from .commit import Lifetime, Load, Owned, Steps, end
 from .data import look_at, unpack_stored
 from .record import Record
 from .settings import SessionSettings
 from .state import State
+from .steps import Lifetime, Load, Owned, Steps, end
 from .store import Stored
 
-__all__ = ["DESCRIBED", "Device", "Devices", "describe", "devices", "end_device", "end_others", "end_owner"]
+__all__ = [
+    "DESCRIBED",
+    "Device",
+    "Devices",
+    "describe",
+    "devices",
+    "end_device",
+    "end_others",
+    "end_owner",
+    "live_record",
+    "own_keys",
+]
 
 DESCRIBED: Final = ("label", "user_agent", "address")
 """What may be kept of a device, where the application says it."""
@@ -90,13 +101,13 @@ def devices(state: State, limit: int, after: str | None) -> Steps[Devices]:
     page, owner = Devices(), _owner(state)
     if owner is None:
         return page
-    settings, own = state.settings, _own_keys(state)
+    settings, own = state.settings, own_keys(state)
     keys: list[str] = yield Owned(owner)
-    handled = sorted((settings.signer.handles(key)[0], key) for key in keys)
+    handled = sorted((_handles(settings, key)[0], key) for key in keys)
     left = [entry for entry in handled if after is None or entry[0] > after]
     for handle, key in left[:limit]:
         found = yield Load(key)
-        record = _owned(settings, key, found, owner)
+        record = live_record(settings, key, found, owner)
         if record is None:
             continue
         expires_in = found.expires_in
@@ -116,8 +127,8 @@ def end_device(state: State, handle: str, log_out: Callable[[], object]) -> Step
     if owner is None:
         return False
     for key in (yield Owned(owner)):
-        if any(compare_digest(one.encode(), wanted) for one in settings.signer.handles(key)):
-            if key in _own_keys(state):
+        if any(compare_digest(one.encode(), wanted) for one in _handles(settings, key)):
+            if key in own_keys(state):
                 log_out()
                 return True
             return (yield from _end(settings, (key,), owner)) > 0
@@ -129,7 +140,7 @@ def end_others(state: State) -> Steps[int]:
     owner = _owner(state)
     if owner is None:
         return 0
-    return (yield from end_owner(state.settings, owner, _own_keys(state)))
+    return (yield from end_owner(state.settings, owner, own_keys(state)))
 
 
 def end_owner(settings: SessionSettings, owner: str, spared: Iterable[str] = ()) -> Steps[int]:
@@ -140,6 +151,10 @@ def end_owner(settings: SessionSettings, owner: str, spared: Iterable[str] = ())
     for first in range(0, len(keys), _AT_ONCE):
         ended += yield from _end(settings, keys[first : first + _AT_ONCE], owner)
     return ended
+
+
+def _handles(settings: SessionSettings, key: str) -> list[str]:
+    return settings.signer.marks(b"device", key)
 
 
 def _owner(state: State) -> str | None:
@@ -153,12 +168,12 @@ def _end(settings: SessionSettings, keys: Iterable[str], owner: str) -> Steps[in
     for key in keys:
         found = yield Load(key)
         # A tombstone is followed to what the session has become.
-        if not isinstance(found, Stored) or _owned(settings, key, found, owner) is not None:
+        if not isinstance(found, Stored) or live_record(settings, key, found, owner) is not None:
             owned.append(key)
     return (yield from end(tuple(owned))) if owned else 0
 
 
-def _owned(settings: SessionSettings, key: str, found: object, owner: str) -> Record | None:
+def live_record(settings: SessionSettings, key: str, found: object, owner: str) -> Record | None:
     """The record, if it is there, can be read and is the owner's: an index may be behind."""
     if not isinstance(found, Stored):
         return None
@@ -170,7 +185,7 @@ def _owned(settings: SessionSettings, key: str, found: object, owner: str) -> Re
     return record if record.owner == owner else None
 
 
-def _own_keys(state: State) -> tuple[str, ...]:
+def own_keys(state: State) -> tuple[str, ...]:
     """The keys of this request's session: that under which it lies, and that under which it will."""
     loaded = () if state.loaded is None else (state.loaded.key,)
     return loaded if state.id is None else (*loaded, state.settings.key_of(state.id))
@@ -185,9 +200,9 @@ def _device(state: State, handle: str, record: Record, expires_in: int | None, *
         if absolute is None or created is None or expires < created + absolute - _SLACK:
             last_seen = min(now, expires - settings.idle_ms(state.arrival.config, record.overrides))
     created_at, authenticated_at, last_seen_at, expires_at = (
-        None if at is None else from_ms(at) for at in (record.created, record.auth, last_seen, expires)
+        None if at is None else from_ms(at) for at in (record.created, record.login.at, last_seen, expires)
     )
-    said = {} if record.device is None else record.device
+    said = {} if record.login.device is None else record.login.device
     label, agent, address = map(said.get, DESCRIBED)
     return Device(handle, is_current, created_at, authenticated_at, last_seen_at, expires_at, label, agent, address)
 

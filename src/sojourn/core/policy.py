@@ -20,7 +20,7 @@ from ._table_key import TableKey
 from .data import ClosedData, encode, is_as_before, is_changed, look_at
 from .header import header_again, session_header
 from .plan import NEEDS_COOKIE, Create, Phase, Plan, Regenerate, Replace, Touch, Write
-from .record import NO_DATA, Record, lifetime_prefix, pack
+from .record import NO_DATA, NOBODY, Record, lifetime_prefix, pack
 from .session_cookie import stored_as_configured
 from .settings import ExpiryCache
 from .state import Event, Found, Intent, State
@@ -156,6 +156,7 @@ def decide(state: State, phase: Phase = Phase.RESPONSE) -> Plan:
         and phase is _RESPONSE
         and state.cookie is None
         and state.owed is None
+        and state.login is None
     ):
         # The short way for most requests: only the data were looked at, if that, and nothing is due.
         if data is not None:
@@ -189,7 +190,7 @@ def decide(state: State, phase: Phase = Phase.RESPONSE) -> Plan:
         if data is not None:
             if stored is None:
                 stored = encode(state)
-            changed = stored is not state.base_data() or state.is_cookie_changed()
+            changed = stored is not state.base_data() or state.is_changed_beside_data()
     write, ends, refused = _decision(state, phase, changed=changed, now=now)
     if refused:
         raise StoreUnavailable("the session was not loaded, so its old id cannot be ended")
@@ -215,8 +216,8 @@ def is_too_late(state: State) -> bool:
     base = state.base
     if isinstance(state.data, ClosedData):  # what was put in has been refused already
         return False
-    is_kept = intent is Intent.REGENERATE and is_asked and (base is not None or state.owner is not None)
-    return is_kept or is_changed(state) or state.is_cookie_changed()
+    is_kept = intent is Intent.REGENERATE and is_asked and (base is not None or state.login is not None)
+    return is_kept or is_changed(state) or state.is_changed_beside_data()
 
 
 def _is_idle(state: State, data: Members | None) -> bool:
@@ -253,7 +254,7 @@ def _is_worth_storing(state: State, phase: Phase, *, changed: bool) -> bool:
     """Whether there is something to store: a change, what was stored before and kept, an owner, or what is configured so."""
     options = state.settings.options
     if state.intent in _GOES_ON_ANEW:
-        if changed or state.base is not None or state.owner is not None:
+        if changed or state.base is not None or state.login is not None:
             return True
         return options.save_uninitialized and phase is _RESPONSE
     if changed or state.saved or phase is not _RESPONSE:
@@ -340,11 +341,9 @@ def _make(state: State, kind: type[Write], data: Members, now: int) -> tuple[Wri
         return Touch(loaded.key, ttl), None
     session_id, login = state.id, state.login
     assert session_id is not None
-    owner = auth = device = None
-    if login is not None:
-        owner, auth, device = login.owner, login.at, login.device
-    elif base is not None:
-        owner, auth, device = base.owner, base.auth, base.device
+    if login is None:
+        login = NOBODY if base is None else base.login
+    owner = login.owner
     lifetime, cookie = (
         state.ensure_cookie().stored(now, secure=arrival.secure)
         if overrides
@@ -352,7 +351,7 @@ def _make(state: State, kind: type[Write], data: Members, now: int) -> tuple[Wri
     )
     extra = _NO_EXTRA if base is None else base.extra
     kept = dict(overrides) if overrides else _NO_OVERRIDES
-    record = Record(data, cookie, created, owner, auth, kept, chance.getrandbits(_WRITE_BITS), lifetime, extra, device)
+    record = Record(data, cookie, created, login, kept, chance.getrandbits(_WRITE_BITS), lifetime, extra)
     key = loaded.key if kind is Replace and loaded is not None else settings.key_of(session_id)
     text = pack(record)
     sealed = settings.codec.seal(text, key) if settings.seals else text
@@ -397,6 +396,6 @@ def needs_late_commit(state: State) -> bool:
         return intent not in (Intent.DISCARD, Intent.ENDED)
     if data is None or state.found is Found.TOMBSTONE or state.found is Found.UNAVAILABLE:
         return False
-    if state.cookie is not None and state.is_cookie_changed():
+    if state.is_changed_beside_data():
         return True
     return not is_as_before(state) and is_changed(state)

@@ -7,8 +7,8 @@ data. A record without the reserved key was written by Express and is complete.
 
 ``__sojourn__`` holds ``v`` (the layout's version), ``created`` (epoch ms), ``lifetime`` (the cookie's ``originalMaxAge`` as Sojourn wrote
 it: where the cookie says another by now, Express changed it), ``write`` (a number generated for each write, by which a writer that lost
-the reply recognizes its own), and where they apply ``owner``, ``auth`` (epoch ms of the login), ``device`` (what the application said of it
-then) and ``overrides`` (the cookie attributes this session changed; all others come from the configuration). Members that this version does not know are carried over, so that in a
+the reply recognizes its own), and where they apply ``overrides`` (the cookie attributes this session changed; all others come from the
+configuration) and what `Login` has: ``owner``, ``auth`` (epoch ms of the login) and so on. Members that this version does not know are carried over, so that in a
 rolling deployment an older process erases nothing. Older versions wrote ``sum`` in the place of ``lifetime``, a CRC-32 of that and of the
 data's text; it is understood, and nothing needs it any more to know whether data changed, as the text of each value is at hand.
 
@@ -31,7 +31,7 @@ from ..errors import SessionDecodeError
 from ..ids import check_owner
 from .session_cookie import read_overrides
 
-__all__ = ["COOKIE_KEY", "NO_DATA", "OWN_KEY", "Record", "lifetime_prefix", "pack", "unpack"]
+__all__ = ["COOKIE_KEY", "NOBODY", "NO_DATA", "OWN_KEY", "Login", "Record", "lifetime_prefix", "pack", "unpack"]
 
 COOKIE_KEY: Final = "cookie"
 OWN_KEY: Final = "__sojourn__"
@@ -39,6 +39,27 @@ _LAYOUT: Final = 1
 NO_DATA: Final[Members] = {}
 """The data of a session that has none. Never changed."""
 _LIFETIME: Final = "originalMaxAge"
+
+
+class Login(Struct, frozen=True, gc=False):
+    """What a login leaves in a session."""
+
+    owner: str | None = None
+    at: int | None = None
+    """Epoch ms."""
+    device: dict[str, str] | None = None
+    """What the application said of the device; see `devices`."""
+    confirmed: int | UnsetType | None = UNSET
+    """When the owner last gave the password, epoch ms; UNSET: at the login; None: not since a login that was to be remembered."""
+    stamp: str | None = None
+    """An HMAC of what the login is bound to."""
+    sid: str | None = None
+    """The OpenID provider's id of its own session."""
+    pending: tuple[str, int] | None = None
+    """Who has given a password, but no second factor yet, and until when that counts, epoch ms."""
+
+
+NOBODY: Final = Login()
 
 
 class Record(Struct, gc=False):
@@ -50,8 +71,7 @@ class Record(Struct, gc=False):
     """What Express keeps about the cookie, as JSON text."""
     created: int | None = None
     """Epoch ms; None where Express wrote the record."""
-    owner: str | None = None
-    auth: int | None = None
+    login: Login = NOBODY
     overrides: dict[str, Any] = {}
     """The cookie attributes this session changed, by their names in the record."""
     write: int | None = None
@@ -60,8 +80,11 @@ class Record(Struct, gc=False):
     """The cookie's ``originalMaxAge`` as Sojourn wrote it; UNSET where it did not."""
     extra: dict[str, Any] = {}
     """Members of the reserved part that this version does not know."""
-    device: dict[str, str] | None = None
-    """What the application said of the device at the login; see `devices`."""
+
+    @property
+    def owner(self) -> str | None:
+        """Who logged in."""
+        return self.login.owner
 
     def foreign_lifetime(self) -> object:
         """The cookie's ``originalMaxAge`` where another program wrote it; UNSET where Sojourn did.
@@ -92,6 +115,10 @@ class _Own(Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     write: int | None = None
     sum: int | None = None
     device: dict[str, str] | None = None
+    confirmed: _Moment | UnsetType | None = UNSET
+    stamp: str | None = None
+    sid: str | None = None
+    pending: tuple[str, _Moment] | None = None
 
 
 _decode_own: Final = msgspec.json.Decoder(_Own).decode
@@ -103,16 +130,26 @@ _NO_EXTRA: Final[dict[str, Any]] = {}
 def pack(record: Record) -> bytes:
     """A record as JSON text."""
     assert record.created is not None and record.write is not None
-    own: Any = _Own(
-        _LAYOUT,
-        record.created,
-        record.owner,
-        record.auth,
-        tuple(record.overrides),
-        record.lifetime,
-        record.write,
-        device=record.device,
-    )
+    login = record.login
+    names = tuple(record.overrides)
+    own: Any
+    if login is NOBODY:
+        own = _Own(_LAYOUT, record.created, None, None, names, record.lifetime, record.write)
+    else:
+        own = _Own(
+            _LAYOUT,
+            record.created,
+            login.owner,
+            login.at,
+            names,
+            record.lifetime,
+            record.write,
+            device=login.device,
+            confirmed=login.confirmed,
+            stamp=login.stamp,
+            sid=login.sid,
+            pending=login.pending,
+        )
     if record.extra:
         own = {**to_builtins(own), **record.extra}
     return join({COOKIE_KEY: Raw(record.cookie), OWN_KEY: own, **record.data})
@@ -139,17 +176,23 @@ def unpack(text: bytes) -> Record:
         own, extra = _checked(loads(bytes(reserved)))
     if own.v != _LAYOUT:
         raise SessionDecodeError(f"the record has layout {own.v}; this version of Sojourn reads {_LAYOUT}")
-    if own.owner is not None:
-        try:
-            check_owner(own.owner)
-        except (TypeError, ValueError) as error:  # planted, or older than the limits: no store would take it again
-            raise SessionDecodeError(f"the record's owner is none: {error}") from None
+    login = NOBODY if own.owner is None and own.pending is None else _login(own)
     overrides = _NO_OVERRIDES
     if own.overrides:
         overrides = read_overrides(own.overrides, loads(cookie))
     # Where there is a sum, an older version wrote last: what it carried over as a `lifetime` is of an earlier write.
     lifetime = own.lifetime if own.sum is None else _summed_lifetime(own.sum, cookie, data)
-    return Record(data, cookie, own.created, own.owner, own.auth, overrides, own.write, lifetime, extra, own.device)
+    return Record(data, cookie, own.created, login, overrides, own.write, lifetime, extra)
+
+
+def _login(own: _Own) -> Login:
+    for owner in (own.owner, None if own.pending is None else own.pending[0]):
+        if owner is not None:
+            try:
+                check_owner(owner)
+            except (TypeError, ValueError) as error:  # planted, or older than the limits: no store would take it again
+                raise SessionDecodeError(f"the record's owner is none: {error}") from None
+    return Login(own.owner, own.auth, own.device, own.confirmed, own.stamp, own.sid, own.pending)
 
 
 def _checked(tree: Any) -> tuple[_Own, dict[str, Any]]:

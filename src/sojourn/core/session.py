@@ -6,21 +6,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterator, KeysView, MutableMapping, ValuesView
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol, Self, TypeVar
 
 from msgspec import Raw
 
-from ..clock import from_ms
+from ..clock import Duration, from_ms
 from ..errors import SessionNotLoaded
-from ..ids import check_owner
-from . import transitions
-from .commit import Steps
-from .data import ClosedData, look_at, read, read_all
-from .devices import Devices, describe, devices, end_device, end_others
+from . import logins, transitions
+from .data import look_at, read, read_all
+from .devices import Devices, devices, end_device, end_others
 from .habits import DictHabits
 from .session_cookie import SessionCookie
-from .state import Event, Found, Intent, Login, State
+from .state import Event, Found, Intent, State
+from .steps import Steps
 from .views import AsyncSessions, Sessions
 
 __all__ = ["AsyncIO", "AsyncSession", "BaseSession", "Flash", "Session", "SyncIO", "set_state", "state_of"]
@@ -225,8 +224,21 @@ class BaseSession(DictHabits, MutableMapping[str, Any]):
     def authenticated_at(self) -> datetime | None:
         """When they logged in, in UTC."""
         self._data()
-        authenticated = self._state.authenticated
-        return None if authenticated is None else from_ms(authenticated)
+        at = self._state.who.at
+        return None if at is None else from_ms(at)
+
+    @property
+    def confirmed_at(self) -> datetime | None:
+        """When the owner last gave the password, in UTC: at the login, unless that was to be remembered, or at ``confirm()``."""
+        self._data()
+        at = logins.confirmed_at(self._state)
+        return None if at is None else from_ms(at)
+
+    @property
+    def pending_owner(self) -> str | None:
+        """Who has begun to log in, by ``begin_login()``, and has not completed it yet. They are nobody so far: `owner` is None."""
+        self._data()
+        return logins.pending_owner(self._state)
 
     # -- what to do with it ---------------------------------------------------------------------------------------
 
@@ -239,25 +251,111 @@ class BaseSession(DictHabits, MutableMapping[str, Any]):
         self._data()
         transitions.regenerate(self._state, keep_data=keep_data)
 
-    def login(self, owner: str, *, keep_data: bool = False) -> None:
+    def login(
+        self,
+        owner: str,
+        *,
+        keep_data: bool = False,
+        remember: Duration | None = None,
+        stamp: str | bytes | None = None,
+        sid: str | None = None,
+        max_sessions: int | None = None,
+    ) -> None:
         """Regenerate, and note the owner and the time of authentication.
 
         Args:
             owner: who logs in, as your application names users; stores can list an owner's sessions.
-            keep_data: keep what the anonymous visitor gathered, such as a cart.
+            keep_data: keep what the anonymous visitor gathered, such as a cart. What another owner left is dropped all the same.
+            remember: how long the session lives without a request, a `timedelta` or seconds, in the place of the configured idle timeout
+                and the cookie's ``max_age``; at most ``absolute_timeout``. Such a login is not fresh until ``confirm()``.
+            stamp: what the login is bound to, such as the hash of the password as your database has it, for ``check()``. An HMAC of it
+                is kept.
+            sid: the OpenID provider's id of its own session, for ``sessions.end_sid()`` (OpenID Connect Back-Channel Logout 1.0).
+            max_sessions: how many live sessions the owner may have. Once this login is stored the oldest over that end, by time of login,
+                then by key; never this one. If the store fails at that, the login stands, and the owner's next one does it.
 
         Raises:
-            TypeError: the owner is not a non-empty str.
-            ValueError: some store could not hold it: longer than 2,048 bytes of UTF-8, with U+0000, or a lone surrogate.
+            TypeError: the owner, ``stamp`` or ``sid`` is not a non-empty str.
+            ValueError: some store could not hold the owner or ``sid``: longer than 2,048 bytes of UTF-8, with U+0000, or a lone surrogate.
+                Or ``remember`` or ``max_sessions`` is out of range.
         """
-        check_owner(owner)
-        described = describe(self._state)
-        data = self._data()
-        if isinstance(data, ClosedData):
-            data.refuse()
-        self.regenerate(keep_data=keep_data)
-        state = self._state
-        state.login = Login(owner, state.now(), described)
+        self._data()
+        logins.log_in(
+            self._state, owner, keep_data=keep_data, remember=remember, stamp=stamp, sid=sid, max_sessions=max_sessions
+        )
+
+    def begin_login(
+        self,
+        owner: str,
+        *,
+        keep_data: bool = False,
+        stamp: str | bytes | None = None,
+        within: Duration = timedelta(minutes=10),
+    ) -> None:
+        """Regenerate, and note who has given a password, but not the second factor yet.
+
+        Until ``complete_login()`` they are nobody: `owner` is None, and only `pending_owner` names them.
+
+        Args:
+            owner: as for ``login()``.
+            keep_data: as for ``login()``.
+            stamp: as for ``login()``, which has it when the login is completed.
+            within: how long that counts.
+
+        Raises:
+            TypeError, ValueError: as for ``login()``.
+        """
+        self._data()
+        logins.begin(self._state, owner, keep_data=keep_data, stamp=stamp, within=within)
+
+    def complete_login(
+        self,
+        *,
+        keep_data: bool = True,
+        remember: Duration | None = None,
+        stamp: str | bytes | None = None,
+        sid: str | None = None,
+        max_sessions: int | None = None,
+    ) -> None:
+        """Log in whoever ``begin_login()`` named, under another new id. The arguments are those of ``login()``.
+
+        Raises:
+            NoPendingLogin: no login was begun here, or that was too long ago.
+            TypeError, ValueError: as for ``login()``.
+        """
+        self._data()
+        logins.complete(
+            self._state, keep_data=keep_data, remember=remember, stamp=stamp, sid=sid, max_sessions=max_sessions
+        )
+
+    def is_fresh(self, within: Duration) -> bool:
+        """Whether the owner gave the password at most so long ago, a `timedelta` or seconds: what sensitive pages ask for (OWASP ASVS 5.0, 7.5.1)."""
+        self._data()
+        return logins.is_fresh(self._state, within)
+
+    def confirm(self) -> None:
+        """Note that the owner has just given the password once more. The session gets a new id, and keeps its data.
+
+        Raises:
+            NotLoggedIn: nobody is logged in.
+        """
+        self._data()
+        logins.confirm(self._state)
+
+    def check(self, stamp: str | bytes) -> bool:
+        """Whether the owner logged in with this ``stamp``. If not, or if the login had none, the session ends as by ``invalidate()``.
+
+        Called with each request, it ends every session of an owner whose password has changed; the one that changed it logs in again. It
+        takes no access to the store.
+
+        Returns:
+            False also where nobody is logged in, and then nothing else happens.
+
+        Raises:
+            TypeError: the stamp is not a non-empty str or bytes.
+        """
+        self._data()
+        return logins.check(self._state, stamp)
 
     def logout(self) -> None:
         """The same as ``destroy()``."""
@@ -410,6 +508,50 @@ class Session(BaseSession):
         self._data()
         return io.run(devices(self._state, limit, after))
 
+    def try_login(
+        self,
+        owner: str,
+        *,
+        max_sessions: int,
+        keep_data: bool = False,
+        remember: Duration | None = None,
+        stamp: str | bytes | None = None,
+        sid: str | None = None,
+    ) -> bool:
+        """Log in unless the owner has ``max_sessions`` live sessions besides this one. It is committed at once.
+
+        One login of an owner after the other is tried, by a lock in the store.
+
+        Args:
+            owner: as for ``login()``, like the rest.
+            max_sessions: how many live sessions the owner may have, this one among them.
+            keep_data: as for ``login()``.
+            remember: as for ``login()``.
+            stamp: as for ``login()``.
+            sid: as for ``login()``.
+
+        Returns:
+            False if the login was refused.
+
+        Raises:
+            TypeError, ValueError: as for ``login()``.
+            StoreError: the store failed, or cannot list an owner's sessions, or has no locks.
+            HeadersAlreadySent: the response headers have left.
+        """
+        io: SyncIO = self._state.io
+        self._data()
+        return io.run(
+            logins.try_log_in(
+                self._state,
+                owner,
+                max_sessions=max_sessions,
+                keep_data=keep_data,
+                remember=remember,
+                stamp=stamp,
+                sid=sid,
+            )
+        )
+
     def end(self, handle: str) -> bool:
         """End that one of the owner's sessions, such as one of `devices`; False if there was none. The current one is logged out.
 
@@ -466,6 +608,31 @@ class AsyncSession(BaseSession):
         io: AsyncIO = self._state.io
         self._data()
         return await io.run(devices(self._state, limit, after))
+
+    async def try_login(
+        self,
+        owner: str,
+        *,
+        max_sessions: int,
+        keep_data: bool = False,
+        remember: Duration | None = None,
+        stamp: str | bytes | None = None,
+        sid: str | None = None,
+    ) -> bool:
+        """Log in unless the owner has ``max_sessions`` live sessions besides this one; see `Session.try_login`."""
+        io: AsyncIO = self._state.io
+        self._data()
+        return await io.run(
+            logins.try_log_in(
+                self._state,
+                owner,
+                max_sessions=max_sessions,
+                keep_data=keep_data,
+                remember=remember,
+                stamp=stamp,
+                sid=sid,
+            )
+        )
 
     async def end(self, handle: str) -> bool:
         """End that one of the owner's sessions; see `Session.end`."""

@@ -150,6 +150,11 @@ class SessionCookie:
         self.override(_LIFETIME, lifetime, self.config.max_age_ms)
         self._expires = None if lifetime is None else self._clock() + lifetime
 
+    def remember(self, lifetime: int) -> None:
+        """Let this session live for so many milliseconds after its last use, also where idle timeout and cookie are configured apart."""
+        self._live(lifetime)
+        self.overrides[_LIFETIME] = lifetime
+
     def refuse_for_prefix(self, name: str, value: object) -> None:
         """Refuse what browsers would not accept under the name this cookie is sent by."""
         if self._prefixed and value not in _PREFIX_NEEDS.get(name, (value,)):

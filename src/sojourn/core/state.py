@@ -35,12 +35,12 @@ from ..wire.id_source import IdSource
 from ..wire.signing import Verified
 from ._shown import Shown
 from ._table_key import TableKey
-from .record import NO_DATA, Record
+from .record import NO_DATA, NOBODY, Login, Record
 from .session_cookie import SessionCookie, lifetime_until
 from .settings import SessionSettings
 from .store import Stored
 
-__all__ = ["TRANSITIONS", "Arrival", "Event", "Found", "Held", "Intent", "Loaded", "Login", "Owed", "Part", "State"]
+__all__ = ["TRANSITIONS", "Arrival", "Event", "Found", "Held", "Intent", "Loaded", "Owed", "Part", "State"]
 
 
 class Found(TableKey):
@@ -141,16 +141,6 @@ class Loaded(Shown, frozen=True, gc=False):
     """The record taken apart, once it was looked at."""
 
 
-class Login(Struct, frozen=True, gc=False):
-    """A login in this request."""
-
-    owner: str
-    at: int
-    """Epoch ms."""
-    device: dict[str, str] | None = None
-    """What the application said of the device."""
-
-
 class Part(Struct):
     """A value that the application has as an object of its own, a model: the fields that it changes there are written into the session's data."""
 
@@ -214,7 +204,9 @@ class State(Struct, weakref=True):
     created: int | None = None
     """When the session began, epoch ms, once that was asked for."""
     login: Login | None = None
-    """The login of this request."""
+    """What this request makes of who is logged in; None: nothing."""
+    max_sessions: int | None = None
+    """How many sessions the owner may have once the login is stored."""
     increments: dict[str, float] | None = None
     parts: list[Part] = []
     """The values that the application has as objects of its own."""
@@ -263,18 +255,16 @@ class State(Struct, weakref=True):
         return loaded.record.data
 
     @property
-    def owner(self) -> str | None:
-        """Who logged in."""
+    def who(self) -> Login:
+        """Who is logged in, and how."""
         if self.login is not None:
-            return self.login.owner
-        return None if self.base is None else self.base.owner
+            return self.login
+        return NOBODY if self.base is None else self.base.login
 
     @property
-    def authenticated(self) -> int | None:
-        """When they logged in, epoch ms."""
-        if self.login is not None:
-            return self.login.at
-        return None if self.base is None else self.base.auth
+    def owner(self) -> str | None:
+        """Who logged in."""
+        return self.who.owner
 
     def now(self) -> int:
         return self.settings.options.clock()
@@ -336,6 +326,12 @@ class State(Struct, weakref=True):
     def is_cookie_changed(self) -> bool:
         """Whether the application changed the session's cookie in this request."""
         return self.cookie is not None and self.cookie.overrides != self.initial_overrides()
+
+    def is_changed_beside_data(self) -> bool:
+        """Whether something else than the data is to be stored."""
+        if self.cookie is not None and self.is_cookie_changed():
+            return True
+        return self.login is not None and self.login != (NOBODY if self.base is None else self.base.login)
 
     def idle_ms(self) -> int:
         return self.settings.idle_ms(self.arrival.config, self.overrides())

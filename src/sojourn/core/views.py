@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
 from msgspec import Raw
 
 from ..clock import from_ms
-from ..codecs import Codec, Members
+from ..codecs import Codec
 from ..errors import SessionDecodeError
 from ..ids import mask_id
 from ..logs import log
 from .habits import DictHabits
+from .record import Record
 
 __all__ = ["AsyncSessions", "SessionView", "Sessions"]
 
@@ -24,20 +25,23 @@ class SessionView(DictHabits, called="view"):
     A value is decoded when it is asked for. Where one cannot be, an error is logged, and the mapping is empty from then on.
     """
 
-    __slots__ = ("_codec", "_values", "created_at", "expires_at", "key", "owner")
+    __slots__ = ("_codec", "_values", "authenticated_at", "created_at", "expires_at", "key", "owner", "sid")
 
-    def __init__(
-        self, key: str, data: Members, codec: Codec, owner: str | None, created: int | None, expires: int | None
-    ) -> None:
+    def __init__(self, key: str, record: Record, codec: Codec, expires: int | None) -> None:
+        login, created = record.login, record.created
         self.key: str = key
         """Its name in the store."""
-        self.owner: str | None = owner
+        self.owner: str | None = login.owner
         """Who logged in."""
+        self.authenticated_at: datetime | None = None if login.at is None else from_ms(login.at)
+        """When they logged in, in UTC."""
+        self.sid: str | None = login.sid
+        """The OpenID provider's id of its own session, as given to ``login()``."""
         self.created_at: datetime | None = None if created is None else from_ms(created)
         """When it began, in UTC; None where Express wrote it."""
         self.expires_at: datetime | None = None if expires is None else from_ms(expires)
         """When it ends unless it is used, in UTC; None where the store cannot tell."""
-        self._values: dict[str, Any] = data.copy()
+        self._values: dict[str, Any] = record.data.copy()
         self._codec = codec
 
     @property
@@ -96,6 +100,22 @@ class Sessions(Protocol):
     def end_owner(self, owner: str, *, except_: str | SessionView | Iterable[str | SessionView] = ()) -> int:
         """End all sessions of an owner but those named by ``except_``; returns how many there were."""
 
+    def end_sid(self, sid: str, owner: str | None = None) -> int:
+        """End all sessions that logged in with an OpenID provider's ``sid``; returns how many there were.
+
+        For OpenID Connect Back-Channel Logout 1.0, section 2.7: call it with the logout token's ``sid``, and with the owner that its ``sub``
+        stands for, or else with ``end_owner``. Without the owner every session of the store is looked at.
+        """
+
+    def end_where(
+        self, predicate: Callable[[SessionView], object], *, progress: Callable[[int, int], object] | None = None
+    ) -> int:
+        """End every session for which the predicate is true; returns how many there were.
+
+        Every session of the store is looked at, some hundred at a time. After each of these steps ``progress`` is called with how many
+        were seen so far and how many of them have ended.
+        """
+
     def count(self) -> int:
         """How many sessions are live."""
 
@@ -111,5 +131,9 @@ class AsyncSessions(Protocol):
     def all(self) -> AsyncIterator[SessionView]: ...
     def by_owner(self, owner: str) -> AsyncIterator[SessionView]: ...
     async def end_owner(self, owner: str, *, except_: str | SessionView | Iterable[str | SessionView] = ()) -> int: ...
+    async def end_sid(self, sid: str, owner: str | None = None) -> int: ...
+    async def end_where(
+        self, predicate: Callable[[SessionView], object], *, progress: Callable[[int, int], object] | None = None
+    ) -> int: ...
     async def count(self) -> int: ...
     async def clear(self) -> int: ...

@@ -25,12 +25,14 @@ from django.contrib.sessions.backends.base import CreateError, SessionBase, Upda
 
 from ..clock import from_ms
 from ..core import transitions
-from ..core.commit import Load, Steps, end, save
+from ..core.commit import save
 from ..core.data import encode, is_changed, read_all
 from ..core.devices import Devices, devices, end_device, end_others
 from ..core.policy import decide
+from ..core.record import Login
 from ..core.session import Session
-from ..core.state import Arrival, Event, Found, Intent, Login, State
+from ..core.state import Arrival, Event, Found, Intent, State
+from ..core.steps import Load, Steps, end
 from ..core.store import EXISTS, Stored
 from ..core.transitions import note_committed, note_loaded
 from ..core.views import AsyncSessions, Sessions

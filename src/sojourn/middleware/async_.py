@@ -6,15 +6,16 @@ from collections.abc import Hashable
 from typing import Any, Final, TypeVar, cast
 
 from ..aio import deliver_cancellation, here, new_event, patiently, shielded, sleep, wait
-from ..core.commit import Lock, Pause, Steps, Turn, lock_turn, look_up_alone, reload, save
+from ..core.commit import lock_turn, look_up_alone, reload, save
 from ..core.plan import Create, Phase, Plan, Regenerate, Replace, Touch
 from ..core.state import State
+from ..core.steps import Lock, Pause, Steps, Turn
 from ..core.store import LOCK_MS, Outcome, Stored, near_of
 from ..core.transitions import check_reload, note_committed, note_first_load, note_loaded
 from ..errors import StoreError
 from ..options import OptionsDict
 from .base import NOT_LOADED, Middleware
-from .drive import CALLS, AsyncWaits, run_async, run_at_once
+from .drive import CALLS, AsyncWaits, capability, run_async, run_at_once
 from .exchange import Exchange
 from .sessions import AsyncStoreSessions
 from .turns import Line, patience, waited_too_long
@@ -100,7 +101,7 @@ class AsyncMiddleware(Middleware):
         return await shielded(self._lock_to_the_end(op))
 
     async def _lock_to_the_end(self, op: Lock) -> Any:
-        token = await self.store.lock(op.key, LOCK_MS)
+        token = await capability(self.store, "lock")(op.key, LOCK_MS)
         if token is not None:
             op.note(token)
         return token

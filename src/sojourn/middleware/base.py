@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from ..clock import DAY_MS
-from ..core.commit import Steps, unlock
+from ..core.commit import unlock
 from ..core.settings import SessionSettings
 from ..core.state import Event, Found, Intent, State
+from ..core.steps import Steps
 from ..core.store import direct_of
 from ..core.transitions import note_loaded, note_unavailable
 from ..errors import SessionConflict, StoreError

@@ -6,10 +6,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
-from ..core.commit import Delete, Lifetime, Load, Lock, Operation, Owned, Pause, Steps, Turn, Unlock, carry_out
+from ..core.commit import carry_out, commit
 from ..core.data import settle
 from ..core.plan import Create, Phase, Plan, Regenerate, Replace, Touch
 from ..core.state import State
+from ..core.steps import Delete, Lifetime, Load, Lock, Operation, Owned, Pause, Steps, Turn, Unlock
 from ..core.store import LOCK_MS, Outcome
 from ..core.transitions import note_committed
 from ..errors import StoreError
@@ -23,7 +24,7 @@ AsyncWaits: TypeAlias = Mapping[type, Callable[[Any], Awaitable[Any]]]
 
 
 def _lock(store: Any, op: Lock) -> Any:
-    token = store.lock(op.key, LOCK_MS)
+    token = capability(store, "lock")(op.key, LOCK_MS)
     if token is not None:
         op.note(token)
     return token
@@ -78,6 +79,8 @@ def commit_at_once(state: State, plan: Plan, phase: Phase, store: Any) -> Plan:
         StoreError: the store failed.
     """
     write = plan.write
+    if state.max_sessions is not None:
+        return run_at_once(commit(state, plan, phase), store)
     if write is None or plan.ends or state.lock is not None:
         return run_at_once(carry_out(state, plan, phase), store)
     returned, error = None, None

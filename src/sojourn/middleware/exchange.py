@@ -17,12 +17,13 @@ from typing import Any, Final, Generic, TypeVar
 
 from msgspec import Struct
 
-from ..core.commit import Steps, commit
+from ..core.commit import commit
 from ..core.ended import end
 from ..core.plan import Phase, Plan
 from ..core.policy import decide, needs_late_commit, substitute
 from ..core.session import BaseSession
 from ..core.state import Event, Found, Intent, State
+from ..core.steps import Steps
 from ..core.transitions import note_committed
 from ..errors import SessionEncodeError, SojournError, StoreError
 from ..logs import described, log, warn_once

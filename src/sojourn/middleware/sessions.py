@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, Final, TypeAlias
 
-from ..core.commit import end
 from ..core.data import unpack_stored
 from ..core.devices import end_owner
 from ..core.settings import SessionSettings
+from ..core.steps import end
 from ..core.store import Stored
 from ..core.views import SessionView
 from ..errors import SessionDecodeError
@@ -17,6 +18,12 @@ from ..logs import log
 from .drive import capability, run, run_async
 
 __all__ = ["AsyncStoreSessions", "StoreSessions"]
+
+
+_AT_ONCE: Final = 500
+"""Sessions that are looked at before those of them that are to end do."""
+_Predicate: TypeAlias = Callable[[SessionView], object]
+_Progress: TypeAlias = Callable[[int, int], object]
 
 
 class _StoreView:
@@ -41,7 +48,7 @@ class _StoreView:
             log.error("a stored session (%s) is unreadable: %s", mask_id(key), error)
             return None
         expires = None if found.expires_in is None else settings.options.clock() + found.expires_in
-        return SessionView(key, record.data, settings.codec, record.owner, record.created, expires)
+        return SessionView(key, record, settings.codec, expires)
 
     def _owned(self, key: str, found: object, owner: str) -> SessionView | None:
         view = self._view(key, found)
@@ -81,6 +88,23 @@ class StoreSessions(_StoreView):
     def end_owner(self, owner: str, *, except_: str | SessionView | Iterable[str | SessionView] = ()) -> int:
         return run(end_owner(self._settings, owner, self._keys(except_)), self._store)
 
+    def end_sid(self, sid: str, owner: str | None = None) -> int:
+        views = self.all() if owner is None else self.by_owner(owner)
+        return self._end(views, lambda view: view.sid == sid, None)
+
+    def end_where(self, predicate: _Predicate, *, progress: _Progress | None = None) -> int:
+        return self._end(self.all(), predicate, progress)
+
+    def _end(self, views: Iterator[SessionView], predicate: _Predicate, progress: _Progress | None) -> int:
+        seen = ended = 0
+        while some := list(islice(views, _AT_ONCE)):
+            seen += len(some)
+            if keys := tuple(view.key for view in some if predicate(view)):
+                ended += run(end(keys), self._store)
+            if progress is not None:
+                progress(seen, ended)
+        return ended
+
     def count(self) -> int:
         return int(self._capability("count")())
 
@@ -112,6 +136,31 @@ class AsyncStoreSessions(_StoreView):
 
     async def end_owner(self, owner: str, *, except_: str | SessionView | Iterable[str | SessionView] = ()) -> int:
         return await run_async(end_owner(self._settings, owner, self._keys(except_)), self._store)
+
+    async def end_sid(self, sid: str, owner: str | None = None) -> int:
+        views = self.all() if owner is None else self.by_owner(owner)
+        return await self._end(views, lambda view: view.sid == sid, None)
+
+    async def end_where(self, predicate: _Predicate, *, progress: _Progress | None = None) -> int:
+        return await self._end(self.all(), predicate, progress)
+
+    async def _end(self, views: AsyncIterator[SessionView], predicate: _Predicate, progress: _Progress | None) -> int:
+        seen = ended = 0
+        done = False
+        while not done:
+            some = []
+            done = True
+            async for view in views:
+                some.append(view)
+                if len(some) == _AT_ONCE:
+                    done = False
+                    break
+            seen += len(some)
+            if keys := tuple(view.key for view in some if predicate(view)):
+                ended += await run_async(end(keys), self._store)
+            if progress is not None and some:
+                progress(seen, ended)
+        return ended
 
     async def count(self) -> int:
         return int(await self._capability("count")())

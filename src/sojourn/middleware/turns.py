@@ -17,7 +17,7 @@ from time import monotonic, sleep
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from ..core.commit import Pause, Turn
+from ..core.steps import Pause, Turn
 from ..core.store import Stored
 from ..errors import SessionConflict
 

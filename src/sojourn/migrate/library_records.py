@@ -18,7 +18,7 @@ from msgspec import Raw
 
 from ..clock import LONGEST_MS
 from ..codecs import LenientCodec, Members, join, key_text, path_of
-from ..core.record import COOKIE_KEY, OWN_KEY, Record, pack
+from ..core.record import COOKIE_KEY, OWN_KEY, Login, Record, pack
 from ..errors import SessionDecodeError, SessionEncodeError
 
 __all__ = ["LIBRARIES", "PICKLE", "Library", "LibraryCodec", "moment"]
@@ -120,7 +120,7 @@ class LibraryCodec(LenientCodec):
         if created is None:  # it begins when it is first loaded, as one that Express wrote
             return join({COOKIE_KEY: Raw(_COOKIE), **data})
         write = int.from_bytes(hashlib.sha256(stored).digest()[:_WRITE_BYTES])
-        return pack(Record(data, _COOKIE, created, self._owner(tree), write=write, lifetime=None))
+        return pack(Record(data, _COOKIE, created, Login(self._owner(tree)), write=write, lifetime=None))
 
     def _open(self, stored: bytes) -> tuple[bytes, int | None]:
         """The dict as it was written, and since when the session exists, epoch ms, where that is known without it."""

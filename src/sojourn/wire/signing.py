@@ -76,9 +76,9 @@ class Signer:
                     return None
         return None
 
-    def handles(self, key: str) -> list[str]:
-        """Names of a session's key that may be shown, by each secret: an HMAC that no id has, as none begins so."""
-        message = b"device\0" + key.encode("utf-8", "surrogatepass")
+    def marks(self, purpose: bytes, text: str) -> list[str]:
+        """What stands for a text and can be worked out from it alone, by each secret: an HMAC that no id has, as none begins so."""
+        message = purpose + b"\0" + text.encode("utf-8", "surrogatepass")
         return [self._signature(secret, message).translate(_URL_SAFE).decode() for secret in self._keys]
 
     def is_in_form(self, value: bytes) -> bool:
