@@ -1,6 +1,7 @@
 """One connection per event loop, shared by all its tasks, straight on hiredis: a tenth of the cost of a pool's.
 
-Commands given in one turn of the event loop leave in one write, and replies come back in order. A caller that stops
+Commands given in one turn of the event loop leave in one write, but for one that is given while nobody waits, where the last was alone
+too: it leaves at once. Replies come back in order. A caller that stops
 waiting for its reply keeps its place in the queue, so that the reply is read and dropped instead of going to another
 caller. No write is ever sent twice: when the connection is lost, all waiting callers get an error, and the next command
 opens another connection. A read on a connection that served before is sent once more, on another: also where half of its
@@ -15,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
-import os
 import select
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
@@ -27,6 +27,7 @@ import hiredis
 
 from ...aio import deliver_cancellation, unbroken
 from ...errors import StoreUnavailable
+from .._home import AsyncHome
 from .._raising import raise_alone
 from .._waiting import Asked, Line, LostError, Note
 from ._async.clients import AsyncOwned
@@ -186,12 +187,12 @@ class Wire:
         """That one, and those before it whose writes still wait for their replies."""
         self._connecting: asyncio.Task[_Line] | None = None
         self.is_closed = False
-        self.process: int = os.getpid()
+        self.home = AsyncHome.here("AsyncRedisStore")
 
     async def call(self, command: tuple[Any, ...], *, writes: bool) -> Any:
         """See `AsyncDriver`."""
         line = self._line
-        if writes and line is not None and line.is_behind():  # a read may be sent again
+        if line is not None and line.is_behind():  # what has come is no reply to what leaves now
             await line.catch_up()
         is_fresh = line is None or not line.is_open or line.is_idle_for(LONGEST_IDLE)
         if line is None or is_fresh:
@@ -309,7 +310,7 @@ class Multiplexed(AsyncDriver):
             wire = self._wires.get(asyncio.get_running_loop())
         except RuntimeError:  # the first call says so
             wire = None
-        if wire is None or wire.is_closed or wire.process != os.getpid():
+        if wire is None or wire.is_closed or wire.home.is_gone():
             return self._first_call(command, writes=writes)
         return wire.call(command, writes=writes)
 
