@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Unpack
 
 from . import asgi
-from .asgi import ASGIApp
+from .asgi import ASGIApp, CrossSiteGuard
 from .codecs import LenientCodec
 from .core.data import is_changed, look_at
 from .core.session import AsyncSession
@@ -31,7 +31,14 @@ try:
 except ImportError as _error:
     raise ImportError('sojourn.starlette needs Starlette: pip install "sojourn[starlette]"') from _error
 
-__all__ = ["SessionAuthBackend", "SessionMiddleware", "StarletteSession", "load_session", "session_of"]
+__all__ = [
+    "CrossSiteGuard",
+    "SessionAuthBackend",
+    "SessionMiddleware",
+    "StarletteSession",
+    "load_session",
+    "session_of",
+]
 
 _TRY_AGAIN_LATER: Final = 1013  # of a WebSocket's close codes
 

@@ -15,5 +15,6 @@ Example::
 
 from .door import SESSION, SessionMiddleware, get_session, new_session, setup
 from .face import AiohttpSession
+from .guard import CrossSiteGuard
 
-__all__ = ["SESSION", "AiohttpSession", "SessionMiddleware", "get_session", "new_session", "setup"]
+__all__ = ["SESSION", "AiohttpSession", "CrossSiteGuard", "SessionMiddleware", "get_session", "new_session", "setup"]

@@ -19,9 +19,10 @@ except ImportError as _error:
 from .codec import flask_codec
 from .extension import Sojourn
 from .face import FlaskSession
+from .guard import CrossSiteGuard
 from .interface import SessionInterface
 
-__all__ = ["FlaskSession", "SessionInterface", "Sojourn", "flask_codec", "session"]
+__all__ = ["CrossSiteGuard", "FlaskSession", "SessionInterface", "Sojourn", "flask_codec", "session"]
 
 if TYPE_CHECKING:
     session: FlaskSession
