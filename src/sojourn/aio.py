@@ -104,7 +104,7 @@ class unbroken(Generic[T]):  # noqa: N801 - a verb to whoever awaits it
 
     def __init__(self, future: asyncio.Future[T]) -> None:
         self._future = future
-        self.was_cancelled = False
+        self.was_cancelled: bool = False
         self._asyncio_future_blocking = False
 
     def __await__(self) -> Generator[Any, None, T]:

@@ -187,7 +187,7 @@ class Wire:
         """That one, and those before it whose writes still wait for their replies."""
         self._connecting: asyncio.Task[_Line] | None = None
         self.is_closed = False
-        self.home = AsyncHome.here("AsyncRedisStore")
+        self.home: AsyncHome = AsyncHome.here("AsyncRedisStore")
 
     async def call(self, command: tuple[Any, ...], *, writes: bool) -> Any:
         """See `AsyncDriver`."""
