@@ -152,7 +152,7 @@ def test_in_another_process_the_former_ones_redis_connection_is_left_alone(
             assert former.client.call("EXISTS", "a", writes=False) == 0
             former.client.close()
         else:
-            assert await former.client.call("EXISTS", "a", writes=False) == 0  # and its event loop closes it
+            assert await former.client.call(("EXISTS", "a"), writes=False) == 0  # and its event loop closes it
 
     asyncio.run(use())
 
