@@ -103,7 +103,9 @@ async def test_on_the_shared_connection_one_reply_too_many_ends_it_before_anybod
         async with opened("async", url) as store:
             await store.open()
             cause = "ReplyError" if more == "an error" else "OutOfStepError"
-            assert await all_at_once(store) == [cause] * LOADS
+            first, *rest = await all_at_once(store)
+            assert rest == [cause] * (LOADS - 1)
+            assert first in ("own", cause)  # it left alone, and its reply may have come before the others'
             assert await all_at_once(store) == ["own"] * LOADS
 
 
