@@ -27,7 +27,7 @@ from .wire.paths import encoded
 from .wire.request import RequestParts
 from .wire.signing import Verified
 
-__all__ = ["ENVIRON_KEY", "SessionMiddleware"]
+__all__ = ["ENVIRON_KEY", "SessionMiddleware", "path_of"]
 
 ENVIRON_KEY: Final = "sojourn.session"
 _HOSTS: Final = ("HTTP_HOST", "HTTP_X_FORWARDED_HOST")
@@ -37,6 +37,12 @@ _new: Final = Session.__new__
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Callable[[bytes], object]]
 WSGIApp: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+
+def path_of(environ: Environ) -> str:
+    """The path as the browser sees it."""
+    path = environ.get("SCRIPT_NAME", "").rstrip("/") + environ.get("PATH_INFO", "")
+    return encoded(path.encode("latin-1"))
 
 
 class EnvironReader(SyncMiddleware):
@@ -53,8 +59,7 @@ class EnvironReader(SyncMiddleware):
         reader = self.reader
         config = reader.cookie_everywhere
         if config is None:
-            path = environ.get("SCRIPT_NAME", "").rstrip("/") + environ.get("PATH_INFO", "")
-            config = reader.cookie_for(environ, encoded(path.encode("latin-1")))
+            config = reader.cookie_for(environ, path_of(environ))
             if config is None:
                 return None
         secure = environ.get("wsgi.url_scheme") == "https"

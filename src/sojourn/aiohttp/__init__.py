@@ -15,5 +15,15 @@ Example::
 
 from .door import SESSION, SessionMiddleware, get_session, new_session, setup
 from .face import AiohttpSession
+from .guards import check_fresh, next_page
 
-__all__ = ["SESSION", "AiohttpSession", "SessionMiddleware", "get_session", "new_session", "setup"]
+__all__ = [
+    "SESSION",
+    "AiohttpSession",
+    "SessionMiddleware",
+    "check_fresh",
+    "get_session",
+    "new_session",
+    "next_page",
+    "setup",
+]

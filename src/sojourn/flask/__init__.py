@@ -19,9 +19,18 @@ except ImportError as _error:
 from .codec import flask_codec
 from .extension import Sojourn
 from .face import FlaskSession
+from .guards import fresh_required, next_page
 from .interface import SessionInterface
 
-__all__ = ["FlaskSession", "SessionInterface", "Sojourn", "flask_codec", "session"]
+__all__ = [
+    "FlaskSession",
+    "SessionInterface",
+    "Sojourn",
+    "flask_codec",
+    "fresh_required",
+    "next_page",
+    "session",
+]
 
 if TYPE_CHECKING:
     session: FlaskSession

@@ -12,10 +12,13 @@ from ..core.state import Intent
 from ..errors import StoreError
 from ..wsgi import EnvironExchange
 
-__all__ = ["PERMANENT", "FlaskSession"]
+__all__ = ["FRESH", "PERMANENT", "USER", "FlaskSession"]
 
 PERMANENT: Final = "_permanent"
 """The key under which Flask keeps whether a session outlives the browser's."""
+USER: Final = "_user_id"
+FRESH: Final = "_fresh"
+"""The keys under which Flask-Login keeps who is logged in, and whether the password was given for that."""
 _SETTABLE: Final = frozenset({"accessed", "modified", "permanent"})
 _UNMOVED: Final = (Intent.NONE, Intent.TOUCH)
 
@@ -99,6 +102,12 @@ class FlaskSession(Session, SessionMixin):
     def destroy(self) -> None:
         """End the session; what is left is an empty one, as by ``invalidate()``."""
         self.invalidate()
+
+    def confirm(self) -> None:
+        """Note that the owner has just given the password once more, for Flask-Login too; see `sojourn.Session.confirm`."""
+        super().confirm()
+        if USER in self:
+            self[FRESH] = True
 
     def __setitem__(self, key: str, value: Any) -> None:
         Session.__setitem__(self, key, value)
