@@ -29,6 +29,7 @@ from .state import State
 from .steps import Steps
 
 __all__ = [
+    "Stamp",
     "begin",
     "check",
     "complete",

@@ -89,7 +89,8 @@ class Data(Session):
         super().__setitem__(key, value)
         if key == USER and refusal_by(check_owner, value) is None:  # somebody has logged in
             state = self._state
-            state.login = Login(value, state.now(), describe(state))
+            device = None if state.arrival.request is None else describe(state)  # the engine alone knows no request
+            state.login = Login(value, state.now(), device)
             state.max_sessions = current().max_sessions
 
 
@@ -493,7 +494,8 @@ class SessionStore(SessionBase):
         return self.is_deferred
 
     def _beginning(self, user: Any, within: Duration) -> Callable[[State], None]:
-        return partial(logins.begin, owner=str(user.pk), keep_data=True, stamp=None, within=within)
+        # Whoever is logged in so far is not any more.
+        return partial(logins.begin, owner=str(user.pk), keep_data=USER not in self.face, stamp=None, within=within)
 
     def apply_expiry(self) -> bool:
         """Make Django's expiry the record's and the cookie's. False where it has passed."""

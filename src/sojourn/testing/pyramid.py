@@ -6,6 +6,8 @@ import copy
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
+from ..clock import Duration
+from ..core.logins import Stamp
 from ..core.state import Found, State
 from ..pyramid import PyramidSession
 from ..pyramid.door import NAME, Door
