@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -647,7 +648,7 @@ def test_the_same_change_that_another_made_meanwhile_is_not_written_again():
 def test_a_lock_is_waited_for_with_pauses_that_grow():
     settings = make_settings()
     state = stored_state(settings)
-    _, ops = play(acquire(state, "key"), *[None] * 9, granted("token"))
+    _, ops = play(acquire("key", partial(note_locked, state, "key")), *[None] * 9, granted("token"))
     assert state.lock == Held("key", "token", NOW + LOCK_MS)
     assert kinds(ops) == [*["Lock", "Pause"] * 9, "Lock"]
     pauses = [op.seconds for op in ops if isinstance(op, Pause)]
@@ -659,7 +660,7 @@ def test_a_lock_that_others_keep_longer_than_they_may_is_given_up(monkeypatch):
     state = stored_state(make_settings())
 
     def held_for_ever() -> None:
-        steps = acquire(state, "key")
+        steps = acquire("key", partial(note_locked, state, "key"))
         op = next(steps)
         while True:
             clock.now += op.seconds if isinstance(op, Pause) else 0
@@ -673,7 +674,7 @@ def test_a_lock_that_others_keep_longer_than_they_may_is_given_up(monkeypatch):
 def test_who_waits_for_a_lock_leaves_the_line_when_it_has_it_or_is_interrupted():
     for interrupted in (False, True):
         state = stored_state(make_settings())
-        steps, told = acquire(state, "key"), Told(None)
+        steps, told = acquire("key", partial(note_locked, state, "key")), Told(None)
         turn = next(steps)
         assert isinstance(turn, Turn) and turn.waits and turn.key == lock_turn("key") != "key"
         op = steps.send(told)

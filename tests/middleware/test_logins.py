@@ -19,6 +19,7 @@ from sojourn.errors import (
     StoreError,
     StoreUnavailable,
 )
+from sojourn.ids import hash_id
 from tests.core.making import DAY, HOUR, NOW, OLD_SECRET, SECRET
 from tests.middleware.sites import IDS, Site, settle
 
@@ -208,32 +209,58 @@ async def test_a_login_is_refused_where_the_owner_has_so_many_sessions(site: Sit
     assert await live(site, *ids) == [False, True]
 
 
-async def test_of_two_logins_at_the_same_time_the_later_is_undone(site: Site, monkeypatch: pytest.MonkeyPatch):
-    at_the_same_time = site.store.by_owner
-    looks = []
+async def test_of_two_logins_at_the_same_time_the_later_waits_for_its_look(site: Site, monkeypatch: pytest.MonkeyPatch):
+    """Whatever the other one does meanwhile: the lock is held from the look to the write."""
+    look, held = site.store.by_owner, []
 
     def by_owner(owner: str) -> Any:
-        keys = at_the_same_time(owner)
-        looks.append(len(keys))
-        if len(looks) == 1:  # another comes between its look and its write
-            site.keep(IDS[0])
-        return keys
+        held.append(site.store.lock(hash_id("logins of ann"), 1000))
+        return look(owner)
 
     monkeypatch.setattr(site.store, "by_owner", by_owner)
-    site.clock.advance(5)
     session = await site.request(None)
-    assert await settle(session.try_login("ann", max_sessions=1)) is False
-    assert looks == [0, 2]
-    assert session.owner is None and dict(session) == {}
-    assert site.store.count() == 1 and await live(site, IDS[0]) == [True]
+    assert await settle(session.try_login("ann", max_sessions=1)) is True
+    assert held == [None]
+    token = site.store.lock(hash_id("logins of ann"), 1000)
+    assert token is not None
+    site.store.unlock(hash_id("logins of ann"), token)
 
 
-async def test_a_login_that_is_tried_fails_where_the_store_does(site: Site, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delattr(type(site.store), "by_owner")
+async def test_a_lock_that_cannot_be_given_back_is_told_and_the_login_stands(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def fail(_key: str, _token: str) -> Any:
+        raise StoreUnavailable("gone")
+
+    monkeypatch.setattr(site.store, "unlock", fail)
     session = await site.request(None)
-    with pytest.raises(StoreError, match="has no by_owner"):
+    assert await settle(session.try_login("ann", max_sessions=1)) is True
+    assert session.owner == "ann" and "could not be given back" in caplog.text
+
+
+@pytest.mark.parametrize("method", ["by_owner", "create"])
+async def test_a_login_that_is_tried_has_not_happened_where_the_store_fails(
+    method: str, site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_given: Any, **_more: Any) -> Any:
+        raise StoreUnavailable("gone")
+
+    monkeypatch.setattr(site.store, method, fail)
+    session = await site.request(None)
+    with pytest.raises(StoreUnavailable):
         await settle(session.try_login("ann", max_sessions=1))
     assert session.owner is None
+    monkeypatch.undo()
+    await settle(session.save())
+    assert site.store.count() == 0
+    assert await settle((await site.request(None)).try_login("ann", max_sessions=1)) is True
+
+
+async def test_a_store_without_locks_or_owners_is_told_of(site: Site, monkeypatch: pytest.MonkeyPatch):
+    for name in ("by_owner", "lock"):
+        monkeypatch.delattr(type(site.store), name)
+        with pytest.raises(StoreError, match=f"has no {name}"):
+            await settle((await site.request(None)).try_login("ann", max_sessions=1))
 
 
 async def test_after_the_headers_nobody_can_log_in(site: Site):

@@ -28,7 +28,8 @@ Who may change what: this file changes no state itself; `transitions` does, when
 from __future__ import annotations
 
 import enum
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -382,13 +383,19 @@ def look_up_alone(state: State) -> Steps[None]:
             yield from unlock(state)
         if live is None or state.lock is not None:
             break
-        yield from acquire(state, live)  # what is found by then counts, and nothing is noted before
+        yield from acquire(
+            live, partial(note_locked, state, live)
+        )  # what is found by then counts, and nothing is noted before
     for one in looked_up:
         note_loaded(state, *one)
 
 
-def acquire(state: State, key: str) -> Steps[None]:
-    """Wait for a session's lock. In one process one request after the other looks whether it is free, and the others wait in line.
+def acquire(key: str, note: Callable[[str], object]) -> Steps[None]:
+    """Wait for a lock. In one process one request after the other looks whether it is free, and the others wait in line.
+
+    Args:
+        key: the lock's name: a session's key, or an owner's.
+        note: called with the token as soon as the lock is taken.
 
     Raises:
         SessionConflict: others held it for longer than a holder may.
@@ -397,9 +404,9 @@ def acquire(state: State, key: str) -> Steps[None]:
     turn = yield Turn(lock_turn(key), until)
     try:
         nap = _FIRST_NAP
-        while (yield Lock(key, lambda token: note_locked(state, key, token))) is None:
+        while (yield Lock(key, note)) is None:
             if monotonic() > until:
-                raise SessionConflict("other exclusive requests kept the session's lock for too long")
+                raise SessionConflict("other requests kept the lock for too long")
             yield Pause(chance.uniform(nap / 2, nap), turn)
             nap = min(2 * nap, _LONGEST_NAP)
     finally:

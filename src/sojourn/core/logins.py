@@ -17,16 +17,17 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from ..clock import Duration, duration_ms
-from ..errors import ConfigurationError, NoPendingLogin, NotLoggedIn
-from ..ids import check_owner, check_text
+from ..errors import ConfigurationError, HeadersAlreadySent, NoPendingLogin, NotLoggedIn, StoreError
+from ..ids import check_owner, check_text, hash_id
+from ..logs import log
 from . import transitions
-from .commit import save
+from .commit import acquire, save
 from .data import ClosedData, look_at
 from .devices import describe, own_keys
 from .limits import by_login
 from .record import Login
-from .state import State
-from .steps import Steps
+from .state import Event, State
+from .steps import Steps, Unlock
 
 __all__ = [
     "Stamp",
@@ -90,18 +91,33 @@ def try_log_in(
     """Log in unless the owner has so many sessions besides this one, and commit at once; see `Session.try_login`."""
     check_owner(owner)
     check_limit(max_sessions)
-    own = own_keys(state)
-    if sum(key not in own for key in (yield from by_login(state.settings, owner))) >= max_sessions:
-        return False
-    log_in(state, owner, keep_data=keep_data, remember=remember, stamp=stamp, sid=sid)
-    yield from save(state)
-    # Others may have come at the same time, and each sees all that were stored before it looks.
-    own = own_keys(state)
-    if any(key in own for key in (yield from by_login(state.settings, owner))[max_sessions:]):
-        transitions.invalidate(state)
-        yield from save(state)
-        return False
-    return True
+    if state.sent:
+        raise HeadersAlreadySent("the response headers have left, so no cookie can carry the new session id")
+    lock, tokens, before = hash_id(f"logins of {owner}"), list[str](), state.login
+    yield from acquire(lock, tokens.append)  # between looking and storing nobody else looks
+    try:
+        own = own_keys(state)
+        others = [key for key in (yield from by_login(state.settings, owner)) if key not in own]
+        if len(others) < max_sessions:
+            log_in(state, owner, keep_data=keep_data, remember=remember, stamp=stamp, sid=sid)
+            yield from save(state)
+    except Exception:
+        if state.login is not before:  # it has not happened
+            state.login = None
+            state.on(Event.DISCARD)
+        yield from _give_back(lock, tokens)
+        raise
+    yield from _give_back(lock, tokens)
+    return len(others) < max_sessions
+
+
+def _give_back(lock: str, tokens: list[str]) -> Steps[None]:
+    try:
+        yield Unlock(lock, tokens[0])
+    except StoreError as error:
+        log.warning(
+            "an owner's lock could not be given back, and nobody of theirs is let in until it expires: %s", error
+        )
 
 
 def begin(state: State, owner: str, *, keep_data: bool, stamp: Stamp | None, within: Duration) -> None:

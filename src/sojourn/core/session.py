@@ -520,7 +520,7 @@ class Session(BaseSession):
     ) -> bool:
         """Log in unless the owner has ``max_sessions`` live sessions besides this one. It is committed at once.
 
-        Where two come at the same time and one is too many, the later is undone, and its session has ended.
+        One login of an owner after the other is tried, by a lock in the store.
 
         Args:
             owner: as for ``login()``, like the rest.
@@ -535,7 +535,7 @@ class Session(BaseSession):
 
         Raises:
             TypeError, ValueError: as for ``login()``.
-            StoreError: the store failed, or cannot list an owner's sessions.
+            StoreError: the store failed, or cannot list an owner's sessions, or has no locks.
             HeadersAlreadySent: the response headers have left.
         """
         io: SyncIO = self._state.io

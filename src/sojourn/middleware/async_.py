@@ -14,7 +14,7 @@ from ..core.transitions import check_reload, note_first_load, note_loaded
 from ..errors import StoreError
 from ..options import OptionsDict
 from .base import NOT_LOADED, Middleware
-from .drive import CALLS, AsyncWaits, run_async, run_at_once
+from .drive import CALLS, AsyncWaits, capability, run_async, run_at_once
 from .exchange import Exchange
 from .sessions import AsyncStoreSessions
 from .turns import Line, patience, waited_too_long
@@ -92,7 +92,7 @@ class AsyncMiddleware(Middleware):
         return await shielded(self._lock_to_the_end(op))
 
     async def _lock_to_the_end(self, op: Lock) -> Any:
-        token = await self.store.lock(op.key, LOCK_MS)
+        token = await capability(self.store, "lock")(op.key, LOCK_MS)
         if token is not None:
             op.note(token)
         return token

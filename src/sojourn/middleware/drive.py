@@ -24,7 +24,7 @@ AsyncWaits: TypeAlias = Mapping[type, Callable[[Any], Awaitable[Any]]]
 
 
 def _lock(store: Any, op: Lock) -> Any:
-    token = store.lock(op.key, LOCK_MS)
+    token = capability(store, "lock")(op.key, LOCK_MS)
     if token is not None:
         op.note(token)
     return token
