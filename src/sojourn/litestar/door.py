@@ -15,7 +15,8 @@ import copy
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from litestar.middleware.session import SessionMiddleware as LitestarsMiddleware
 from litestar.security.session_auth.middleware import SessionAuthMiddleware
@@ -40,10 +41,25 @@ from .values import fields_of
 
 __all__ = ["Door", "LitestarExchange", "LitestarSession", "SessionMiddleware", "connect"]
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _SLOT: Final = "session"
 _REFUSING: Final = "sojourn.litestar.refusing"
 """In the scope while ``SessionAuth`` has not let the request in."""
 _NEW_ID: Final = (Intent.REGENERATE, Intent.INVALIDATE)
+
+
+def _noted(method: Callable[Concatenate[LitestarSession, P], T]) -> Callable[Concatenate[LitestarSession, P], T]:
+    """A method by which the id may change."""
+
+    @wraps(method)
+    def noted(self: LitestarSession, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        returned = method(self, *args, **kwargs)
+        self.note_id()
+        return returned
+
+    return noted
 
 
 class LitestarSession(AsyncSession):
@@ -54,13 +70,19 @@ class LitestarSession(AsyncSession):
     if TYPE_CHECKING:
         _connection: ScopeState
 
-    def regenerate(self, *, keep_data: bool = False) -> None:
-        super().regenerate(keep_data=keep_data)
-        self.note_id()
+    regenerate = _noted(AsyncSession.regenerate)
+    invalidate = _noted(AsyncSession.invalidate)
+    login = _noted(AsyncSession.login)
+    begin_login = _noted(AsyncSession.begin_login)
+    complete_login = _noted(AsyncSession.complete_login)
+    confirm = _noted(AsyncSession.confirm)
+    check = _noted(AsyncSession.check)
 
-    def invalidate(self) -> None:
-        super().invalidate()
+    async def try_login(self, owner: str, **how: Any) -> bool:
+        """Log in unless the owner has ``max_sessions`` live sessions besides this one; see `sojourn.Session.try_login`."""
+        is_in = await super().try_login(owner, **how)
         self.note_id()
+        return is_in
 
     def destroy(self) -> None:
         super().destroy()
