@@ -163,6 +163,7 @@ def confirm(state: State) -> None:
 
 def doubt(state: State) -> None:
     """Note that the owner is known by less than the password, such as a cookie that remembers: they are not fresh until `confirm`."""
+    look_at(state)
     state.login = replace(state.who, confirmed=None)
 
 
@@ -174,6 +175,7 @@ def note_sid(state: State, sid: str) -> None:
         TypeError, ValueError: as for ``login()``.
     """
     check_text("sid", sid)
+    look_at(state)
     if state.owner is None:
         raise NotLoggedIn("nobody is logged in whose session the provider could end")
     state.login = replace(state.who, sid=sid)

@@ -27,7 +27,7 @@ from django.contrib.sessions.backends.base import CreateError, SessionBase, Upda
 from ..clock import Duration, from_ms
 from ..core import logins, transitions
 from ..core.commit import save
-from ..core.data import encode, is_changed, read_all
+from ..core.data import encode, is_changed, look_at, read_all
 from ..core.devices import Devices, describe, devices, end_device, end_others
 from ..core.policy import decide
 from ..core.record import Login
@@ -489,6 +489,7 @@ class SessionStore(SessionBase):
     def _note_anew(self, change: Callable[[State], None]) -> bool:
         """Note a change by which the key changes; where that is deferred, it is all there is to do."""
         self._check_headers()
+        look_at(self.state)  # what was loaded may not have been taken apart yet
         change(self.state)
         self._marked = True
         return self.is_deferred

@@ -8,11 +8,11 @@ from flask import Flask, session
 
 from ..core.logins import doubt
 from ..core.session import state_of
-from .face import FRESH, USER, FlaskSession
+from .face import BROWSER, FRESH, USER, FlaskSession
 
 __all__ = ["OF_A_LOGIN", "connect", "current_session"]
 
-OF_A_LOGIN: Final = (USER, FRESH, "_id", "_remember", "_remember_seconds")
+OF_A_LOGIN: Final = (USER, FRESH, BROWSER, "_remember", "_remember_seconds")
 """What Flask-Login puts into the session when somebody logs in."""
 _AFTER_A_LOGOUT: Final = ("_remember", "_flashes")
 """What is still to be told the browser: to forget the remember cookie, and goodbye."""
