@@ -465,7 +465,7 @@ async def test_whose_password_was_given_too_long_ago_is_asked_for_it_and_led_bac
         clock.advance(15 * 60_000 + 1)
         assert await ask("/plain") == (403, None) and await ask("/delete/a", "POST") == (303, "/confirm")
         sent = await ask("/delete/a%20b?x=1")
-        assert sent == (303, "/confirm?next=/delete/a%2520b%3Fx%3D1")
+        assert sent[0] == 303 and URL(str(sent[1])) == URL("/confirm").with_query(next="/delete/a%20b?x=1")
         assert await text(client, str(sent[1])) == "/delete/a%20b?x=1" and await text(client, "/delete/a") == "ann"
         assert await text(client, "/confirm?next=//evil.test") == "/"
 
