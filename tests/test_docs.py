@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import itertools
 import json
 import logging
 import logging.config
@@ -38,6 +39,7 @@ from sojourn.codecs.base import MAX_DEPTH
 from sojourn.core import commit
 from sojourn.core.merge import merge
 from sojourn.core.store import DEFAULT_MAX_SIZE, LOCK_MS
+from sojourn.guard import CrossSiteRules
 from sojourn.options import NATIVE, Options, OptionsDict
 from sojourn.stores import AsyncMemoryStore, MemoryStore
 from sojourn.stores.postgres._sync import pool as postgres_pool
@@ -213,6 +215,44 @@ def test_the_cookies_attributes_are_told_with_their_defaults() -> None:
     told = {row[0]: ast.literal_eval(row[1]) for row in rows("docs/cookies.md", "Attributes")}
     cookie = sojourn.Cookie()
     assert told == {one: getattr(cookie, one) for one in typing.get_type_hints(sojourn.Cookie) if one != "max_age_ms"}
+
+
+GUARDED = {
+    "not sent": (),
+    "trusted": "https://trusted.example",
+    "the site's own": "https://site.example",
+    "another": "https://evil.example",
+    "not trusted": "https://evil.example",
+    "anything else": "same-origin, same-origin",
+}
+"""What the words in the guard's table stand for; others stand for themselves."""
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_the_table_of_the_guard_is_what_it_decides(strict: bool) -> None:
+    rules = CrossSiteRules(trusted_origins=["https://trusted.example"], strict=strict)
+    told = rows("SECURITY.md", "Requests from other sites")
+    for asked, fetch_site, origin, decision in told:
+        methods = (
+            asked.split(", ") if asked.startswith("GET") else ["GET"] if "WebSocket" in asked else ["POST", "DELETE"]
+        )
+        for method, site, from_ in itertools.product(
+            methods, _meant(fetch_site, site=True), _meant(origin, site=False)
+        ):
+            headers = {"Sec-Fetch-Site": site, "Origin": from_, "Host": "site.example"}
+
+            def header(name: str, headers: dict[str, str | tuple[()]] = headers) -> list[str]:
+                return [value] if isinstance(value := headers.get(name, ()), str) else []
+
+            refusal = rules.refusal(method, lambda: "/", header, https=True, websocket="WebSocket" in asked)
+            passes = decision == "passes" or (decision == "passes, unless strict" and not strict)
+            assert (refusal is None) is passes, (asked, fetch_site, origin)
+
+
+def _meant(cell: str, *, site: bool) -> list[str | tuple[()]]:
+    if cell != "any":
+        return [GUARDED.get(cell, cell)]  # type: ignore[list-item]
+    return [(), "none", "cross-site"] if site else [(), "null", *map(str, GUARDED.values())]
 
 
 def log_lines() -> Iterator[str]:

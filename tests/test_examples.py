@@ -16,7 +16,9 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from flask.testing import FlaskClient
 from litestar.testing import TestClient as LitestarClient
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 from webtest import TestApp
 
 import sojourn.testing.aiohttp as testing_aiohttp
@@ -130,6 +132,28 @@ def test_the_example_with_a_login_over_a_server(tmp_path: Path) -> None:
         httpx.Client(base_url=running.address) as client,
     ):
         Browser(client).visit()
+
+
+def test_the_example_with_a_guarded_form_takes_it_from_its_own_page_alone(tmp_path: Path) -> None:
+    env = {"SESSION_STORE": f"sqlite:///{tmp_path}/sessions.db"}
+    command = ("-m", "uvicorn", "guarded_form:app", "--port", "0")
+    with (
+        serving(*command, cwd=EXAMPLES, env=env) as running,
+        httpx.Client(base_url=running.address, follow_redirects=True) as visitor,
+    ):
+        assert '<p id="count">1</p>' in visitor.post("/notes", headers={"Sec-Fetch-Site": "same-origin"}).text
+        evil = {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}
+        refused = visitor.post("/notes", headers=evil)
+        assert refused.status_code == 403 and "Origin: https://evil.example" in refused.text
+        assert visitor.post("/hook", headers=evil).status_code == 204
+        assert '<p id="count">1</p>' in visitor.get("/").text
+        cookie = "; ".join(f"{name}={value}" for name, value in visitor.cookies.items())
+        address = f"{running.address.replace('http', 'ws', 1)}/live"
+        with connect(address, additional_headers={"Cookie": cookie}, origin=Origin(running.address)) as socket:
+            assert socket.recv() == "1 notes"
+        with pytest.raises(InvalidStatus) as caught:
+            connect(address, additional_headers={"Cookie": cookie}, origin=Origin("https://evil.example"))
+        assert caught.value.response.status_code == 403
 
 
 def flask_client(monkeypatch: pytest.MonkeyPatch) -> FlaskClient:

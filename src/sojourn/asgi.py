@@ -1,11 +1,14 @@
 """Sessions for ASGI: ``scope["session"]``, which is ``request.session`` in Starlette, FastAPI and Litestar.
 
 The session is loaded before the application runs and committed when its response starts, before any byte leaves.
+
+`CrossSiteGuard` refuses what another site's page has the browser send, with sessions or without.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar, Unpack
 
 from .cookie import Cookie
@@ -15,8 +18,10 @@ from .core.policy import needs_late_commit
 from .core.session import AsyncSession, set_state
 from .core.state import Arrival, Found, Intent, State
 from .errors import StoreError
+from .guard import CrossSiteRules, GuardOptions, Refusal
 from .logs import warn_once
 from .middleware.async_ import AsyncMiddleware
+from .middleware.base import ErrorResponse
 from .middleware.exchange import Exchange
 from .options import OptionsDict
 from .stores._sharing import begin_use, end_use
@@ -26,7 +31,7 @@ from .wire.paths import encoded, under
 from .wire.request import RequestParts
 from .wire.signing import Verified
 
-__all__ = ["SessionMiddleware"]
+__all__ = ["CrossSiteGuard", "SessionMiddleware"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -48,6 +53,8 @@ _STARTS: Final = {
 }
 _ENDS: Final = ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.startup.failed")
 _KINDS: Final = ("http", "websocket")
+_POLICY: Final = 1008
+"""The close code of a WebSocket that violates a policy (RFC 6455, 7.4.1)."""
 _SECURE: Final = ("https", "wss")
 _HOSTS: Final = (b"host", b"x-forwarded-host")
 _PENDING: Final = Found.PENDING
@@ -245,13 +252,15 @@ class ASGIExchange(Exchange[D]):
         self.state.sent = True
         forward: Send = self.forward
         if (plan.header is not None or plan.vary) and message["type"] != "websocket.close":  # which has no headers
-            session_header = None
+            session_header = clears = None
             if plan.header is not None:
                 name, value = plan.header
                 self.check_domain(plan.header)
                 session_header = name.lower().encode(), value.encode("latin-1")
+                clears = None if plan.clears is None else plan.clears.encode()
             vary = self.middleware.vary if plan.vary else ()
-            headers = with_session(message.get("headers") or (), BYTES, session_header=session_header, vary=vary)
+            given = message.get("headers") or ()
+            headers = with_session(given, BYTES, session_header=session_header, vary=vary, clears=clears)
             message = {
                 **message,
                 "headers": headers,
@@ -268,18 +277,77 @@ class ASGIExchange(Exchange[D]):
     async def send_unavailable(self, receive: Receive | None = None) -> None:
         """Send a 503 in the application's place, and swallow what it still sends (contract 175)."""
         self.state.sent = self.refused = True
-        status, headers, body = self.middleware.unavailable()
-        kind = "http"
-        if self.slot["type"] == "websocket":
-            if receive is not None:
-                await receive()
-            if "websocket.http.response" not in (self.slot.get("extensions") or {}):
-                await self.forward({"type": "websocket.close", "code": 1013, "reason": "session store unavailable"})
-                return
-            kind = "websocket.http"
-        raw = [(name.lower().encode(), value.encode()) for name, value in headers]
-        await self.forward({"type": f"{kind}.response.start", "status": status, "headers": raw})
-        await self.forward({"type": f"{kind}.response.body", "body": body})
+        closing = 1013, "session store unavailable"
+        await _send_instead(self.slot, receive, self.forward, self.middleware.unavailable(), closing)
 
 
 SessionMiddleware.exchange_class = ASGIExchange
+
+
+async def _send_instead(
+    scope: Any, receive: Receive | None, send: Send, response: ErrorResponse, closing: tuple[int, str]
+) -> None:
+    """Send a response in the application's place; a WebSocket is closed by a code and a reason where the server takes no response.
+
+    ``receive`` is given where the application has not been asked yet.
+    """
+    status, headers, body = response
+    kind = "http"
+    if scope["type"] == "websocket":
+        if receive is not None:
+            await receive()
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "code": closing[0], "reason": closing[1]})
+            return
+        kind = "websocket.http"
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers]
+    await send({"type": f"{kind}.response.start", "status": status, "headers": raw})
+    await send({"type": f"{kind}.response.body", "body": body})
+
+
+def refusal_in(scope: Scope, rules: CrossSiteRules) -> Refusal | None:
+    """Why a request or the handshake of a WebSocket is refused; None if it is not."""
+
+    def header(name: str) -> list[str]:
+        wanted = name.lower().encode()
+        return [value.decode("latin-1") for key, value in scope["headers"] if key == wanted]
+
+    return rules.refusal(
+        scope.get("method", "GET"),
+        partial(path_of, scope),
+        header,
+        https=scope.get("scheme") in _SECURE,
+        direct="tls" in (scope.get("extensions") or {}),
+        websocket=scope["type"] == "websocket",
+    )
+
+
+async def refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send a 403 in the application's place."""
+    response = ErrorResponse(403, refusal.headers, refusal.body)
+    await _send_instead(scope, receive, send, response, (_POLICY, "refused: another site"))
+
+
+class CrossSiteGuard:
+    """ASGI middleware that refuses what a page of another site has the browser send, by a 403: forms, requests, and WebSockets.
+
+    Add it outside of the sessions, so that what is refused loads none.
+
+    Args:
+        app: the ASGI application.
+        options: see `sojourn.guard.CrossSiteRules`.
+
+    Raises:
+        ConfigurationError: an option is wrong; it names the option, what was given, and what would be right.
+    """
+
+    def __init__(self, app: ASGIApp, **options: Unpack[GuardOptions]) -> None:
+        self.app = app
+        self.rules: CrossSiteRules = CrossSiteRules(**options)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = refusal_in(scope, self.rules) if scope["type"] in _KINDS else None
+        if refusal is None:
+            await self.app(scope, receive, send)
+        else:
+            await refuse(refusal, scope, receive, send)

@@ -102,7 +102,7 @@ class _Exchange(Generic[M, S]):
         if plan.header is not None:
             self._exchange.check_domain(plan.header)
         vary = self._driver.reader.vary if plan.vary else ()
-        return with_session(headers, TEXT, session_header=plan.header, vary=vary)
+        return with_session(headers, TEXT, session_header=plan.header, vary=vary, clears=plan.clears)
 
 
 class SessionExchange(_Exchange[SyncMiddleware, Session]):

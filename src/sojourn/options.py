@@ -16,7 +16,17 @@ from .logs import warn_of_order
 from .transports import CookieTransport, Transport, check_transports
 from .wire.paths import has_dots
 
-__all__ = ["EXPRESS", "NATIVE", "Options", "OptionsDict", "Profile", "Request", "Secret", "check_secrets"]
+__all__ = [
+    "EXPRESS",
+    "NATIVE",
+    "Options",
+    "OptionsDict",
+    "Profile",
+    "Request",
+    "Secret",
+    "check_paths",
+    "check_secrets",
+]
 
 Request: TypeAlias = Any
 """What functions of the request are given: the ASGI scope, or the WSGI environ."""
@@ -36,6 +46,17 @@ _ELSEWHERE: Final = {
     },
 }
 """What our options are, by the names that Starlette, starsessions and others have for theirs."""
+_SITE_DATA: Final = (
+    "cache",
+    "cookies",
+    "storage",
+    "executionContexts",
+    "clientHints",
+    "prefetchCache",
+    "prerenderCache",
+    "*",
+)
+"""The types of W3C Clear Site Data, section 3.1, and of the WICG's speculative loading."""
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)  # RFC 9110's token, which a cookie's name must be
 
 
@@ -89,6 +110,9 @@ class OptionsDict(TypedDict, total=False):
     exclusive: Callable[[Request], bool] | None
     fresh: Callable[[Request], bool] | None
     describe: Callable[[Request], Mapping[str, str | None] | None] | None
+    connect_flash: bool
+    clear_site_data: Sequence[str]
+    passport: bool | type[int]
     profile: Profile
     clock: Clock
 
@@ -135,6 +159,12 @@ class Options:
         fresh: a predicate of the request; where it is true, a store with a near cache asks the server nevertheless.
         describe: a function of the request, called at a login: what is to be kept of the device, a dict with any of ``label``,
             ``user_agent`` and ``address``, which `devices()` shows. Nothing unless given.
+        connect_flash: keep flash messages where, and in the shape in which, the Node package connect-flash has them.
+        clear_site_data: what else the browser is to forget where a response ends the session and expires its cookie: types of data for
+            ``Clear-Site-Data`` (W3C Clear Site Data, section 3.1), such as ``("cache", "storage")``. It goes over https alone, where browsers heed
+            it, and where the response has no such header of its own.
+        passport: in the Express profile, the login is Passport's too: ``login()`` writes ``passport.user`` into the data, and who stands there is the
+            owner, whichever side wrote it. True writes the owner as a string, ``int`` as a number, for a Node side whose ids are numbers.
         profile: the world the cookie and the record live in; set by `sojourn.express`.
         clock: milliseconds since the epoch; for tests.
 
@@ -165,7 +195,10 @@ class Options:
     exclusive: Callable[[Request], bool] | None = None
     fresh: Callable[[Request], bool] | None = None
     describe: Callable[[Request], Mapping[str, str | None] | None] | None = None
+    clear_site_data: Sequence[str] = ()
+    passport: bool | type[int] = False
     signature_cache: int = 4 * 1024 * 1024
+    connect_flash: bool = False
     profile: Profile = NATIVE
     clock: Clock = system_clock
 
@@ -191,7 +224,7 @@ class Options:
     def __post_init__(self) -> None:
         derive = object.__setattr__  # the dataclass is frozen
         derive(self, "secrets", _secrets(self.secret))
-        for name in ("rolling", "resave", "save_uninitialized", "hash_ids", "lazy"):
+        for name in ("rolling", "resave", "save_uninitialized", "hash_ids", "lazy", "connect_flash"):
             check_among(name, getattr(self, name), (True, False))
         check_among("unset", self.unset, ("destroy", "keep"))
         check_among("on_store_error", self.on_store_error, ("fail", "anonymous"))
@@ -201,6 +234,12 @@ class Options:
             raise ConfigurationError("signature_cache", repr(size), "give a number of bytes, or 0 for none")
         if not isinstance(self.profile, Profile):
             raise ConfigurationError("profile", repr(self.profile), "give sojourn.options.NATIVE or EXPRESS")
+        if not any(self.passport is kind for kind in (False, True, int)):
+            raise ConfigurationError(
+                "passport", repr(self.passport), "give True, or int where ids are numbers on Node, or False"
+            )
+        if self.passport and self.profile is not EXPRESS:
+            raise ConfigurationError("passport", repr(self.passport), "it is for sojourn.express(passport=True)")
         for name in ("generate_id", "clock"):
             if not callable(getattr(self, name)):
                 raise ConfigurationError(name, repr(getattr(self, name)), "give a function")
@@ -210,7 +249,8 @@ class Options:
                 raise ConfigurationError(option, repr(given), "give a function of the request, or None")
         if self.store_error_page is not None and not isinstance(self.store_error_page, str):
             raise ConfigurationError("store_error_page", repr(self.store_error_page), "give HTML as a str, or None")
-        derive(self, "exclude", _paths(self.exclude))
+        derive(self, "exclude", check_paths(self.exclude))
+        derive(self, "clear_site_data", _site_data(self.clear_site_data))
         derive(self, "ways", check_transports(self.transports))
         self._check_name()
         self._check_cookie_and_timeouts(derive)
@@ -298,7 +338,20 @@ def _secrets(given: object) -> tuple[bytes, ...]:
     return result
 
 
-def _paths(given: object) -> tuple[str, ...]:
+def _site_data(given: object) -> tuple[str, ...]:
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes):
+        kinds = tuple(given)
+        if all(kind in _SITE_DATA for kind in kinds):
+            return kinds
+    raise ConfigurationError("clear_site_data", repr(given), f"give a sequence of {', '.join(map(repr, _SITE_DATA))}")
+
+
+def check_paths(given: object) -> tuple[str, ...]:
+    """What the option ``exclude`` gives: paths at and below which something does not apply.
+
+    Raises:
+        ConfigurationError: it is something else, or a path that no request has.
+    """
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise ConfigurationError("exclude", repr(given), 'give a sequence of paths, such as ("/static",)')
     paths = tuple(given)

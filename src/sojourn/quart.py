@@ -45,7 +45,10 @@ from .flask import SessionInterface as FlaskInterface
 from .flask import Sojourn as FlaskSojourn
 from .flask.codec import flask_codec
 from .flask.door import Lasting
-from .flask.guards import check_fresh
+from .flask.fresh import check_fresh
+from .flask.guard import CrossSiteGuard as FlaskGuard
+from .flask.guard import check
+from .guard import GuardOptions
 from .options import OptionsDict
 from .wire.headers import TEXT, with_session
 from .wire.next_page import NEXT, is_of_this_site, present_page, with_next
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     from quart.wrappers import BaseRequestWebsocket, Response
 
 __all__ = [
+    "CrossSiteGuard",
     "QuartSession",
     "SessionInterface",
     "Sojourn",
@@ -254,7 +258,7 @@ class SessionInterface(FlaskInterface):
         exchange.state.sent = True
         told = exchange.told(plan)
         vary = exchange.middleware.reader.vary if told.vary else ()
-        headers = with_session(list(response.headers), TEXT, session_header=plan.header, vary=vary)
+        headers = with_session(list(response.headers), TEXT, session_header=plan.header, vary=vary, clears=plan.clears)
         response.headers.clear()
         response.headers.extend(headers)
         await exchange.end()
@@ -368,6 +372,25 @@ class Sojourn(FlaskSojourn):
         """
         interface = cast("SessionInterface", self.make_interface(app))
         app.asgi_app = _Sessions(app, app.asgi_app, interface)
+
+
+class CrossSiteGuard(FlaskGuard):
+    """Refuses what a page of another site has the browser send, requests and WebSockets; else as `sojourn.flask.CrossSiteGuard`."""
+
+    def __init__(self, app: Quart | None = None, **options: Unpack[GuardOptions]) -> None:
+        super().__init__(cast("Any", app), **options)
+
+    def init_app(self, app: Any) -> None:
+        """Check an application's requests and WebSockets. Several may be given to one."""
+
+        async def look_at_request() -> None:
+            check(self.rules, app, quart.request, websocket=False)
+
+        async def look_at_websocket() -> None:
+            check(self.rules, app, quart.websocket, websocket=True)
+
+        app.before_request_funcs[None].insert(0, look_at_request)
+        app.before_websocket_funcs[None].insert(0, look_at_websocket)
 
 
 # -- the password, asked for again --------------------------------------------------------------------------------------

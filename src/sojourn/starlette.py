@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Unpack
 
 from . import asgi
-from .asgi import ASGIApp
+from .asgi import ASGIApp, CrossSiteGuard
 from .clock import Duration, duration_ms
 from .codecs import LenientCodec
 from .core.data import is_changed, look_at
@@ -33,7 +33,15 @@ try:
 except ImportError as _error:
     raise ImportError('sojourn.starlette needs Starlette: pip install "sojourn[starlette]"') from _error
 
-__all__ = ["SessionAuthBackend", "SessionMiddleware", "StarletteSession", "load_session", "next_page", "session_of"]
+__all__ = [
+    "CrossSiteGuard",
+    "SessionAuthBackend",
+    "SessionMiddleware",
+    "StarletteSession",
+    "load_session",
+    "next_page",
+    "session_of",
+]
 
 _TRY_AGAIN_LATER: Final = 1013  # of a WebSocket's close codes
 

@@ -2,6 +2,8 @@
 
 The session is loaded before the application runs and committed before any byte leaves: at ``write()``, or within the call, when the body
 turns out to be empty or its first chunk that is not has been drawn.
+
+`CrossSiteGuard` refuses what another site's page has the browser send, with sessions or without.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar, Unpack
 
 from .cookie import Cookie
@@ -17,6 +20,7 @@ from .core.plan import Phase
 from .core.session import BaseSession, Session, set_state
 from .core.state import Arrival, Found, State
 from .errors import SessionEncodeError
+from .guard import CrossSiteRules, GuardOptions, Refusal, is_handshake
 from .logs import log, warn_once
 from .middleware.exchange import Exchange
 from .middleware.sync import SyncMiddleware
@@ -27,7 +31,7 @@ from .wire.paths import encoded
 from .wire.request import RequestParts
 from .wire.signing import Verified
 
-__all__ = ["ENVIRON_KEY", "SessionMiddleware", "path_of"]
+__all__ = ["ENVIRON_KEY", "CrossSiteGuard", "SessionMiddleware", "path_of"]
 
 ENVIRON_KEY: Final = "sojourn.session"
 _HOSTS: Final = ("HTTP_HOST", "HTTP_X_FORWARDED_HOST")
@@ -37,12 +41,6 @@ _new: Final = Session.__new__
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Callable[[bytes], object]]
 WSGIApp: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
-
-
-def path_of(environ: Environ) -> str:
-    """The path as the browser sees it."""
-    path = environ.get("SCRIPT_NAME", "").rstrip("/") + environ.get("PATH_INFO", "")
-    return encoded(path.encode("latin-1"))
 
 
 class EnvironReader(SyncMiddleware):
@@ -101,6 +99,12 @@ class EnvironReader(SyncMiddleware):
             kept = without_field(environ["QUERY_STRING"].encode("latin-1"), parameter)
             environ["QUERY_STRING"] = kept.decode("latin-1")
         return self.arrivals.of(config, ids, secure=secure, source=source, request=request)
+
+
+def path_of(environ: Environ) -> str:
+    """The path as the browser sees it."""
+    path: str = environ.get("SCRIPT_NAME", "").rstrip("/") + environ.get("PATH_INFO", "")
+    return encoded(path.encode("latin-1"))
 
 
 R = TypeVar("R", bound=EnvironReader)
@@ -275,7 +279,7 @@ class WSGIExchange(EnvironExchange[M]):
             if plan.header is not None:
                 self.check_domain(plan.header)
             vary = self.middleware.reader.vary if plan.vary else ()
-            headers = with_session(headers, TEXT, session_header=plan.header, vary=vary)
+            headers = with_session(headers, TEXT, session_header=plan.header, vary=vary, clears=plan.clears)
         self.server_write = self.forward(status, headers)
         return None
 
@@ -375,3 +379,44 @@ class Body:
             raise
         finally:
             self._exchange.end(failed=self._failed)
+
+
+def refusal_in(environ: Environ, rules: CrossSiteRules) -> Refusal | None:
+    """Why a request is refused; None if it is not. The handshake of a WebSocket is known by its ``Upgrade``."""
+
+    def header(name: str) -> list[str]:
+        value = environ.get(f"HTTP_{name.upper().replace('-', '_')}")
+        return [] if value is None else [value]
+
+    return rules.refusal(
+        environ["REQUEST_METHOD"],
+        partial(path_of, environ),
+        header,
+        https=environ.get("wsgi.url_scheme") == "https",
+        websocket=is_handshake(header("Upgrade")),
+    )
+
+
+class CrossSiteGuard:
+    """WSGI middleware that refuses what a page of another site has the browser send, by a 403: forms, requests, and WebSockets.
+
+    Add it outside of the sessions, so that what is refused loads none.
+
+    Args:
+        app: the WSGI application.
+        options: see `sojourn.guard.CrossSiteRules`.
+
+    Raises:
+        ConfigurationError: an option is wrong; it names the option, what was given, and what would be right.
+    """
+
+    def __init__(self, app: WSGIApp, **options: Unpack[GuardOptions]) -> None:
+        self.app = app
+        self.rules: CrossSiteRules = CrossSiteRules(**options)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        refusal = refusal_in(environ, self.rules)
+        if refusal is None:
+            return self.app(environ, start_response)
+        start_response("403 Forbidden", refusal.headers)
+        return [refusal.body]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from itertools import pairwise, permutations
 from typing import Any
 
@@ -425,3 +426,51 @@ def test_a_list_that_both_begin_keeps_the_elements_of_both() -> None:
 
 def test_the_same_list_begun_by_both_is_there_once() -> None:
     assert merge({}, {"roles": ["admin"]}, {"roles": ["admin"]}) == {"roles": ["admin"]}
+
+
+# -- messages ---------------------------------------------------------------------------------------------------------
+
+queues = st.lists(st.sampled_from([["info", "a"], ["info", "b"], ["error", "a"], 1, True]), max_size=5)
+additions = st.lists(st.sampled_from([["info", "c"], ["error", "c"]]), max_size=3)
+
+
+def counted(messages: list[Any]) -> Counter[bytes]:
+    return Counter(map(dumps, messages))
+
+
+@pytest.mark.parametrize("key", ["_flashes", "_f_", "_f_error"])
+@given(data=st.data(), base=queues, i_add=additions, they_add=additions)
+def test_messages_that_either_has_taken_are_gone_and_those_that_either_has_added_are_there(
+    key: str, data: st.DataObject, base: list[Any], i_add: list[Any], they_add: list[Any]
+) -> None:
+    texts = sorted(set(map(dumps, base)))
+    i_take, they_take = (data.draw(st.sets(st.sampled_from(texts)) if texts else st.just(set())) for _ in range(2))
+    mine = [*(message for message in base if dumps(message) not in i_take), *i_add]
+    theirs = [*(message for message in base if dumps(message) not in they_take), *they_add]
+    three = [{key: queue} if queue else {} for queue in (base, mine, theirs)]
+    merged = merge(*three).get(key, [])
+    left = [message for message in base if dumps(message) not in i_take | they_take]
+    if not base and i_add == they_add:  # the very same list, begun by both
+        they_add = []
+    assert counted(merged) == counted([*left, *i_add, *they_add])
+
+
+def test_messages_by_category_are_merged_in_each():
+    base = {"flash": {"info": ["a", "b"], "error": ["c"]}}
+    mine = {"flash": {"info": ["d"], "error": ["c"]}}
+    theirs = {"flash": {"info": ["a", "b", "e"], "warning": ["f"]}}
+    assert merge(base, mine, theirs) == {"flash": {"info": ["e", "d"], "warning": ["f"]}}
+    assert merge(base, {}, theirs) == {"flash": {"info": ["e"], "warning": ["f"]}}
+    assert merge(base, theirs, {}) == {"flash": {"info": ["e"], "warning": ["f"]}}
+    assert merge(base, {}, {"flash": {"info": ["a"], "error": ["c"]}}) == {}
+
+
+def test_a_taker_that_commits_after_an_adder_leaves_the_new_message():
+    base = {"_flashes": [["info", "a"]]}
+    assert merge(base, {}, {"_flashes": [["info", "a"], ["info", "b"]]}) == {"_flashes": [["info", "b"]]}
+    assert merge(base, {"_flashes": [["info", "a"], ["info", "b"]]}, {}) == {"_flashes": [["info", "b"]]}
+    assert merge(base, {}, {}) == {}
+
+
+def test_what_is_no_list_in_the_place_of_messages_is_a_leaf():
+    assert merge({"_flashes": 1}, {"_flashes": 2}, {"_flashes": 3}) == {"_flashes": 2}

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse
 
 from sojourn.clock import LONGEST_MS, from_ms
 from sojourn.cookie import Cookie
+from sojourn.core.data import is_changed
 from sojourn.core.policy import decide
 from sojourn.core.session import AsyncSession, BaseSession, Flash, Session
 from sojourn.core.state import Found, State
@@ -569,6 +570,50 @@ def test_flashes_of_one_category_leave_the_others():
     assert session.flashes("error") == [("error", "two")]
     assert session.flashes("error") == []
     assert [flash.message for flash in session.flashes()] == ["one"]
+
+
+def test_flashes_that_are_looked_at_stay_and_that_changes_nothing():
+    session = stored(make_settings(), values(_flashes=b'[["info","one"],["error","two"]]'))
+    assert session.peek_flashes() == [("info", "one"), ("error", "two")]
+    assert session.peek_flashes("error") == [("error", "two")] and session.peek_flashes("none") == []
+    assert session.flashes("none") == [] and not is_changed(session._state)
+    assert len(session.flashes()) == 2
+
+
+def test_of_many_flashes_the_oldest_are_dropped():
+    session = new(make_settings())
+    for number in range(60):
+        session.flash(f"{number}")
+    assert [flash.message for flash in session.flashes()] == [f"{number}" for number in range(10, 60)]
+
+
+class Lazy:
+    def __str__(self) -> str:
+        return "said late"
+
+
+class Markup(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(("message", "kept"), [(Lazy(), "said late"), (Markup("<b>"), "<b>"), (5, 5), (["a"], ["a"])])
+def test_what_the_codec_does_not_hold_is_flashed_as_text(message, kept):
+    session = new(make_settings())
+    session.flash(message)
+    (flash,) = session.flashes()
+    assert flash.message == kept and type(flash.message) in (str, int, list)
+
+
+def test_flashes_may_be_where_connect_flash_has_them():
+    session = stored(make_settings(connect_flash=True), values(flash=b'{"info":["one"],"bad":1}'))
+    session.flash("two", "error")
+    session.flash("three")
+    assert session["flash"] == {"info": ["one", "three"], "error": ["two"]} and "_flashes" not in session
+    assert session.flashes("error") == [("error", "two")]
+    assert session["flash"] == {"info": ["one", "three"]}
+    assert session.flashes() == [("info", "one"), ("info", "three")] and dict(session) == {}
+    session["flash"] = ["not", "ours"]
+    assert session.peek_flashes() == []
 
 
 def test_a_session_is_made_by_the_middleware_in_one_of_two_colours():

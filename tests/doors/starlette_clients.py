@@ -11,9 +11,9 @@ from sojourn.stores import AsyncMemoryStore
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # newer ones of Starlette prefer another client
-    from starlette.testclient import TestClient
+    from starlette.testclient import TestClient, WebSocketDenialResponse
 
-__all__ = ["SECRET", "Store", "TestClient", "client_of"]
+__all__ = ["SECRET", "Store", "TestClient", "WebSocketDenialResponse", "client_of"]
 
 SECRET = "a secret that is long enough for everybody"
 

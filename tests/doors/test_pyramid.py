@@ -29,7 +29,7 @@ from sojourn import (
     StoreError,
     express,
 )
-from sojourn.pyramid import LoginHelper, NotFresh, PyramidSession, next_page, setup
+from sojourn.pyramid import LoginHelper, PyramidSession, next_page, setup
 from sojourn.stores import MemoryStore
 from sojourn.testing import ManualClock
 from sojourn.testing.pyramid import log_in, new_session, read_session, write_session
@@ -819,7 +819,7 @@ def asking(clock: ManualClock, view: Any = None, **settings: Any) -> TestApp:
         config.add_route("delete", "/delete/{what}")
         config.add_view(delete, route_name="delete", renderer="json", require_fresh=timedelta(minutes=15))
         if view is not None:
-            config.add_exception_view(view, context=NotFresh, renderer="json")
+            config.add_exception_view(view, context=HTTPForbidden, renderer="json")
 
     return make(confirm, include=include, clock=clock, **settings)
 

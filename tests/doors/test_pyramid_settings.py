@@ -65,7 +65,9 @@ READ: list[tuple[str, str, Any]] = [
     ("generate_id", "tests.doors.pyramid_apps.cookie", cookie),
     ("exclusive", f"{HERE}:is_exclusive", is_exclusive),
     ("fresh", f"{HERE}:is_exclusive", is_exclusive),
+    ("connect_flash", "true", True),
     ("describe", f"{HERE}:is_exclusive", is_exclusive),
+    ("clear_site_data", "cache storage", ("cache", "storage")),
     ("clock", "sojourn.clock.system_clock", Options(secret=SECRET).clock),
     ("cookie.path", "/shop", Cookie(path="/shop")),
     ("cookie.domain", "example.com", Cookie(domain="example.com")),
@@ -89,9 +91,16 @@ def test_a_setting_is_read_from_its_text(name: str, text: str, expected: Any) ->
 
 
 def test_every_option_and_every_attribute_of_the_cookie_can_be_set() -> None:
-    read = {name for name, _, _ in READ} | {"secret", "store", "profile", "codec", "cookie"}
+    read = {name for name, _, _ in READ} | {"secret", "store", "profile", "codec", "cookie", "passport"}
     attributes = {f"cookie.{name}" for name in Cookie.__dataclass_fields__ if name != "max_age_ms"}
     assert read == OptionsDict.__annotations__.keys() | attributes
+
+
+def test_of_passport_it_is_said_how_ids_are_written() -> None:
+    for text, kind in (("true", True), ("int", int), ("no", False)):
+        assert options_of({"sojourn.profile": "express", "sojourn.passport": text}).passport is kind
+    with pytest.raises(ConfigurationError, match=r"sojourn\.passport"):
+        options_of({"sojourn.profile": "express", "sojourn.passport": "ids"})
 
 
 def test_what_is_given_in_code_is_taken_as_it_is() -> None:

@@ -78,6 +78,9 @@ const OPERATIONS = {
   regenerate: (req) => waitFor(req.session, 'regenerate'),
   destroy: (req) => waitFor(req.session, 'destroy'),
   unset(req) { req.session = null },
+  login: (req, id, options = {}) => waitFor(req, 'login', { id }, options),
+  logout: (req, options = {}) => waitFor(req, 'logout', options),
+  who: (req) => ({ authenticated: req.isAuthenticated(), user: req.user?.id ?? null }),
   store: (req, method, ...args) => waitFor(req.sessionStore, method, ...args),
   async meanwhile(req, url, operations) {
     const headers = { cookie: req.headers.cookie }
@@ -96,13 +99,23 @@ async function perform(req, res) {
   res.type('json').send(`[${answers.join()}]`)
 }
 
-async function open({ store: [name, url, storeOptions], session: sessionOptions, ids }) {
+// Users are what has an id, and all ids are users' but for those that are struck off.
+function passport() {
+  const { Passport } = peer('passport')
+  const made = new Passport()
+  made.serializeUser((user, done) => done(null, user.id))
+  made.deserializeUser((id, done) => done(null, id === 'struck off' ? false : { id }))
+  return made.session()
+}
+
+async function open({ store: [name, url, storeOptions], session: sessionOptions, ids, passport: hasPassport }) {
   const store = await STORES[name](url, storeOptions)
   const app = express()
   app.use(express.json({ type: () => true, limit: '4mb' }))
   app.use(session({
     resave: false, saveUninitialized: false, store, ...(ids && { genid: () => ids.shift() }), ...sessionOptions,
   }))
+  if (hasPassport) app.use(passport())
   app.post('/{*path}', perform)
   app.use((error, req, res, next) => {
     if (res.headersSent) console.error(error) // of the save at the end: it comes too late to be answered

@@ -85,6 +85,23 @@ def look(visit: Visit) -> Any:
     return {"id": session.id, "data": dict(session), "owner": session.owner, "cookie": cookie}
 
 
+def who(visit: Visit) -> Any:
+    session = visit.session
+    return {"owner": session.owner, "since": session.authenticated_at is not None, "pending": session.pending_owner}
+
+
+def devices(visit: Visit) -> Any:
+    """How many there are: in the async colour a coroutine's."""
+    found = visit.session.devices()
+    if not inspect.isawaitable(found):
+        return len(found)
+
+    async def count() -> int:
+        return len(await found)
+
+    return count()
+
+
 def put(visit: Visit, steps: list[Any], value: Any) -> None:
     visit.parent(steps)[steps[-1]] = value
 
@@ -123,7 +140,16 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "same": lambda visit, steps, value: is_same(at(visit.session, steps), value),
     "cookie": change_cookie,
     "touch": lambda visit: visit.session.touch(),
-    "login": lambda visit, owner: visit.session.login(owner),
+    "login": lambda visit, owner, **how: visit.session.login(owner, **how),
+    "login_keeping": lambda visit, owner: visit.session.login(owner, keep_data=True),
+    "begin_login": lambda visit, owner: visit.session.begin_login(owner, keep_data=True),
+    "complete_login": lambda visit: visit.session.complete_login(),
+    "confirm": lambda visit: visit.session.confirm(),
+    "logout": lambda visit: visit.session.logout(),
+    "who": who,
+    "devices": devices,
+    "end_others": lambda visit: visit.session.end_others(),
+    "by_owner": lambda visit, owner: visit.session.sessions.by_owner(owner),
     "save": lambda visit: visit.session.save(),
     "reload": lambda visit: visit.session.reload(),
     "regenerate": lambda visit, **keep: visit.session.regenerate(**keep),
@@ -209,7 +235,7 @@ def serve_async(options: Any) -> tuple[int, Callable[[], None]]:
         thread.join()
 
     port: int = listener.getsockname()[1]
-    httpx.get(f"http://127.0.0.1:{port}", trust_env=False)  # once that is answered, the store is open
+    httpx.get(f"http://127.0.0.1:{port}", trust_env=False, timeout=60)  # once that is answered, the store is open
     return port, stop
 
 
@@ -264,6 +290,8 @@ SERVE = {"async": serve_async, "sync": serve_sync}
 def open_site(colour: str, store: str, options: dict[str, Any]) -> tuple[int, Callable[[], None]]:
     if "cookie" in options:
         options["cookie"] = Cookie(**{"secure": False, "samesite": None, **options["cookie"]})
+    if options.get("passport") == "int":
+        options["passport"] = int
     if "codec" in options:
         options["codec"] = CODECS[options["codec"]]
     if "ids" in options:

@@ -86,3 +86,13 @@ def test_whatever_the_app_sends_stays_and_a_second_pass_adds_no_second_vary(head
         assert name == before_name
         assert value.startswith(before_value)
     assert added(once, vary=vary) == once
+
+
+@pytest.mark.parametrize(("own", "sent"), [([], ["cache"]), ([("clear-SITE-data", "its own")], ["its own"])])
+def test_what_the_browser_is_to_forget_goes_with_the_sessions_header_unless_the_app_says_it(
+    own: list[tuple[str, str]], sent: list[str]
+):
+    result = with_session(own, TEXT, session_header=("Set-Cookie", COOKIE), vary=(), clears="cache")
+    assert [value for name, value in result if name.lower() == "clear-site-data"] == sent
+    assert result[-1] == ("Set-Cookie", COOKIE)
+    assert with_session(own, TEXT, session_header=None, vary=(), clears="cache") == own

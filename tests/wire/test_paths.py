@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sojourn.cookie import Cookie
 from sojourn.errors import ConfigurationError
-from sojourn.wire.paths import encoded, normal, path_matches, under
+from sojourn.wire.paths import encoded, is_among, normal, path_matches, under
 
 
 # contract 20, 22, 23, 24
@@ -51,6 +51,24 @@ def test_paths_match_as_browsers_match_them(path, cookie_path, matches):
 )
 def test_a_path_is_encoded_as_browsers_do_it(decoded, path):
     assert encoded(decoded.encode()) == path
+
+
+@pytest.mark.parametrize(
+    ("path", "below"),
+    [
+        ("/hooks", True),
+        ("/h%6foks/pay", True),
+        ("/%C3%A9/x", True),
+        ("/hooksy", False),
+        ("/hooks/../account", False),
+        ("/hooks/%2E./account", False),
+        ("/hooks/..%2faccount", False),
+        ("/hooks/..", False),
+        ("/hooks/...", True),
+    ],
+)
+def test_a_path_that_leads_out_again_is_not_below(path: str, below: bool) -> None:
+    assert is_among(path, ["/hooks", "/%C3%A9"]) is below
 
 
 @pytest.mark.parametrize("spelling", ["/café", "/caf%C3%A9", "/caf%c3%a9", "/%63af%C3%a9"])

@@ -15,11 +15,13 @@ Example::
 
 from .door import SESSION, SessionMiddleware, get_session, new_session, setup
 from .face import AiohttpSession
-from .guards import check_fresh, next_page
+from .fresh import check_fresh, next_page
+from .guard import CrossSiteGuard
 
 __all__ = [
     "SESSION",
     "AiohttpSession",
+    "CrossSiteGuard",
     "SessionMiddleware",
     "check_fresh",
     "get_session",

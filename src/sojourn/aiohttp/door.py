@@ -173,7 +173,9 @@ class SessionMiddleware(AsyncMiddleware):
                 raise
         if plan.header is not None or plan.vary:
             vary = self.reader.vary if plan.vary else ()
-            headers = with_session(list(response.headers.items()), TEXT, session_header=plan.header, vary=vary)
+            headers = with_session(
+                list(response.headers.items()), TEXT, session_header=plan.header, vary=vary, clears=plan.clears
+            )
             response.headers.clear()
             response.headers.extend(headers)
 
@@ -209,7 +211,7 @@ class SessionMiddleware(AsyncMiddleware):
         reader = self.reader
         config = reader.cookie_everywhere
         if config is None:
-            config = reader.cookie_for(request, _path_of(request))
+            config = reader.cookie_for(request, path_of(request))
             if config is None:
                 return None, request
         https = request.scheme == "https"
@@ -254,7 +256,7 @@ def _values(request: web.Request, name: str) -> list[bytes]:
     return [value.encode("utf-8", "surrogateescape") for value in request.headers.getall(name, ())]
 
 
-def _path_of(request: web.Request) -> str:
+def path_of(request: web.Request) -> str:
     """The path as the browser sees it."""
     raw = request.rel_url.raw_path
     return raw if raw.isascii() else normal(raw)

@@ -33,6 +33,7 @@ from ..codecs.text import write_json
 from ..errors import HeadersAlreadySent, SessionDecodeError, SessionDestroyed, SessionEncodeError
 from ..ids import mask_id
 from ..logs import log
+from .passport import PASSPORT, heed
 from .record import NO_DATA, Record, unpack
 from .session_cookie import read_lifetime
 from .settings import SessionSettings
@@ -104,7 +105,7 @@ def look_at(state: State) -> dict[str, Any]:
 
 
 def unpack_stored(settings: SessionSettings, key: str, stored: Stored) -> Record:
-    """A stored record taken apart, without what the codec drops (contract 51).
+    """A stored record taken apart, without what the codec drops (contract 51), and whose it is by Passport, where that counts.
 
     Raises:
         SessionDecodeError: it cannot be read.
@@ -112,6 +113,8 @@ def unpack_stored(settings: SessionSettings, key: str, stored: Stored) -> Record
     record = unpack(settings.codec.unseal(stored.data, key) if settings.seals else stored.data)
     for name in settings.dropped.intersection(record.data) if settings.dropped else ():
         del record.data[name]
+    if settings.options.passport:
+        record.login = heed(record.login, record.data.get(PASSPORT))
     return record
 
 

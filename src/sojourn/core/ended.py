@@ -101,7 +101,7 @@ def _tell_if_changed(session: BaseSession) -> None:
 
 _CHANGING: Final = (
     *("__setitem__", "__delitem__", "clear", "flash"),
-    *("regenerate", "login", "destroy", "invalidate", "touch"),
+    *("regenerate", "login", "begin_login", "complete_login", "confirm", "check", "destroy", "invalidate", "touch"),
 )
 _ENDED: Final[dict[str, Any]] = {
     **{name: _handing_out(name) for name in ("_data", "__getitem__")},

@@ -16,7 +16,7 @@ from .record import Record
 from .session_cookie import SessionCookie
 from .state import Found, Intent, State
 
-__all__ = ["header_again", "session_header"]
+__all__ = ["cleared", "header_again", "session_header"]
 
 _UNMOVED: Final = (Intent.NONE, Intent.TOUCH)
 _RECORD: Final = Found.RECORD
@@ -53,6 +53,14 @@ def session_header(
     if owed is not None:
         return _send(state, now), False
     return header_again(state, record, now, changed=changed), False
+
+
+def cleared(state: State, header: Header | None, *, expires: bool) -> str | None:
+    """What the browser is to forget of the site's data with a plan's header: where that tells of the session's end.
+
+    Over https alone, as browsers pay no heed to it otherwise (W3C Clear Site Data, section 4.2).
+    """
+    return state.settings.clears if expires and header is not None and state.arrival.secure else None
 
 
 def header_again(state: State, record: Record | None, now: int, *, changed: bool) -> Header | None:

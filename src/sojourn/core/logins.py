@@ -13,11 +13,18 @@ from __future__ import annotations
 from hmac import compare_digest
 from typing import Final
 
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
 from ..clock import Duration, duration_ms
-from ..errors import ConfigurationError, HeadersAlreadySent, NoPendingLogin, NotLoggedIn, StoreError
+from ..errors import (
+    ConfigurationError,
+    HeadersAlreadySent,
+    NoPendingLogin,
+    NotLoggedIn,
+    SessionDecodeError,
+    StoreError,
+)
 from ..ids import check_owner, check_text, hash_id
 from ..logs import log
 from . import transitions
@@ -25,7 +32,8 @@ from .commit import acquire, save
 from .data import ClosedData, look_at
 from .devices import describe, own_keys
 from .limits import by_login
-from .record import Login
+from .passport import PASSPORT, check_user, heed, is_another_s, with_user
+from .record import NOBODY, Login
 from .state import Event, State
 from .steps import Steps, Unlock
 
@@ -58,7 +66,7 @@ def log_in(
     max_sessions: int | None = None,
 ) -> None:
     """Regenerate, and note the owner and the time of authentication; see `BaseSession.login`."""
-    check_owner(owner)
+    _check_owner(state, owner)
     if sid is not None:
         check_text("sid", sid)
     lifetime = None if remember is None else _lifetime(state, remember)
@@ -89,11 +97,12 @@ def try_log_in(
     sid: str | None = None,
 ) -> Steps[bool]:
     """Log in unless the owner has so many sessions besides this one, and commit at once; see `Session.try_login`."""
-    check_owner(owner)
+    _check_owner(state, owner)
     check_limit(max_sessions)
     if state.sent:
         raise HeadersAlreadySent("the response headers have left, so no cookie can carry the new session id")
     lock, tokens, before = hash_id(f"logins of {owner}"), list[str](), state.login
+    kept = look_at(state).get(PASSPORT)
     yield from acquire(lock, tokens.append)  # between looking and storing nobody else looks
     try:
         own = own_keys(state)
@@ -104,6 +113,7 @@ def try_log_in(
     except Exception:
         if state.login is not before:  # it has not happened
             state.login = None
+            _tell_passport(state, heed(NOBODY, None if state.renewed else kept))
             state.on(Event.DISCARD)
         yield from _give_back(lock, tokens)
         raise
@@ -122,7 +132,7 @@ def _give_back(lock: str, tokens: list[str]) -> Steps[None]:
 
 def begin(state: State, owner: str, *, keep_data: bool, stamp: Stamp | None, within: Duration) -> None:
     """Note who has given a password, but no second factor yet; see `BaseSession.begin_login`."""
-    check_owner(owner)
+    _check_owner(state, owner)
     until = state.now() + duration_ms("within", within)
     kept = None if stamp is None else _stamps(state, owner, stamp)[0]
     _enter(state, owner, Login(pending=(owner, until), stamp=kept), keep_data=keep_data)
@@ -224,8 +234,32 @@ def _enter(state: State, owner: str, login: Login, *, keep_data: bool) -> None:
     data = look_at(state)
     if isinstance(data, ClosedData):
         data.refuse()
-    transitions.regenerate(state, keep_data=keep_data and state.owner in (None, owner))
+    who, passport = state.who, state.settings.options.passport
+    before = who.owner if who.pending is None else who.pending[0]
+    is_anothers = before not in (None, owner) or (passport and is_another_s(data.get(PASSPORT), owner))
+    transitions.regenerate(state, keep_data=keep_data and not is_anothers)
     state.login = login
+    _tell_passport(state, login)
+
+
+def _check_owner(state: State, owner: str) -> None:
+    check_owner(owner)
+    if state.settings.options.passport:
+        check_user(owner, state.settings.options.passport)
+
+
+def _tell_passport(state: State, login: Login) -> None:
+    """Have Passport see the login, too, by what it keeps in the data."""
+    data, settings = look_at(state), state.settings
+    kept, kind = data.get(PASSPORT), settings.options.passport
+    if not kind or heed(login, kept) is login:  # who stands there already is left in the form in which Node wrote it
+        return
+    if type(kept) is Raw:
+        try:
+            kept = settings.codec.decode(bytes(kept))
+        except SessionDecodeError:
+            kept = None
+    data[PASSPORT], state.dirty[PASSPORT] = with_user(kept, login.owner, kind), None
 
 
 def _lifetime(state: State, remember: Duration) -> int:

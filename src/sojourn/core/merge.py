@@ -7,6 +7,7 @@ A rule per kind of value, all of them in this file:
 - **Lists** that both sides only appended to keep all appended elements, theirs first. An append is an append: the same
   element appended by both is there twice. Where the base had none, both began the list and it keeps the elements of both,
   unless they are the very same list.
+- **Messages** (`is_queue`) that mine has taken are taken from theirs, and those that it has added are added.
 - **Everything else is a leaf**, tagged objects (one key, beginning with ``$``) included. Changed on one side, the change
   stands; a deletion is a change. Changed on both, the later commit wins, which is mine; for keys in
   ``increments``, where nothing else was done to the number, the sum.
@@ -19,6 +20,7 @@ cannot be decoded, such as ``1e400``, or is nested too deeply to be walked, is a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from math import isclose, isfinite
 from operator import is_
@@ -29,6 +31,7 @@ from msgspec import Raw
 
 from ..codecs import Members, dumps, is_tagged, loads
 from ..errors import SessionConflict, SessionDecodeError, SessionEncodeError
+from .flashes import is_queue
 
 __all__ = ["merge"]
 
@@ -78,17 +81,19 @@ def merge(
         elif their == was:
             text = my
         else:
-            text = _texts(was, my, their, increments.get(key), exclusive=exclusive)
+            text = _texts(was, my, their, increments.get(key), exclusive=exclusive, queue=is_queue(key))
         if text is not None:
             merged[key] = text
     return theirs if len(merged) == len(theirs) and all(map(is_, merged.values(), theirs.values())) else merged
 
 
-def _texts(was: Raw | None, my: Raw | None, their: Raw | None, delta: float | None, *, exclusive: bool) -> Raw | None:
+def _texts(
+    was: Raw | None, my: Raw | None, their: Raw | None, delta: float | None, *, exclusive: bool, queue: bool
+) -> Raw | None:
     """Merge a value that both sides have other text for than the base."""
     try:
         base, mine, theirs = (_ABSENT if text is None else loads(bytes(text)) for text in (was, my, their))
-        merged = _values(base, mine, theirs, delta, exclusive=exclusive)
+        merged = _values(base, mine, theirs, delta, exclusive=exclusive, queue=queue)
         if _same(merged, theirs):
             return their
         if _same(merged, mine):
@@ -100,17 +105,17 @@ def _texts(was: Raw | None, my: Raw | None, their: Raw | None, delta: float | No
         return my
 
 
-def _objects(base: _Object, mine: _Object, theirs: _Object, *, exclusive: bool) -> _Object:
+def _objects(base: _Object, mine: _Object, theirs: _Object, *, exclusive: bool, queue: bool) -> _Object:
     merged: _Object = {}
     for key in theirs | mine:
         was, my, their = base.get(key, _ABSENT), mine.get(key, _ABSENT), theirs.get(key, _ABSENT)
-        value = _values(was, my, their, None, exclusive=exclusive)
+        value = _values(was, my, their, None, exclusive=exclusive, queue=queue)
         if value is not _ABSENT:
             merged[key] = value
     return merged
 
 
-def _values(base: Any, mine: Any, theirs: Any, delta: float | None, *, exclusive: bool) -> Any:
+def _values(base: Any, mine: Any, theirs: Any, delta: float | None, *, exclusive: bool, queue: bool) -> Any:
     if _same(mine, base):
         return theirs
     if _same(theirs, base):
@@ -118,9 +123,15 @@ def _values(base: Any, mine: Any, theirs: Any, delta: float | None, *, exclusive
     if delta is not None and _is_incremented(base, mine, delta):
         total = _sum(theirs, delta)
         return mine if total is None else total
+    if queue and all(value is _ABSENT or type(value) is list for value in (base, mine, theirs)):
+        return _queue(base, mine, theirs)
+    if queue and mine is _ABSENT and _is_object(base) and _is_object(theirs):  # it took all that it knew of
+        return _objects(base, {}, theirs, exclusive=exclusive, queue=True) or _ABSENT
     gone = theirs is _ABSENT and _is_object(base)  # deleted whole: only what this request itself put in comes back
     if _is_object(mine) and (gone or _is_object(theirs)):
-        merged = _objects(base if _is_object(base) else {}, mine, {} if gone else theirs, exclusive=exclusive)
+        merged = _objects(
+            base if _is_object(base) else {}, mine, {} if gone else theirs, exclusive=exclusive, queue=queue
+        )
         if not is_tagged(merged):
             return _ABSENT if gone and not merged else merged
     begun = base is _ABSENT and not _same(mine, theirs)  # both appended to nothing, as to the first flash messages
@@ -130,6 +141,26 @@ def _values(base: Any, mine: Any, theirs: Any, delta: float | None, *, exclusive
     if exclusive and not _same(mine, theirs):
         raise SessionConflict(_CONFLICT)
     return mine
+
+
+def _queue(base: Any, mine: Any, theirs: Any) -> Any:
+    """Theirs, without what mine has taken, and with what it has added."""
+    if base is _ABSENT and _same(mine, theirs):
+        return mine
+    was, my, their = ([] if value is _ABSENT else value for value in (base, mine, theirs))
+    return _without(their, _without(was, my)) + _without(my, was) or _ABSENT
+
+
+def _without(one: list[Any], other: list[Any]) -> list[Any]:
+    """The elements of one list but for those of another, as often as they are there."""
+    gone, left = Counter(map(dumps, other)), []
+    for element in one:
+        text = dumps(element)
+        if gone[text]:
+            gone[text] -= 1
+        else:
+            left.append(element)
+    return left
 
 
 def _same(one: Any, other: Any) -> bool:

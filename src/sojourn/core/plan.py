@@ -95,6 +95,8 @@ class Plan(Shown, frozen=True, gc=False):
     """`State.asked` when it was made."""
     increments: Mapping[str, float] | None = None
     """`State.increments` when it was made."""
+    clears: str | None = None
+    """What of the site's data the browser is to forget: the value of ``Clear-Site-Data``, which goes with the header."""
 
     @property
     def needs_store(self) -> bool:

@@ -18,7 +18,8 @@ from ..logs import log, warn_once
 from ..transports import CookieTransport
 from ._table_key import TableKey
 from .data import ClosedData, encode, is_as_before, is_changed, look_at
-from .header import header_again, session_header
+from .header import cleared, header_again, session_header
+from .passport import PASSPORT, heed
 from .plan import NEEDS_COOKIE, Create, Phase, Plan, Regenerate, Replace, Touch, Write
 from .record import NO_DATA, NOBODY, Record, lifetime_prefix, pack
 from .session_cookie import stored_as_configured
@@ -202,7 +203,8 @@ def decide(state: State, phase: Phase = Phase.RESPONSE) -> Plan:
             state, made, record, ends_brought=ends is _ENDS_ALL, deletes=bool(keys), changed=changed, now=now
         )
     increments = dict(state.increments) if state.increments else None
-    return Plan(made, keys, header, seen, changed, record, expires, now, state.asked, increments)
+    clears = cleared(state, header, expires=expires)
+    return Plan(made, keys, header, seen, changed, record, expires, now, state.asked, increments, clears)
 
 
 def is_too_late(state: State) -> bool:
@@ -341,6 +343,8 @@ def _make(state: State, kind: type[Write], data: Members, now: int) -> tuple[Wri
     assert session_id is not None
     if login is None:
         login = NOBODY if base is None else base.login
+    if settings.options.passport:
+        login = heed(login, data.get(PASSPORT))
     owner = login.owner
     lifetime, cookie = (
         state.ensure_cookie().stored(now, secure=arrival.secure)

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterator, KeysView, MutableMapping, ValuesView
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self, TypeVar
 
 from msgspec import Raw
 
 from ..clock import Duration, from_ms
 from ..errors import SessionNotLoaded
-from . import logins, transitions
+from . import flashes, logins, transitions
 from .data import look_at, read, read_all
 from .devices import Devices, devices, end_device, end_others
+from .flashes import Flash
 from .habits import DictHabits
 from .session_cookie import SessionCookie
 from .state import Event, Found, Intent, State
@@ -24,16 +25,7 @@ from .views import AsyncSessions, Sessions
 
 __all__ = ["AsyncIO", "AsyncSession", "BaseSession", "Flash", "Session", "SyncIO", "set_state", "state_of"]
 
-_FLASHES: Final = "_flashes"
-_PAIRS: Final = (list, tuple)  # the latter are Flask's
 _PENDING: Final = Found.PENDING
-
-
-class Flash(NamedTuple):
-    """A message for the next page."""
-
-    category: str
-    message: str
 
 
 class BaseSession(DictHabits, MutableMapping[str, Any]):
@@ -380,24 +372,19 @@ class BaseSession(DictHabits, MutableMapping[str, Any]):
         self._state.on(Event.TOUCH)
 
     def flash(self, message: str, category: str = "info") -> None:
-        """Keep a message until ``flashes()`` takes it, usually on the next page."""
-        self[_FLASHES] = [*self._kept_flashes(), [category, message]]
+        """Keep a message until ``flashes()`` takes it, usually on the next page. Of more than 50 the oldest is dropped."""
+        flashes.keep(self, self._state.settings, message, category)
 
     def flashes(self, category: str | None = None) -> list[Flash]:
-        """Take the kept messages, oldest first: all of them, or those of one category."""
-        kept = self._kept_flashes()
-        taken = [Flash(*entry) for entry in kept if category in (None, entry[0])]
-        left = [entry for entry in kept if category not in (None, entry[0])]
-        if left:
-            self[_FLASHES] = left
-        else:
-            self.pop(_FLASHES, None)
-        return taken
+        """Take the kept messages, oldest first: all of them, or those of one category.
 
-    def _kept_flashes(self) -> list[Any]:
-        """The kept messages. What else lies in their place, or among them, another program has put there, and it is left out."""
-        kept = self.get(_FLASHES)
-        return [entry for entry in kept if type(entry) in _PAIRS and len(entry) == 2] if type(kept) is list else []
+        What a parallel request adds meanwhile stays for the next page; what two take at the same time both show.
+        """
+        return flashes.take(self, self._state.settings, category)
+
+    def peek_flashes(self, category: str | None = None) -> list[Flash]:
+        """The kept messages, which stay: all of them, or those of one category."""
+        return flashes.peek(self, self._state.settings, category)
 
     def __repr__(self) -> str:
         intent = self._state.intent

@@ -51,6 +51,7 @@ class SessionSettings:
         "always_commits",
         "calm_ms",
         "calm_prefix",
+        "clears",
         "codec",
         "default_idle_ms",
         "dropped",
@@ -74,6 +75,8 @@ class SessionSettings:
     """The codec's, held to its promise."""
     dropped: frozenset[str]
     """Names under which a loaded session's values are left out."""
+    clears: str | None
+    """The value of ``Clear-Site-Data`` where a session ends; None for none."""
     static_idle_ms: int | None
     """The idle timeout of a session that changed nothing of its cookie; None where that depends on the request."""
     reserved: frozenset[str]
@@ -96,6 +99,7 @@ class SessionSettings:
         )
         """Whether a function of the request is called once the session is there."""
         self.key_of = hash_id if options.hash_ids else str
+        self.clears = ", ".join(f'"{kind}"' for kind in options.clear_site_data) or None
         self.default_idle_ms: int = default_idle_ms
         self.expiries: ExpiryCache | None = None  # kept once a store is met that does not tell
         self._longest_id = MAX_COOKIE_BYTES - len("__Host-") - len(options.name) - _SIGNATURE_ROOM

@@ -35,6 +35,7 @@ from ..wire.id_source import IdSource
 from ..wire.signing import Verified
 from ._shown import Shown
 from ._table_key import TableKey
+from .passport import PASSPORT, heed
 from .record import NO_DATA, NOBODY, Login, Record
 from .session_cookie import SessionCookie, lifetime_until
 from .settings import SessionSettings
@@ -257,9 +258,10 @@ class State(Struct, weakref=True):
     @property
     def who(self) -> Login:
         """Who is logged in, and how."""
-        if self.login is not None:
-            return self.login
-        return NOBODY if self.base is None else self.base.login
+        login = self.login
+        if login is None:
+            login = NOBODY if self.base is None else self.base.login
+        return heed(login, (self.data or {}).get(PASSPORT)) if self.settings.options.passport else login
 
     @property
     def owner(self) -> str | None:
@@ -331,7 +333,7 @@ class State(Struct, weakref=True):
         """Whether something else than the data is to be stored."""
         if self.cookie is not None and self.is_cookie_changed():
             return True
-        return self.login is not None and self.login != (NOBODY if self.base is None else self.base.login)
+        return self.login is not None and self.who != (NOBODY if self.base is None else self.base.login)
 
     def idle_ms(self) -> int:
         return self.settings.idle_ms(self.arrival.config, self.overrides())

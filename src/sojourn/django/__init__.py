@@ -16,6 +16,7 @@ except ImportError as _error:
 
 from .checks import check_settings
 from .engine import SessionStore
+from .guard import CrossSiteGuard
 from .middleware import SessionMiddleware, session_of
 
-__all__ = ["SessionMiddleware", "SessionStore", "check_settings", "session_of"]
+__all__ = ["CrossSiteGuard", "SessionMiddleware", "SessionStore", "check_settings", "session_of"]

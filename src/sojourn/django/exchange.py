@@ -135,7 +135,9 @@ class Closing:
             if plan.header is not None:
                 exchange.check_domain(plan.header)
             vary = exchange.middleware.reader.vary if self._accessed or plan.header is not None else ()
-            for name, value in with_session(response.items(), TEXT, session_header=plan.header, vary=vary):
+            for name, value in with_session(
+                response.items(), TEXT, session_header=plan.header, vary=vary, clears=plan.clears
+            ):
                 if name == "Set-Cookie":
                     cookie = SentCookie(value)
                     response.cookies[cookie.key] = cookie

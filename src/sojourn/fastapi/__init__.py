@@ -13,11 +13,12 @@ try:
 except ImportError as _error:
     raise ImportError('sojourn.fastapi needs FastAPI: pip install "sojourn[fastapi]"') from _error
 
-from ..starlette import SessionAuthBackend, StarletteSession, session_of
+from ..starlette import CrossSiteGuard, SessionAuthBackend, StarletteSession, session_of
 from .models import SessionData, session_model
 from .security import LoggedIn, SessionDep, SessionMiddleware, SessionSecurity, current_session, next_page
 
 __all__ = [
+    "CrossSiteGuard",
     "LoggedIn",
     "SessionAuthBackend",
     "SessionData",

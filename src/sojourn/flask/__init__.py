@@ -19,10 +19,12 @@ except ImportError as _error:
 from .codec import flask_codec
 from .extension import Sojourn
 from .face import FlaskSession
-from .guards import fresh_required, next_page
+from .fresh import fresh_required, next_page
+from .guard import CrossSiteGuard
 from .interface import SessionInterface
 
 __all__ = [
+    "CrossSiteGuard",
     "FlaskSession",
     "SessionInterface",
     "Sojourn",

@@ -83,6 +83,7 @@ class FlaskExchange(EnvironExchange[Door]):
     """The application's code runs on while the body is sent."""
     header: Header | None = None
     """What is sent with the response's headers."""
+    clears: str | None = None
     vary: tuple[str, ...] = ()
     """The request headers that the response depends on."""
     instead: flask.Response | None = None
@@ -90,7 +91,7 @@ class FlaskExchange(EnvironExchange[Door]):
 
     def headers(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """A response's headers, and what the session adds."""
-        return with_session(headers, TEXT, session_header=self.header, vary=self.vary)
+        return with_session(headers, TEXT, session_header=self.header, vary=self.vary, clears=self.clears)
 
     def end(self, *, failed: bool) -> None:
         """After the application is done."""

@@ -191,7 +191,7 @@ class SessionInterface(Interface):
             return
         exchange.state.sent = True
         exchange.is_streamed = response.is_streamed
-        exchange.header = plan.header
+        exchange.header, exchange.clears = plan.header, plan.clears
         exchange.vary = exchange.middleware.reader.vary if session.accessed or plan.header is not None else ()
         if not exchange.is_served:
             response.headers = Headers(exchange.headers(response.headers))

@@ -18,10 +18,12 @@ except ImportError as _error:
 from .config import SojournConfig
 from .connection import FreshLogin, SessionDep, load_session, logged_in, next_page, session_of
 from .door import LitestarSession, SessionMiddleware
+from .guard import CrossSiteGuard
 from .models import session_data
 from .plugin import SojournPlugin
 
 __all__ = [
+    "CrossSiteGuard",
     "FreshLogin",
     "LitestarSession",
     "SessionDep",

@@ -15,8 +15,7 @@ import copy
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
-from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from litestar.middleware.session import SessionMiddleware as LitestarsMiddleware
 from litestar.security.session_auth.middleware import SessionAuthMiddleware
@@ -41,25 +40,10 @@ from .values import fields_of
 
 __all__ = ["Door", "LitestarExchange", "LitestarSession", "SessionMiddleware", "connect"]
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 _SLOT: Final = "session"
 _REFUSING: Final = "sojourn.litestar.refusing"
 """In the scope while ``SessionAuth`` has not let the request in."""
 _NEW_ID: Final = (Intent.REGENERATE, Intent.INVALIDATE)
-
-
-def _noted(method: Callable[Concatenate[LitestarSession, P], T]) -> Callable[Concatenate[LitestarSession, P], T]:
-    """A method by which the id may change."""
-
-    @wraps(method)
-    def noted(self: LitestarSession, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        returned = method(self, *args, **kwargs)
-        self.note_id()
-        return returned
-
-    return noted
 
 
 class LitestarSession(AsyncSession):
@@ -70,16 +54,36 @@ class LitestarSession(AsyncSession):
     if TYPE_CHECKING:
         _connection: ScopeState
 
-    regenerate = _noted(AsyncSession.regenerate)
-    invalidate = _noted(AsyncSession.invalidate)
-    login = _noted(AsyncSession.login)
-    begin_login = _noted(AsyncSession.begin_login)
-    complete_login = _noted(AsyncSession.complete_login)
-    confirm = _noted(AsyncSession.confirm)
-    check = _noted(AsyncSession.check)
+    def regenerate(self, *, keep_data: bool = False) -> None:
+        super().regenerate(keep_data=keep_data)
+        self.note_id()
+
+    def invalidate(self) -> None:
+        super().invalidate()
+        self.note_id()
+
+    def login(self, owner: str, **how: Any) -> None:
+        super().login(owner, **how)
+        self.note_id()
+
+    def begin_login(self, owner: str, **how: Any) -> None:
+        super().begin_login(owner, **how)
+        self.note_id()
+
+    def complete_login(self, **how: Any) -> None:
+        super().complete_login(**how)
+        self.note_id()
+
+    def confirm(self) -> None:
+        super().confirm()
+        self.note_id()
+
+    def check(self, stamp: str | bytes) -> bool:
+        is_right = super().check(stamp)
+        self.note_id()
+        return is_right
 
     async def try_login(self, owner: str, **how: Any) -> bool:
-        """Log in unless the owner has ``max_sessions`` live sessions besides this one; see `sojourn.Session.try_login`."""
         is_in = await super().try_login(owner, **how)
         self.note_id()
         return is_in

@@ -19,12 +19,12 @@ except ImportError as _error:
 from ..errors import ConfigurationError
 from ..options import OptionsDict
 from .door import EXCHANGE, NAME, Door
-from .guards import NotFresh, add_option, next_page
+from .fresh import add_option, next_page
 from .logins import LoginHelper
 from .session import PyramidSession
 from .settings import CONFIRM_ROUTE, PREFIX, options_in
 
-__all__ = ["LoginHelper", "NotFresh", "PyramidSession", "includeme", "next_page", "setup"]
+__all__ = ["LoginHelper", "PyramidSession", "includeme", "next_page", "setup"]
 
 _AFTER_ALL_POLICIES: Final[int] = _config.PHASE3_CONFIG + 1
 """When what others say of the execution policy, such as pyramid_retry, has been carried out."""
@@ -44,7 +44,7 @@ def setup(config: Any, *, confirm_route: str | None = None, **options: Unpack[Op
         def delete_account(request): ...
 
     Whoever gave the password before that, see `sojourn.Session.is_fresh`, is redirected to the route ``confirm_route``, with the page that was asked for
-    as ``next`` (see `next_page`); without such a route `NotFresh` is raised. For whoever is not logged in it is an `HTTPForbidden`.
+    as ``next`` (see `next_page`); without such a route `HTTPForbidden` is raised, as it is for whoever is not logged in.
 
     Args:
         config: its `pyramid.config.Configurator`.

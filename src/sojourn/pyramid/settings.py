@@ -13,14 +13,16 @@ from pyramid.settings import aslist
 
 from ..cookie import Cookie
 from ..errors import ConfigurationError
+from ..guard import GuardOptions
 from ..options import OptionsDict
 from ..profiles import express
 
-__all__ = ["CONFIRM_ROUTE", "PREFIX", "options_in"]
+__all__ = ["CONFIRM_ROUTE", "GUARD", "PREFIX", "guard_options_in", "options_in"]
 
 PREFIX: Final = "sojourn."
 CONFIRM_ROUTE: Final = "sojourn.confirm_route"
 """A setting that is no option; see `setup`."""
+GUARD: Final = "sojourn.guard."
 _COOKIE: Final = "cookie."
 _FROM_ENVIRONMENT: Final = "env:"
 
@@ -152,7 +154,10 @@ _READ: Final[dict[str, Read]] = {
     "signature_cache": _integer,
     "exclusive": _dotted,
     "fresh": _dotted,
+    "connect_flash": _flag,
     "describe": _dotted,
+    "clear_site_data": _list,
+    "passport": _flag_or(int=int),
     "profile": _word,
     "clock": _dotted,
 }
@@ -169,6 +174,13 @@ _READ_COOKIE: Final[dict[str, Read]] = {
     "expires": _date,
 }
 """The same of each attribute of the cookie."""
+_READ_GUARD: Final[dict[str, Read]] = {
+    "trusted_origins": _list,
+    "exclude": _list,
+    "strict": _flag,
+    "trust_proxy": _flag_or(none=None),
+}
+"""The same of each option of the guard."""
 _PROFILES: Final = ("native", "express")
 
 
@@ -181,7 +193,7 @@ def options_in(config: Any) -> OptionsDict:
     options: dict[str, Any] = {}
     attributes: dict[str, Any] = {}
     for setting, given in config.registry.settings.items():
-        if not setting.startswith(PREFIX) or setting == CONFIRM_ROUTE:
+        if not setting.startswith(PREFIX) or setting == CONFIRM_ROUTE or setting.startswith(GUARD):
             continue
         name = setting.removeprefix(PREFIX)
         into, table, key = options, _READ, name
@@ -190,10 +202,27 @@ def options_in(config: Any) -> OptionsDict:
         if key not in table:
             known = [*_READ, CONFIRM_ROUTE.removeprefix(PREFIX), *(_COOKIE + attribute for attribute in _READ_COOKIE)]
             raise ConfigurationError(setting, "an unknown setting", f"after {PREFIX!r} comes one of {', '.join(known)}")
-        into[key] = table[key](config, setting, given.strip()) if isinstance(given, str) else given
+        into[key] = _value(config, setting, given, table[key])
     if attributes:
         options["cookie"] = _cookie(options, attributes)
     return _with_profile(options)
+
+
+def guard_options_in(config: Any) -> GuardOptions:
+    """The same for the guard, whose settings are ``sojourn.guard.*``."""
+    options: dict[str, Any] = {}
+    for setting, given in config.registry.settings.items():
+        if setting.startswith(GUARD):
+            name = setting.removeprefix(GUARD)
+            if name not in _READ_GUARD:
+                remedy = f"after {GUARD!r} comes one of {', '.join(_READ_GUARD)}"
+                raise ConfigurationError(setting, "an unknown setting", remedy)
+            options[name] = _value(config, setting, given, _READ_GUARD[name])
+    return cast("GuardOptions", options)
+
+
+def _value(config: Any, setting: str, given: Any, read: Read) -> Any:
+    return read(config, setting, given.strip()) if isinstance(given, str) else given
 
 
 def _cookie(options: dict[str, Any], attributes: dict[str, Any]) -> Cookie:

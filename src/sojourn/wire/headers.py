@@ -19,10 +19,11 @@ class Words(NamedTuple, Generic[AnyStr]):
     comma: AnyStr
     cache_control: AnyStr
     no_store: AnyStr
+    clear_site_data: AnyStr
 
 
-BYTES: Final = Words(b"vary", b"*", b", ", b"cache-control", b"no-store")
-TEXT: Final = Words("Vary", "*", ", ", "Cache-Control", "no-store")
+BYTES: Final = Words(b"vary", b"*", b", ", b"cache-control", b"no-store", b"clear-site-data")
+TEXT: Final = Words("Vary", "*", ", ", "Cache-Control", "no-store", "Clear-Site-Data")
 
 
 def with_session(
@@ -31,11 +32,12 @@ def with_session(
     *,
     session_header: tuple[AnyStr, AnyStr] | None,
     vary: Iterable[AnyStr],
+    clears: AnyStr | None = None,
 ) -> list[tuple[AnyStr, AnyStr]]:
     """A new list with what the session adds, the app's own kept in order.
 
     ``Vary`` with what the session's id is read from, if the session was looked at; with ``session_header``, that header as the last
-    (contract 99), and ``Cache-Control: no-store`` unless the app has its own (contract 101).
+    (contract 99), and, each unless the app has its own, ``Cache-Control: no-store`` (contract 101) and ``Clear-Site-Data`` with ``clears``.
     """
     result: list[tuple[AnyStr, AnyStr]] = [*map(tuple, headers)]  # type: ignore[list-item]  # some frameworks give lists
     for on in vary:
@@ -46,8 +48,9 @@ def with_session(
         else:
             result.append((words.vary, on))
     if session_header is not None:
-        if not any(name.lower() == words.cache_control.lower() for name, _ in result):
-            result.append((words.cache_control, words.no_store))
+        for mine, value in ((words.cache_control, words.no_store), (words.clear_site_data, clears)):
+            if value is not None and not any(name.lower() == mine.lower() for name, _ in result):
+                result.append((mine, value))
         result.append(session_header)
     return result
 

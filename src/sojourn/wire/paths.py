@@ -6,10 +6,11 @@ That is what a browser compares with a cookie's path, and Express too (contract 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
-__all__ = ["encoded", "has_dots", "normal", "path_matches", "under"]
+__all__ = ["encoded", "has_dots", "is_among", "normal", "path_matches", "under"]
 
 _SAFE: Final = "/!$&'()*+,:;=@[]|"  # what browsers leave alone in a path, beyond letters, digits and "-._~"
 
@@ -33,6 +34,15 @@ def normal(path: str) -> str:
 
 has_dots: Final = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE).search
 """Finds the segments ``.`` and ``..``, which browsers resolve before they ask."""
+
+
+def is_among(path: str, roots: Iterable[str]) -> bool:
+    """Whether a path, as the browser sees it, lies at or below one of several, which are `normal`.
+
+    One that leads out again, such as ``/hooks/..%2faccount``, does not: what is behind us may resolve it.
+    """
+    spelled = normal(path) if "%" in path else path
+    return any(path_matches(spelled, root) for root in roots) and not has_dots(spelled)
 
 
 def under(root: str, path: str) -> str:

@@ -25,10 +25,10 @@ from .forms import FormReader, urlencoded
 from .id_source import IdSource
 from .naming import CookieNaming
 from .old_cookies import old_id
-from .paths import normal, path_matches
+from .paths import is_among, normal, path_matches
 from .signing import Signer, Verified
 
-__all__ = ["MOST_LOOKUPS", "RequestParts", "RequestReader"]
+__all__ = ["MOST_LOOKUPS", "RequestParts", "RequestReader", "is_secure"]
 
 MOST_LOOKUPS: Final = 8
 """How many of a request's rightly signed ids are looked up at most."""
@@ -112,10 +112,7 @@ class RequestReader:
 
     def is_excluded(self, path: str) -> bool:
         """Whether a path, as the browser sees it, has no session."""
-        if not self._excluded:
-            return False
-        normalized = normal(path) if "%" in path else path
-        return any(path_matches(normalized, excluded) for excluded in self._excluded)
+        return bool(self._excluded) and is_among(path, self._excluded)
 
     def is_secure(self, *, https: bool, forwarded: str | None, direct: bool) -> bool:
         """Whether the browser's connection is https (contract 105 to 108).
@@ -125,15 +122,7 @@ class RequestReader:
             forwarded: the X-Forwarded-Proto header, if there is one.
             direct: the server itself ended TLS, and says so.
         """
-        trust = self.options.trust_proxy
-        if trust is None:
-            return https
-        if direct:
-            return True
-        if trust:
-            return https or (forwarded is not None and forwarded.split(",", 1)[0].strip().lower() == "https")
-        # Servers may have taken their scheme from this header, so beside it the scheme says nothing.
-        return https and forwarded is None
+        return is_secure(self.options.trust_proxy, https=https, forwarded=forwarded, direct=direct)
 
     # -- the ids ------------------------------------------------------------------------------------------------------
 
@@ -263,6 +252,18 @@ class RequestReader:
 
     def _finder(self, cookie: Cookie, *, secure: bool) -> Callable[[bytes], list[bytes]]:
         return finder(self._naming.name_of(cookie, secure=secure).encode())
+
+
+def is_secure(trust: bool | None, *, https: bool, forwarded: str | None, direct: bool) -> bool:
+    """Whether the browser's connection is https, as `RequestReader.is_secure` says, under an option ``trust_proxy``."""
+    if trust is None:
+        return https
+    if direct:
+        return True
+    if trust:
+        return https or (forwarded is not None and forwarded.split(",", 1)[0].strip().lower() == "https")
+    # Servers may have taken their scheme from this header, so beside it the scheme says nothing.
+    return https and forwarded is None
 
 
 def _apart(values: Sequence[bytes]) -> list[bytes]:

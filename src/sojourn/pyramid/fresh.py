@@ -11,21 +11,16 @@ from ..clock import duration_ms
 from ..wire.next_page import NEXT, is_of_this_site, present_page, with_next
 from ..wsgi import path_of
 
-__all__ = ["NotFresh", "add_option", "next_page"]
+__all__ = ["add_option", "next_page"]
 
 _OPTION: Final = "require_fresh"
+_STALE: Final = "the password is needed again"
 
 View = Callable[[Any, Any], Any]
 
 
-class NotFresh(HTTPForbidden):  # type: ignore[misc]
-    """A view with ``require_fresh`` was asked for, and the owner has not given the password for that long: a 403 unless a view is for it."""
-
-    explanation = "The password is needed again."
-
-
 def add_option(config: Any, route: str | None) -> None:
-    """Give views the option, and let those who are not fresh be redirected to a route; None for `NotFresh`."""
+    """Give views the option, and let those who are not fresh be redirected to a route; None for a 403."""
 
     def fresh_view(view: View, info: Any) -> View:
         within = info.options.get(_OPTION)
@@ -39,7 +34,7 @@ def add_option(config: Any, route: str | None) -> None:
                 raise HTTPForbidden
             if not session.is_fresh(within):
                 if route is None:
-                    raise NotFresh
+                    raise HTTPForbidden(_STALE)
                 page = present_page(request.method, path_of(request.environ), request.query_string)
                 raise HTTPSeeOther(with_next(request.route_path(route), page), cache_control="no-store")
             return view(context, request)
