@@ -81,6 +81,7 @@ const OPERATIONS = {
   login: (req, id, options = {}) => waitFor(req, 'login', { id }, options),
   logout: (req, options = {}) => waitFor(req, 'logout', options),
   who: (req) => ({ authenticated: req.isAuthenticated(), user: req.user?.id ?? null }),
+  flash: (req, ...args) => req.flash(...args),
   store: (req, method, ...args) => waitFor(req.sessionStore, method, ...args),
   async meanwhile(req, url, operations) {
     const headers = { cookie: req.headers.cookie }
@@ -108,7 +109,12 @@ function passport() {
   return made.session()
 }
 
-async function open({ store: [name, url, storeOptions], session: sessionOptions, ids, passport: hasPassport }) {
+function flash() {
+  require('node:util').isArray ??= Array.isArray // which Node.js 23 dropped, and connect-flash calls
+  return peer('connect-flash')()
+}
+
+async function open({ store: [name, url, storeOptions], session: sessionOptions, ids, passport: hasPassport, flash: hasFlash }) {
   const store = await STORES[name](url, storeOptions)
   const app = express()
   app.use(express.json({ type: () => true, limit: '4mb' }))
@@ -116,6 +122,7 @@ async function open({ store: [name, url, storeOptions], session: sessionOptions,
     resave: false, saveUninitialized: false, store, ...(ids && { genid: () => ids.shift() }), ...sessionOptions,
   }))
   if (hasPassport) app.use(passport())
+  if (hasFlash) app.use(flash())
   app.post('/{*path}', perform)
   app.use((error, req, res, next) => {
     if (res.headersSent) console.error(error) // of the save at the end: it comes too late to be answered

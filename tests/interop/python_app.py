@@ -147,6 +147,8 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "confirm": lambda visit: visit.session.confirm(),
     "logout": lambda visit: visit.session.logout(),
     "who": who,
+    "flash": lambda visit, *given: visit.session.flash(*given),
+    "flashes": lambda visit, *given: visit.session.flashes(*given),
     "devices": devices,
     "end_others": lambda visit: visit.session.end_others(),
     "by_owner": lambda visit, owner: visit.session.sessions.by_owner(owner),

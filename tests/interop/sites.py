@@ -186,12 +186,12 @@ class World:
         )
 
     def express(self, peer: Peer, **options: Any) -> Site:
-        """A site on Express. The options are those of express-session, ``ids``, which it is to give to sessions, and whether it has ``passport``."""
-        own: Tree = {name: options.pop(name) for name in ("ids", "passport") if name in options}
+        """A site on Express. The options are those of express-session, ``ids``, which it is to give to sessions, and whether it has ``passport`` and connect-flash, as ``flash``."""
+        own: Tree = {name: options.pop(name) for name in ("ids", "passport", "flash") if name in options}
         self.met.add(peer.package)
         store = [peer.package, peer.url(self.servers), peer.node]
         request = {"store": store, "session": {"secret": SECRET, **options}, **own}
-        node_with("express", "express-session", "passport", peer.package, *peer.drivers)
+        node_with("express", "express-session", "passport", "connect-flash", peer.package, *peer.drivers)
         return self._site("express", "express", request)
 
     def python(self, peer: Peer, colour: str, **options: Any) -> Site:

@@ -796,6 +796,18 @@ class OwnersAreForgottenLate(MemoryStore):
         return self.index.get(owner, [])
 
 
+class SetOwnerTouches(MemoryStore):
+    def set_owner(self, key: str, owner: str | None, *, version: Any) -> Any:
+        self.touch(key, 10**9)
+        return super().set_owner(key, owner, version=version)
+
+
+class SetOwnerIgnoresTheVersion(MemoryStore):
+    def set_owner(self, key: str, owner: str | None, *, version: Any) -> Any:
+        found = self.load(key)
+        return super().set_owner(key, owner, version=found.version if isinstance(found, Stored) else version)
+
+
 class LocksAreForAll(MemoryStore):
     def lock(self, key: str, ttl: int) -> str | None:
         return super().lock(key, ttl) or "token"

@@ -45,6 +45,7 @@ KEYS: Final[dict[str, Door]] = {
     "touch": lambda store, key: store.touch(key, HOUR),
     "delete": lambda store, key: store.delete(key),
     "delete the second": lambda store, key: store.delete("a", key),
+    "set_owner": lambda store, key: store.set_owner(key, "ann", version=RECORD),
     "lock": lambda store, key: store.lock(key, HOUR),
     "unlock": lambda store, key: store.unlock(key, "token"),
 }
@@ -54,6 +55,7 @@ OWNERS: Final[dict[str, Door]] = {
     "regenerate": lambda store, owner: store.regenerate(
         "a", "b", RECORD, HOUR, version=RECORD, tombstone=HOUR, owner=owner
     ),
+    "set_owner": lambda store, owner: store.set_owner("a", owner, version=RECORD),
     "by_owner": lambda store, owner: store.by_owner(owner),
 }
 REFUSED: Final[list[tuple[Any, type[Exception], str]]] = [

@@ -193,6 +193,8 @@ CAUGHT_BY: dict[type[MemoryStore], tuple[str, ...]] = {
         "regenerate_sets_the_owner_of_the_new_record",
         "a_key_created_anew_has_nothing_of_its_former_owner",
     ),
+    broken_stores.SetOwnerTouches: ("set_owner_says_whose_a_record_is_and_changes_nothing_else",),
+    broken_stores.SetOwnerIgnoresTheVersion: ("what_is_not_there_or_is_no_longer_this_version_gets_no_owner",),
     broken_stores.LocksAreForAll: ("of_many_that_lock_one_key_one_succeeds",),
     broken_stores.LocksLastForEver: (
         "a_lock_expires_by_itself",

@@ -380,6 +380,7 @@ CALLS: Final[dict[str, Callable[[Any], Any]]] = {
     "regenerate": lambda store: store.regenerate(KEY, f"{KEY}2", RECORD, HOUR, version=RECORD, tombstone=HOUR),
     "touch": lambda store: store.touch(KEY, HOUR),
     "delete": lambda store: store.delete(KEY),
+    "set_owner": lambda store: store.set_owner(KEY, OWNER, version=RECORD),
     "unlock": lambda store: store.unlock(KEY, "token"),
 }
 

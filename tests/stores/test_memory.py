@@ -313,6 +313,16 @@ def test_a_record_of_the_greatest_size_stays_though_with_its_key_it_takes_more_t
     assert kept(store, "ab") == "b"
 
 
+def test_an_owner_that_is_set_later_counts_too_and_keeps_no_session_longer(clock: ManualClock) -> None:
+    store = MemoryStore(max_bytes=1000, max_size=1000, clock=clock)
+    create(store, "a", "b")
+    assert store.set_owner("a", "ann", version=b"data") is True
+    create(store, "c")
+    assert kept(store, "abc") == "abc"
+    assert store.set_owner("b", "b" * 100, version=b"data") is True
+    assert kept(store, "abc") == "bc", "the longest idle is dropped, though its owner was set"
+
+
 def test_tombstones_are_bounded_in_bytes_too(clock: ManualClock) -> None:
     store = MemoryStore(max_bytes=1000, max_size=100, clock=clock)
     create(store, "0")
@@ -324,7 +334,7 @@ def test_tombstones_are_bounded_in_bytes_too(clock: ManualClock) -> None:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["create", "replace", "touch", "regenerate", "delete", "advance", "clear"]),
+            st.sampled_from(["create", "replace", "touch", "regenerate", "delete", "set_owner", "advance", "clear"]),
             st.sampled_from("abc"),
             st.integers(0, 400),
             st.sampled_from([None, "ann", "somebody else"]),
@@ -348,6 +358,8 @@ def test_what_the_records_take_is_counted_exactly(steps: list[tuple[str, str, in
                 store.regenerate(key, "d", bytes(size), 1000, version=version, tombstone=500, owner=owner)
             case "delete":
                 store.delete(key)
+            case "set_owner":
+                store.set_owner(key, owner, version=version)
             case "clear":
                 store.clear()
             case _:
@@ -553,7 +565,7 @@ def test_delete_expired_takes_batches_and_finds_all(clock: ManualClock) -> None:
 @given(
     steps=st.lists(
         st.tuples(
-            st.sampled_from(["put", "remove", "sweep", "pass"]),
+            st.sampled_from(["put", "remove", "own", "sweep", "pass"]),
             st.sampled_from("abcdef"),
             st.integers(1, 2**36),
             st.sampled_from([None, "ann", "bob"]),
@@ -570,6 +582,8 @@ def test_every_entry_is_filed_once_and_no_later_than_its_deadline(
             table.put(key, b"data", owner, now + number, now)
         elif step == "remove" and key in table.entries:
             table.remove(key)
+        elif step == "own" and key in table.entries:
+            table.set_owner(key, table.entries[key], owner)
         elif step == "sweep":
             table.sweep(now, 1 + number % 4)
         elif step == "pass":

@@ -20,6 +20,7 @@ from psycopg.conninfo import make_conninfo
 
 from sojourn.core.store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Stored
 from sojourn.errors import ConfigurationError, StoreUnavailable
+from sojourn.stores import reindex
 from sojourn.stores.postgres._async.store import AsyncPostgresStore
 from sojourn.stores.postgres._sync.store import PostgresStore
 from tests.stores.postgres_schema import EXPRESS_TABLE, PostgresSchema, postgres_schema
@@ -146,6 +147,8 @@ def test_a_table_that_express_made_serves_as_it_is_and_refuses_only_by_owner(sch
     assert store.load("a") == Replaced(None)
     with pytest.raises(StoreUnavailable, match="no column owner"):
         store.by_owner("ann")
+    with pytest.raises(StoreUnavailable, match="no column owner; give create_table=True"):
+        reindex(store)
     with pytest.raises(StoreUnavailable, match="create_table=True"):
         store.lock("a", LONG)
     assert store.delete_expired() == 0

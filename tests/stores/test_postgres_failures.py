@@ -1050,6 +1050,7 @@ def test_every_error_is_one_of_ours_and_shows_no_key(schema: PostgresSchema, sto
         store.clear,
         store.delete_expired,
         lambda: store.by_owner("secret-owner"),
+        lambda: store.set_owner("secret-key", "secret-owner", version=RECORD),
     ]
     for call in calls:
         with pytest.raises(SojournError) as failed:

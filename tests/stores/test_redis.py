@@ -164,6 +164,94 @@ async def test_an_index_lasts_as_long_as_its_longest_record(store: FullStore, cl
     assert client.zcard(index) == 1, "what has expired is cleared away"
 
 
+def entered(client: Any, index: str, name: str, minutes_ago: float) -> None:
+    """An entry as it would be, if it had been made so long ago for a day."""
+    now = client.time()[0] * 1000
+    ago = now - minutes_ago * 60_000
+    client.zadd(index, {name: int(now + 86_400_000) + ago // 600_000 % 256 / 256})
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("minutes_ago", "stays"), [(0, True), (-9, True), (9, True), (21, False), (1440, False)])
+async def test_reading_removes_entries_without_a_record_but_no_fresh_ones(
+    store: FullStore, client: Any, prefix: str, minutes_ago: float, stays: bool
+):
+    index = Names(prefix).index("ann").decode()
+    await store.create("k", b"1", 60_000, owner="ann")
+    entered(client, index, f"{prefix}ended", minutes_ago)
+    entered(client, index, f"{prefix}k", minutes_ago)
+    assert await store.by_owner("ann") == ["k"]
+    expected = {f"{prefix}k", f"{prefix}ended"} if stays else {f"{prefix}k"}
+    assert {name.decode() for name in client.zrange(index, 0, -1)} == expected
+
+
+@pytest.mark.anyio
+async def test_every_write_notes_when_an_entry_was_made(store: FullStore, client: Any, prefix: str):
+    index = Names(prefix).index("ann").decode()
+    version = await store.create("k", b"1", 60_000)
+    writes: list[Callable[[], Any]] = [
+        lambda: store.replace("k", b"1", 60_000, version=version, owner="ann"),
+        lambda: store.touch("k", 60_000),
+        lambda: store.set_owner("k", "ann", version=version),
+    ]
+    for write in writes:
+        entered(client, index, f"{prefix}k", 60)
+        await write()
+        score = client.zscore(index, f"{prefix}k")
+        now = client.time()[0]
+        assert score % 1 * 256 in {now // 600 % 256, (now // 600 - 1) % 256}
+        assert abs(score - now * 1000 - 60_000) < 5000
+    entered(client, index, f"{prefix}k", 60)
+    client.delete(f"{{{prefix}k}}:owner")
+    assert await store.set_owner("k", "ann", version=version) is True
+    assert await store.by_owner("ann") == ["k"]
+
+
+@pytest.mark.anyio
+async def test_a_login_clears_away_some_of_what_is_past_and_reading_all_of_it(
+    store: FullStore, client: Any, prefix: str
+):
+    index = Names(prefix).index("ann").decode()
+    client.zadd(index, {f"{prefix}{number}": number for number in range(2500)})
+    await store.create("k", b"1", 60_000, owner="ann")
+    assert client.zcard(index) == 2401, "some, as many would keep others waiting"
+    await store.touch("k", 60_000)
+    assert client.zcard(index) == 2301
+    assert await store.by_owner("ann") == ["k"]
+    assert client.zcard(index) == 1
+
+
+@pytest.mark.anyio
+async def test_many_sessions_of_one_owner_are_all_found(store: FullStore, client: Any, prefix: str):
+    for number in range(1500):
+        await store.create(f"k{number}", b"1", 60_000, owner="ann")
+    before = commands(client)["evalsha"]
+    assert sorted(await store.by_owner("ann")) == sorted(f"k{number}" for number in range(1500))
+    assert commands(client)["evalsha"] - before < 10, "not one for each"
+
+
+@pytest.mark.anyio
+async def test_an_owner_takes_no_command_of_its_own(store: FullStore, client: Any, prefix: str):
+    for owner in (None, "ann"):
+        version = await store.create(f"{owner}", b"1", 60_000, owner=owner)
+        before = commands(client)["evalsha"]
+        for number in range(5):
+            version = await store.replace(f"{owner}", b"%d" % number, 60_000, version=version, owner=owner)
+            await store.touch(f"{owner}", 60_000)
+        assert commands(client)["evalsha"] - before == 10
+
+
+@pytest.mark.anyio
+async def test_the_owner_of_a_record_that_never_ends_is_known_for_as_long_as_a_cookie_lasts(
+    store: FullStore, client: Any, prefix: str
+):
+    client.set(f"{prefix}k", b"1")
+    assert await store.set_owner("k", "ann", version=b"1") is True
+    assert await store.by_owner("ann") == ["k"]
+    assert client.ttl(f"{prefix}k") == -1
+    assert 399 * 86_400 < client.ttl(f"{{{prefix}k}}:owner") <= 400 * 86_400
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_prefix_is_no_pattern(kind: str, redis_url: str, client: Any, prefix: str):

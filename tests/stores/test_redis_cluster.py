@@ -20,6 +20,8 @@ from sojourn.stores.redis._async.clients import AsyncGiven
 from sojourn.stores.redis._async.driver import AsyncCluster
 from sojourn.stores.redis._async.store import AsyncRedisStore
 from sojourn.stores.redis._errors import translate
+from sojourn.stores.redis._names import Names
+from sojourn.stores.redis._scripts import LEAVE
 from sojourn.stores.redis._sync.clients import Given
 from sojourn.stores.redis._sync.driver import Cluster
 from sojourn.stores.redis._sync.store import RedisStore
@@ -203,7 +205,7 @@ async def test_a_delete_is_one_command_for_each_slot(kind: str, valkey_cluster: 
         before = commands_of_all(cluster)
         assert await store.delete("none", *keys, "{a}1") == Deleted(12, ("{b}new", "{a}new", "other"))
         after = commands_of_all(cluster)
-        assert after["evalsha"] - before["evalsha"] == 4
+        assert after["evalsha"] - before["evalsha"] == 5, "and one for the index of their owner"
         assert await store.by_owner("ann") == []
         assert await store.count() == 3
 
@@ -284,7 +286,101 @@ async def test_scan_count_and_clear_reach_every_node(kind: str, valkey_cluster: 
         assert await store.count() == 300
         assert len(await store.by_owner("ann")) == 300
         assert await store.clear() == 300
-        assert sum(cluster.dbsize(target_nodes=node) for node in cluster.get_primaries()) == 1, "the index expires"
+        assert sum(cluster.dbsize(target_nodes=node) for node in cluster.get_primaries()) == 0, "nor is an index left"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_ends_leaves_its_owners_index(kind: str, valkey_cluster: str, cluster: Any):
+    async with opened(kind, valkey_cluster) as store:
+        index = Names("sojourn:").index("ann")
+        version = await store.create("a", b"1", 60_000, owner="ann")
+        for _ in range(3):  # an owner who logs in and out, and is never asked for
+            assert await store.regenerate("a", "b", b"1", 60_000, version=version, tombstone=1000, owner="ann")
+            assert cluster.zcard(index) == 1
+            await store.delete("b")
+            assert cluster.zcard(index) == 0
+            cluster.delete("sojourn:a")
+            version = await store.create("a", b"1", 60_000, owner="ann")
+        assert await store.replace("a", b"2", 60_000, version=version, owner="bob") == b"2"
+        assert cluster.zcard(index) == 0
+        assert await store.set_owner("a", "ann", version=b"2") is True
+        assert cluster.zcard(Names("sojourn:").index("bob")) == 0
+        assert await store.by_owner("ann") == ["a"]
+        assert await store.clear() == 1
+        assert cluster.zcard(index) == 0
+
+
+@pytest.mark.parametrize("write", ["create", "replace"])
+@pytest.mark.parametrize("make", [RedisStore, AsyncRedisStore])
+async def test_reading_never_removes_an_entry_whose_record_is_about_to_be_written(
+    make: Any, write: str, valkey_cluster: str, cluster: Any
+):
+    made = make.from_url(valkey_cluster)
+    store = as_async(made) if make is RedisStore else made
+    reader = as_async(RedisStore.from_url(valkey_cluster))
+    index, read = Names("sojourn:").index("ann"), list[list[str]]()
+    # It is an old entry too, of a record that was there once.
+    cluster.zadd(index, {"sojourn:k": 10**13})
+    if write == "replace":
+        await store.create("k", b"0", 60_000)
+    ran, own = made._driver.call, {getattr(made._scripts, write).sha}
+
+    async def read_before(name: bytes, *command: Any, writes: bool) -> Any:
+        if command[1] in own:
+            read.append(await reader.by_owner("ann"))
+        return await ran(name, *command, writes=writes)
+
+    def read_before_sync(name: bytes, *command: Any, writes: bool) -> Any:
+        if command[1] in own:
+            read.append(sync_reader.by_owner("ann"))
+        return ran(name, *command, writes=writes)
+
+    sync_reader = RedisStore.from_url(valkey_cluster)
+    made._call = read_before_sync if make is RedisStore else read_before
+    if write == "create":
+        await store.create("k", b"1", 60_000, owner="ann")
+    else:
+        await store.replace("k", b"1", 60_000, version=b"0", owner="ann")
+    assert read[0] == []
+    assert await store.by_owner("ann") == ["k"]
+    await store.close()
+    await reader.close()
+    sync_reader.close()
+
+
+@pytest.mark.parametrize("make", [RedisStore, AsyncRedisStore])
+async def test_a_session_that_cannot_leave_its_owners_index_has_ended_all_the_same(
+    make: Any, valkey_cluster: str, cluster: Any
+):
+    made = make.from_url(valkey_cluster)
+    store = as_async(made) if make is RedisStore else made
+    await store.create("k", b"0", 60_000, owner="ann")
+    call = made._driver.call
+
+    def fails(name: bytes, *command: Any, writes: bool) -> Any:
+        if command[1] == LEAVE.sha:
+            raise StoreTimeout("lost")
+        return call(name, *command, writes=writes)
+
+    made._call = fails
+    assert await store.delete("k") == Deleted(1, ())
+    assert cluster.zcard(Names("sojourn:").index("ann")) == 1
+    assert await store.by_owner("ann") == []
+    await store.close()
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_setting_an_owner_never_brings_an_entrys_end_nearer(kind: str, valkey_cluster: str, cluster: Any):
+    async with opened(kind, valkey_cluster) as store:
+        index = Names("sojourn:").index("ann")
+        await store.create("k", b"0", 60_000, owner="ann")
+        later = int(cluster.zscore(index, "sojourn:k")) + 60_000
+        cluster.zadd(index, {"sojourn:k": later})  # as if a touch came between
+        assert await store.set_owner("k", "ann", version=b"0") is False
+        assert int(cluster.zscore(index, "sojourn:k")) == later
+        cluster.zrem(index, "sojourn:k")
+        assert await store.set_owner("k", "ann", version=b"0") is True
+        assert await store.by_owner("ann") == ["k"]
 
 
 class Replying:

@@ -209,6 +209,7 @@ async def outlives(store: FullStore, end: Callable[[], object]) -> None:
         store.count,
         lambda: scanned(store),
         lambda: store.by_owner("ann"),
+        lambda: store.set_owner("k", "bob", version=b"{}"),
         lambda: store.delete("k"),
     ]
     for operation in operations:

@@ -166,6 +166,7 @@ def test_a_store_may_do_without_all_that_is_optional_and_each_skip_says_why() ->
         "the store has no clear()",
         "the store has no delete_expired()",
         "the store has no by_owner()",
+        "the store has no set_owner()",
         "the store has no lock()",
         "the store leaves no tombstones: tombstones is False",
         "the store keeps JSON objects only: any_bytes is False",

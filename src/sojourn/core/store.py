@@ -66,12 +66,14 @@ __all__ = [
     "EXISTS",
     "LOCK_MS",
     "MISSING",
+    "AsyncIndexingStore",
     "AsyncLockingStore",
     "AsyncScanningStore",
     "AsyncStore",
     "Conflict",
     "Deleted",
     "Exists",
+    "IndexingStore",
     "LockingStore",
     "Missing",
     "Outcome",
@@ -156,7 +158,7 @@ class Store(Protocol):
 
     `AsyncStore` has the same methods with ``async def``. Capabilities that only some stores have are found by
     their presence: ``scan()``, ``count()``, ``clear()``, ``delete_expired()``, ``by_owner(owner)``, ``lock(key, ttl)`` and
-    ``unlock(key, token)``; see `ScanningStore` and `LockingStore`.
+    ``unlock(key, token)``, ``set_owner(key, owner, version)``; see `ScanningStore`, `LockingStore` and `IndexingStore`.
     """
 
     def open(self) -> None:
@@ -226,7 +228,21 @@ class ScanningStore(Protocol):
         """Physically remove expired records and tombstones, in small batches, and return how many records."""
 
     def by_owner(self, owner: str) -> list[str]:
-        """The keys of the owner's live records, in no order."""
+        """The keys of the owner's live records, in no order.
+
+        What the store keeps for it ends with the records, though the owner never come again.
+        """
+
+
+@runtime_checkable
+class IndexingStore(Protocol):
+    """The capability to set right whose a record is, where another program wrote it, or an older configuration: for `reindex`."""
+
+    def set_owner(self, key: str, owner: str | None, *, version: Version) -> bool | Conflict | Missing:
+        """Note whose a live record is, if its version is the one given. Neither data, nor expiry, nor version change.
+
+        Returns whether there was something to change.
+        """
 
 
 @runtime_checkable
@@ -278,6 +294,13 @@ class AsyncScanningStore(Protocol):
     async def clear(self) -> int: ...
     async def delete_expired(self) -> int: ...
     async def by_owner(self, owner: str) -> list[str]: ...
+
+
+@runtime_checkable
+class AsyncIndexingStore(Protocol):
+    """`IndexingStore` in the async colour."""
+
+    async def set_owner(self, key: str, owner: str | None, *, version: Version) -> bool | Conflict | Missing: ...
 
 
 @runtime_checkable

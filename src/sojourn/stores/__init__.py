@@ -12,6 +12,9 @@ from ..logs import warn_once
 from ._sharing import shared as share
 
 if TYPE_CHECKING:
+    from ._indexing import Reindexed as Reindexed
+    from ._indexing import reindex as reindex
+    from ._indexing import reindex_async as reindex_async
     from .memory.store import AsyncMemoryStore as AsyncMemoryStore
     from .memory.store import MemoryStore as MemoryStore
     from .mongo._async.store import AsyncMongoStore as AsyncMongoStore
@@ -35,7 +38,10 @@ __all__ = [
     "MongoStore",
     "PostgresStore",
     "RedisStore",
+    "Reindexed",
     "SQLiteStore",
+    "reindex",
+    "reindex_async",
     "resolve",
 ]
 
@@ -50,7 +56,10 @@ _HOMES: Final = {
     "MongoStore": ".mongo._sync.store",
     "PostgresStore": ".postgres._sync.store",
     "RedisStore": ".redis._sync.store",
+    "Reindexed": "._indexing",
     "SQLiteStore": ".sqlite.store",
+    "reindex": "._indexing",
+    "reindex_async": "._indexing",
 }
 
 

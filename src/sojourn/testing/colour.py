@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
-from ..core.store import AsyncLockingStore, AsyncScanningStore, AsyncStore, Store, Stored
+from ..core.store import AsyncIndexingStore, AsyncLockingStore, AsyncScanningStore, AsyncStore, Store, Stored
 
 __all__ = ["FullStore", "as_async", "in_threads"]
 
 T = TypeVar("T")
 
 
-class FullStore(AsyncStore, AsyncScanningStore, AsyncLockingStore, Protocol):
+class FullStore(AsyncStore, AsyncScanningStore, AsyncLockingStore, AsyncIndexingStore, Protocol):
     """An async store with every capability. Each case uses only those that it has asked for."""
 
 

@@ -227,6 +227,17 @@ class _StoreMachine(RuleBasedStateMachine):
             self.records[key] = found._replace(deadline=self.clock() + ttl)
 
     @_something_is_live
+    @_capability("set_owner")
+    @rule(pick=picks, owner=owners, age=ages)
+    def set_owner(self, pick: int, owner: str | None, age: int) -> None:
+        key = self.pick(pick)
+        result = self.call("set_owner", key, owner, version=self.version(key, age)[0])
+        if self.settle(key, age, result):
+            found = self.records[key]
+            assert result is (found.owner != owner), f"the owner was {found.owner!r}, and the result is {result!r}"
+            self.records[key] = found._replace(owner=owner)
+
+    @_something_is_live
     @rule(several=st.lists(picks, min_size=1, max_size=3))
     def delete(self, several: list[int]) -> None:
         keys = [self.pick(number) for number in several]

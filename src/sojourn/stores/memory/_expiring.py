@@ -94,6 +94,12 @@ class ExpiringTable:
         if is_early:
             self._leave(old.slot)
 
+    def set_owner(self, key: str, old: Entry, owner: str | None) -> None:
+        """Change the owner alone: the entry stays where it is in the order."""
+        self._disown(key, old.owner)
+        self._own(key, owner)
+        self.entries[key] = Entry(old.data, owner, old.deadline, old.slot, old.older, old.newer)
+
     def remove(self, key: str) -> None:
         entry = self.entries.pop(key)
         self._unlink(entry)

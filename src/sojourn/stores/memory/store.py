@@ -272,6 +272,22 @@ class MemoryStore:
             now = self._clock()
             return [key for key in self._records.owners.get(owner, ()) if self._records.get(key, now) is not None]
 
+    def set_owner(self, key: str, owner: str | None, *, version: Version) -> bool | Conflict | Missing:
+        check_key(key)
+        check_optional_owner(owner)
+        with self._mutex:
+            entry = self._records.get(key, self._clock())
+            if entry is None:
+                return MISSING
+            if entry.data != version:
+                return CONFLICT
+            if entry.owner == owner:
+                return False
+            self._records.set_owner(key, entry, owner)
+        if self._records.size > self._most_bytes:
+            self._shrink()
+        return True
+
     def lock(self, key: str, ttl: int) -> str | None:
         check_key(key)
         token = secrets.token_hex(16)
@@ -408,6 +424,9 @@ class AsyncMemoryStore:
 
     async def by_owner(self, owner: str) -> list[str]:
         return self._store.by_owner(owner)
+
+    async def set_owner(self, key: str, owner: str | None, *, version: Version) -> bool | Conflict | Missing:
+        return self._store.set_owner(key, owner, version=version)
 
     async def lock(self, key: str, ttl: int) -> str | None:
         return self._store.lock(key, ttl)

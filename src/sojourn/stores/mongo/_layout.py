@@ -233,6 +233,10 @@ class MongoLayout:
         """The update that overwrites a session."""
         return self._update({SESSION: session, OWNER: owner}, now, ttl)
 
+    def to_own(self, owner: str | None) -> Document:
+        """The update that sets a session's owner alone."""
+        return {"$unset": {OWNER: ""}} if owner is None else {"$set": {OWNER: owner}}
+
     def to_touch(self, now: int, ttl: int) -> Document:
         """The update that moves a session's expiry."""
         return self._update({}, now, ttl)

@@ -131,11 +131,15 @@ class Statements:
             + successor_is("NULL")
             + f" WHERE kept.expire <= {now}"
         )
-        # The row is locked, and read as it is then: the result is right even if another call came first.
-        found = (
-            f"found AS MATERIALIZED (SELECT {digest} = $4::bytea AS same, convert_to(sid, 'UTF8') AS key FROM {t}"
-            f" WHERE sid = {_key(1)} AND {live} FOR UPDATE)"
-        )
+
+        def locked(number: int) -> str:
+            # The row is locked, and read as it is then: the result is right even if another call came first.
+            return (
+                f"found AS MATERIALIZED (SELECT {digest} = ${number}::bytea AS same, {key} AS key FROM {t}"
+                f" WHERE sid = {_key(1)} AND {live} FOR UPDATE)"
+            )
+
+        found = locked(4)
 
         # Where a key is given, each row ends with the key that it is about: a reply to somebody else is known by it.
         # key -> data, ms left, successor, key
@@ -216,6 +220,13 @@ class Statements:
         self.by_owner = Statement.of(
             f"SELECT {key} FROM {t} WHERE owner = {_key(1)} AND expire > {now}",
             writes=False,
+        )
+        # key, digest, owner -> whether the version is the same, and the owner was another, key
+        self.set_owner = Statement.of(
+            f"WITH {locked(2)}, done AS (UPDATE {t} SET owner = {_text(3)} FROM found"
+            f" WHERE same AND sid = {_key(1)} AND owner IS DISTINCT FROM {_text(3)} RETURNING true)"
+            " SELECT same, EXISTS (SELECT FROM done), key FROM found",
+            keyed=True,
         )
 
         # key, ttl, token, the longest that one may have left -> the key if it was free

@@ -3,8 +3,12 @@
 A record is a string. A tombstone is a list of two items, the word "replaced" and the key of its successor: so nothing
 that a caller stores can look like a tombstone, and ``SCAN ... TYPE string`` finds records alone. The owner of a
 record is under a *pointer* key in the record's own slot: the name of the owner's *index*, a sorted set of names by
-deadline. In a cluster the index is in another slot, so there the scripts leave it alone and the store writes it
-beforehand by `INDEX`. An entry without a record that points back is ignored, and expires at its deadline.
+deadline. In a cluster the index is in another slot, so there the scripts leave it alone: the store enters a name beforehand
+by `INDEX`, and takes it out afterwards by `LEAVE`.
+
+An entry without a record that points back is ignored. In a cluster it may be of a record that is about to be written; so the fraction
+of its score says when it was entered, and `HEAL` removes it only once that is long ago. Any entry goes soon after its deadline, as each
+new one clears some of those away, and the whole index at the last deadline of all. So no index outlives the sessions in it.
 """
 
 from __future__ import annotations
@@ -12,16 +16,21 @@ from __future__ import annotations
 import hashlib
 from typing import Final, NamedTuple
 
+from ...clock import DAY_MS
 from ...core.store import CONFLICT, EXISTS, MISSING, Outcome
 
 __all__ = [
+    "BATCH",
     "CLUSTERED",
+    "ENDLESS",
+    "ENTRIES",
+    "HEAL",
     "INDEX",
+    "LEAVE",
     "LIFETIMES",
     "LOCK",
     "OUTCOMES",
     "OWNED",
-    "OWNERS",
     "REPLACED",
     "STANDALONE",
     "UNLOCK",
@@ -51,7 +60,13 @@ class Writes(NamedTuple):
     retire: Script
     touch: Script
     delete: Script
+    set_owner: Script
 
+
+BATCH: Final = 1000
+"""Entries of an index that one command reads, or clears away."""
+ENDLESS: Final = 400 * DAY_MS
+"""How long the owner of a record without an expiry is known: as long as a browser keeps a cookie."""
 
 OUTCOMES: Final[dict[int, Outcome]] = {0: MISSING, -1: CONFLICT, -2: EXISTS}
 """What the scripts return when they change nothing."""
@@ -59,17 +74,38 @@ OUTCOMES: Final[dict[int, Outcome]] = {0: MISSING, -1: CONFLICT, -2: EXISTS}
 # A script is refused for want of memory at its first write alone, so the write that may be refused comes first.
 # Likewise a script reads before it writes: a user without the right to read is refused before anything is done.
 # What is of another type under a name of ours that is no record's, such as an index, is in the way, and is replaced.
-_INDEX: Final = """
-local function enter(index, name, ttl)
-  local kind = redis.call('TYPE', index).ok
-  if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', index) end
+# The fraction of a score is the time of the entry, in 256ths: of ten minutes each, after 256 of which it begins anew. A double has
+# them exactly until the year 3084. An entry counts as fresh for ten minutes at least, also after a clock was set back by as much.
+_ENTRIES: Final = """
+local function clock()
   local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  redis.call('ZADD', index, now + ttl, name)
-  redis.call('ZREMRANGEBYSCORE', index, '-inf', now)
-  if redis.call('PTTL', index) < ttl then redis.call('PEXPIRE', index, ttl) end
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local function stamp(now) return math.floor(now / 600000) % 256 end
+local function is_fresh(score, now) return (stamp(now) - score % 1 * 256 + 2) % 256 < 4 end
+local function prune(index, now, most)
+  local due = math.min(redis.call('ZCOUNT', index, '-inf', now), most)
+  if due > 0 then redis.call('ZREMRANGEBYRANK', index, 0, due - 1) end
+  return due
 end
 """
+
+_INDEX: Final = (
+    _ENTRIES
+    + """
+local function enter(index, name, ttl, later)
+  local kind = redis.call('TYPE', index).ok
+  if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', index) end
+  local now = clock()
+  local deadline = now + ttl
+  if later then deadline = math.max(deadline, math.floor(redis.call('ZSCORE', index, name) or 0)) end
+  local added = redis.call('ZADD', index, deadline + stamp(now) / 256, name)
+  prune(index, now, 100)
+  if redis.call('PTTL', index) < ttl then redis.call('PEXPIRE', index, ttl) end
+  return added
+end
+"""
+)
 
 _LIVE: Final = """
 local function live(name) return redis.call('TYPE', name).ok == 'string' end
@@ -80,14 +116,15 @@ local function owner(pointer)
   return live(pointer) and string.match(redis.call('GET', pointer), '^{.*owner:%x+}$')
 end
 local function own(name, pointer, index, ttl)
-  local former = owner(pointer)
+  local former, added = owner(pointer), 0
   if index ~= '' then
-    enter(index, name, ttl)
+    added = enter(index, name, ttl)
     redis.call('SET', pointer, index, 'PX', ttl)
   elseif former then
     redis.call('DEL', pointer)
   end
   if former and former ~= index then leave(former, name) end
+  return added
 end
 """
 
@@ -97,8 +134,22 @@ local function leave(index, name)
 end
 """
 
-_STANDALONE: Final = _LIVE + _INDEX + _LEAVE + _POINT
-_CLUSTERED: Final = _LIVE + "local function enter() end local function leave() end" + _POINT
+# `done` is what a write returns: 1, or in a cluster the index that its record has left.
+_STANDALONE: Final = _LIVE + _INDEX + _LEAVE + "local function done() return 1 end" + _POINT
+_CLUSTERED: Final = (
+    _LIVE
+    + """
+local left
+local function enter() return 0 end
+local function leave(index) left = index end
+local function done()
+  local index = left
+  left = nil
+  return index or 1
+end
+"""
+    + _POINT
+)
 
 # The version is the data itself; its hash is what travels.
 _CHECK: Final = """
@@ -146,7 +197,7 @@ def _writes(prelude: str) -> Writes:
             if result ~= 1 then return result end
             own(KEYS[1], KEYS[2], ARGV[3], tonumber(ARGV[2]))
             redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-            return 1
+            return done()
             """,
         ),
         # KEYS new name, new pointer, old name, old pointer; ARGV data, ttl, index, hash, tombstone, new key
@@ -171,8 +222,9 @@ def _writes(prelude: str) -> Writes:
             _RETIRE,
             """
             local result = check(KEYS[1], ARGV[1])
-            if result == 1 then retire(KEYS[1], KEYS[2], tonumber(ARGV[2]), ARGV[3]) end
-            return result
+            if result ~= 1 then return result end
+            retire(KEYS[1], KEYS[2], tonumber(ARGV[2]), ARGV[3])
+            return done()
             """,
         ),
         # KEYS name, pointer; ARGV ttl. Returns the owner's index if there is one
@@ -187,7 +239,7 @@ def _writes(prelude: str) -> Writes:
             return index
             """,
         ),
-        # KEYS name, pointer, for each. Returns for each: 1 for a record, the items of a tombstone, 0 for neither
+        # KEYS name, pointer, for each. Returns for each: what `done` does for a record, the items of a tombstone, 0 for neither
         delete=Script.of(
             prelude,
             """
@@ -200,9 +252,22 @@ def _writes(prelude: str) -> Writes:
               if what == 1 then
                 own(KEYS[2 * i - 1], KEYS[2 * i], '', 0)
                 redis.call('DEL', KEYS[2 * i - 1])
+                found[i] = done()
               end
             end
             return found
+            """,
+        ),
+        # KEYS name, pointer; ARGV index, hash. Returns 2 where nothing had to be changed
+        set_owner=Script.of(
+            prelude,
+            _CHECK,
+            f"""
+            local result = check(KEYS[1], ARGV[2])
+            if result ~= 1 then return result end
+            local former, ttl = owner(KEYS[2]) or '', redis.call('PTTL', KEYS[1])
+            local added = own(KEYS[1], KEYS[2], ARGV[1], ttl < 0 and {ENDLESS} or ttl)
+            return former == ARGV[1] and added == 0 and 2 or done()
             """,
         ),
     )
@@ -211,21 +276,46 @@ def _writes(prelude: str) -> Writes:
 STANDALONE: Final = _writes(_STANDALONE)
 CLUSTERED: Final = _writes(_CLUSTERED)
 
-INDEX: Final = Script.of(_INDEX, "enter(KEYS[1], ARGV[1], tonumber(ARGV[2])) return 1")
-"""KEYS index; ARGV name, ttl."""
+INDEX: Final = Script.of(_INDEX, "return enter(KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3])")
+"""KEYS index; ARGV name, ttl, and where a later deadline is to stay, anything. Returns how many entries are new."""
 
-OWNERS: Final = Script.of("""
-if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then return {} end
-local time = redis.call('TIME')
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time[1] * 1000 + math.floor(time[2] / 1000))
-return redis.call('ZRANGE', KEYS[1], 0, -1)
+LEAVE: Final = Script.of(_LEAVE, "for _, name in ipairs(ARGV) do leave(KEYS[1], name) end return 1")
+"""KEYS index; ARGV names."""
+
+ENTRIES: Final = Script.of(f"""
+if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then return {{'0', {{}}}} end
+local found, names = redis.call('ZSCAN', KEYS[1], ARGV[1], 'COUNT', {BATCH}), {{}}
+for i = 1, #found[2], 2 do names[#names + 1] = found[2][i] end
+return {{found[1], names}}
 """)
-"""KEYS index. The names entered there, some of which may have ended or changed hands."""
+"""KEYS index; ARGV cursor. The next cursor, and names entered there, some of which may have ended or changed hands."""
+
+HEAL: Final = Script.of(
+    _ENTRIES,
+    f"""
+if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then return 0 end
+local now = clock()
+for _, name in ipairs(ARGV) do
+  local score = redis.call('ZSCORE', KEYS[1], name)
+  if score and not is_fresh(score, now) then redis.call('ZREM', KEYS[1], name) end
+end
+return prune(KEYS[1], now, {BATCH})
+""",
+)
+"""KEYS index; ARGV names without a record that points back. Removes those, unless they are fresh, and a batch of what is past its deadline;
+returns how many of these there were."""
 
 OWNED: Final = Script.of(
-    _LIVE, "return live(KEYS[1]) and live(KEYS[2]) and redis.call('GET', KEYS[2]) == ARGV[1] and 1 or 0"
+    _LIVE,
+    """
+local owned = {}
+for i = 1, #KEYS, 2 do
+  owned[#owned + 1] = live(KEYS[i]) and live(KEYS[i + 1]) and redis.call('GET', KEYS[i + 1]) == ARGV[1] and 1 or 0
+end
+return owned
+""",
 )
-"""KEYS name, pointer; ARGV index. Whether the record is live and its owner's."""
+"""KEYS name, pointer, for each; ARGV index. Whether each record is live and its owner's."""
 
 LIFETIMES: Final = Script.of("""
 local left = {}

@@ -45,6 +45,7 @@ __all__ = [
     "regenerate",
     "replace",
     "retry_while_busy",
+    "set_owner",
     "touch",
     "unlock",
 ]
@@ -100,6 +101,10 @@ SCAN: Final = f"""SELECT CAST(key AS BLOB), CAST(data AS BLOB), {_VERSION}, expi
     WHERE key > CAST(? AS TEXT) AND typeof(key) = 'text' AND data IS NOT NULL AND expires > ? ORDER BY key LIMIT 100"""
 
 _GET_VERSION: Final = f"SELECT {_VERSION} FROM sessions WHERE key = ? AND data IS NOT NULL AND expires > ?"
+_GET_OWNER: Final = (
+    f"SELECT {_VERSION}, owner IS NOT ? FROM sessions WHERE key = ? AND data IS NOT NULL AND expires > ?"
+)
+_SET_OWNER: Final = "UPDATE sessions SET owner = ? WHERE key = ?"
 _CREATE: Final = """INSERT INTO sessions (key, data, version, expires, owner) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (key) DO UPDATE
     SET data = excluded.data, version = excluded.version, expires = excluded.expires, owner = excluded.owner,
@@ -178,6 +183,20 @@ def regenerate(  # noqa: PLR0917 - called by the writer, which passes on what a 
 
 def touch(connection: sqlite3.Connection, now: int, key: str, ttl: int) -> bool:
     return connection.execute(_TOUCH, (now + ttl, key, now)).rowcount > 0
+
+
+def set_owner(
+    connection: sqlite3.Connection, now: int, key: str, owner: str | None, version: int
+) -> bool | Conflict | Missing:
+    row = connection.execute(_GET_OWNER, (owner, key, now)).fetchone()
+    if row is None:
+        return MISSING
+    known, is_another = row
+    if known != version:
+        return CONFLICT
+    if is_another:
+        connection.execute(_SET_OWNER, (owner, key))
+    return bool(is_another)
 
 
 def delete(connection: sqlite3.Connection, now: int, keys: tuple[str, ...]) -> Deleted:

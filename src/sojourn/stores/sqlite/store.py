@@ -166,6 +166,11 @@ class SQLiteStore:
         check_owner(owner)
         return [key for (key,) in self._file.read(file.BY_OWNER, owner, self._clock())]
 
+    def set_owner(self, key: str, owner: str | None, *, version: Version) -> bool | Conflict | Missing:
+        check_key(key)
+        check_optional_owner(owner)
+        return self._file.write(file.set_owner, key, owner, version)
+
     def lock(self, key: str, ttl: int) -> str | None:
         check_key(key)
         token = secrets.token_hex(16)
@@ -301,6 +306,11 @@ class AsyncSQLiteStore:
     async def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)
         return await run_in_thread(partial(self._store.by_owner, owner))
+
+    async def set_owner(self, key: str, owner: str | None, *, version: Version) -> bool | Conflict | Missing:
+        check_key(key)
+        check_optional_owner(owner)
+        return await self._file.write_async(file.set_owner, key, owner, version)
 
     async def lock(self, key: str, ttl: int) -> str | None:
         check_key(key)

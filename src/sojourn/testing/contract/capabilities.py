@@ -144,7 +144,7 @@ class ScanCases(Harness):
 
 
 class OwnerCases(Harness):
-    """``by_owner``."""
+    """``by_owner``, and `IndexingStore`."""
 
     @case("by_owner")
     async def test_by_owner_finds_exactly_the_live_records_of_an_owner(self, store: FullStore) -> None:
@@ -231,6 +231,33 @@ class OwnerCases(Harness):
         for key in (deleted, expired):
             wrote(await store.create(key, record(1), LONG))
         assert await store.by_owner("ann") == []
+
+    @case("set_owner", "by_owner")
+    async def test_set_owner_says_whose_a_record_is_and_changes_nothing_else(self, store: FullStore) -> None:
+        for first in (None, "ann"):
+            key, version = await self.create(store, owner=first)
+            before = live(await store.load(key))
+            former = first
+            for owner in ("ann", "ann", "bob", None, None, "ann"):
+                assert await store.set_owner(key, owner, version=version) is (owner != former)
+                found = {name: await store.by_owner(name) for name in ("ann", "bob")}
+                assert found == {name: [key] if name == owner else [] for name in ("ann", "bob")}
+                former = owner
+            await self.assert_unchanged(store, key, before)
+            assert await store.delete(key) == Deleted(1, ())
+            assert await store.by_owner("ann") == []
+
+    @case("set_owner", "by_owner")
+    async def test_what_is_not_there_or_is_no_longer_this_version_gets_no_owner(self, store: FullStore) -> None:
+        missing = await self.missing_keys(store)
+        for how, (key, version) in missing.items():
+            assert await store.set_owner(key, "ann", version=version) is MISSING, how
+        key, former = await self.create(store, owner="bob")
+        wrote(await store.replace(key, record(1), LONG, version=former, owner="bob"))
+        assert await store.set_owner(key, "ann", version=former) is CONFLICT
+        assert await store.set_owner(key, "bob", version=former) is CONFLICT
+        assert await store.by_owner("ann") == []
+        assert await store.by_owner("bob") == [key]
 
 
 class LockCases(Harness):

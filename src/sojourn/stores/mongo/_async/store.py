@@ -10,7 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 try:
     from pymongo import AsyncMongoClient, ReadPreference
@@ -305,6 +305,18 @@ class AsyncMongoStore:
             keys = [self._layout.key_of(document) async for document in found]
         return [key for key in keys if key is not None]
 
+    async def set_owner(self, key: str, owner: str | None, *, version: Version) -> bool | Conflict | Missing:
+        check_key(key)
+        check_optional_owner(owner)
+        handles, now = await self._open(), self._clock()
+        condition = {**self._layout.unchanged(key, version, now), OWNER: {"$ne": owner}}
+        with handles.write():
+            result = await handles.sessions.update_one(condition, self._layout.to_own(owner))
+        if result.matched_count:
+            return True
+        refusal: bool | Conflict | Missing = await self._refusal(handles, key, version, unchanged=False)
+        return refusal
+
     async def lock(self, key: str, ttl: int) -> str | None:
         check_key(key)
         handles, token = await self._open(), secrets.token_hex(16)
@@ -419,7 +431,9 @@ class AsyncMongoStore:
             deleted = await handles.sessions.delete_one(condition)
             return bool(deleted.deleted_count)
 
-    async def _refusal(self, handles: _Handles, key: str, version: Version, unchanged: Outcome = CONFLICT) -> Any:
+    async def _refusal(
+        self, handles: _Handles, key: str, version: Version, unchanged: Outcome | Literal[False] = CONFLICT
+    ) -> Any:
         """Why a write found no session of this version; ``unchanged``, if there is one."""
         with reading():
             document = await handles.sessions.find_one(

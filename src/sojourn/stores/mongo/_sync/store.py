@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 try:
     from pymongo import MongoClient, ReadPreference
@@ -305,6 +305,18 @@ class MongoStore:
             keys = [self._layout.key_of(document) for document in found]
         return [key for key in keys if key is not None]
 
+    def set_owner(self, key: str, owner: str | None, *, version: Version) -> bool | Conflict | Missing:
+        check_key(key)
+        check_optional_owner(owner)
+        handles, now = self._open(), self._clock()
+        condition = {**self._layout.unchanged(key, version, now), OWNER: {"$ne": owner}}
+        with handles.write():
+            result = handles.sessions.update_one(condition, self._layout.to_own(owner))
+        if result.matched_count:
+            return True
+        refusal: bool | Conflict | Missing = self._refusal(handles, key, version, unchanged=False)
+        return refusal
+
     def lock(self, key: str, ttl: int) -> str | None:
         check_key(key)
         handles, token = self._open(), secrets.token_hex(16)
@@ -415,7 +427,9 @@ class MongoStore:
             deleted = handles.sessions.delete_one(condition)
             return bool(deleted.deleted_count)
 
-    def _refusal(self, handles: _Handles, key: str, version: Version, unchanged: Outcome = CONFLICT) -> Any:
+    def _refusal(
+        self, handles: _Handles, key: str, version: Version, unchanged: Outcome | Literal[False] = CONFLICT
+    ) -> Any:
         """Why a write found no session of this version; ``unchanged``, if there is one."""
         with reading():
             document = handles.sessions.find_one(self._layout.at(key, self._layout.live(self._clock())), {SESSION: 1})

@@ -254,10 +254,18 @@ class AsyncPostgresStore:
 
     async def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)
-        sql = await self._statements()
-        if not sql.has_owner:
-            raise StoreUnavailable("the table has no column owner; give create_table=True to have it added")
+        sql = await self._owning_statements()
         return [key.decode() for (key,) in await self._run(sql.by_owner, owner.encode())]
+
+    async def set_owner(self, key: str, owner: str | None, *, version: Version) -> bool | Conflict | Missing:
+        check_key(key)
+        check_optional_owner(owner)
+        sql = await self._owning_statements()
+        rows = await self._run(sql.set_owner, key.encode(), _digest(version), *sql.owner(owner))
+        if not rows:
+            return MISSING
+        same, changed = map(_boolean, rows[0][:2])
+        return changed if same else CONFLICT
 
     async def lock(self, key: str, ttl: int) -> str | None:
         check_key(key)
@@ -284,6 +292,12 @@ class AsyncPostgresStore:
             self._pruners.difference_update([pruner for pruner in tuple(self._pruners) if not pruner.is_running()])
             self._pruners.add(AsyncRepeating(self._prune, self._settings.prune_interval))
         return self._sql
+
+    async def _owning_statements(self) -> Statements:
+        sql = await self._statements()
+        if not sql.has_owner:
+            raise StoreUnavailable("the table has no column owner; give create_table=True to have it added")
+        return sql
 
     async def _run(self, statement: Statement, *parameters: bytes | None, keys: Sequence[bytes] = ()) -> list[Row]:
         return await self._connections.run(statement, *parameters, keys=keys)

@@ -45,7 +45,23 @@ from ..._url import check_positive
 from .._errors import ErrorReply
 from .._multiplex import Multiplexed  # async only
 from .._names import LAYOUTS, Names, decode, encode, slots
-from .._scripts import CLUSTERED, INDEX, LIFETIMES, LOCK, OUTCOMES, OWNED, OWNERS, REPLACED, STANDALONE, UNLOCK, Script
+from .._scripts import (
+    BATCH,
+    CLUSTERED,
+    ENDLESS,
+    ENTRIES,
+    HEAL,
+    INDEX,
+    LEAVE,
+    LIFETIMES,
+    LOCK,
+    OUTCOMES,
+    OWNED,
+    REPLACED,
+    STANDALONE,
+    UNLOCK,
+    Script,
+)
 from .._url import Server, parse_url
 from .clients import AsyncGiven
 from .connect import connect_async
@@ -55,6 +71,8 @@ __all__ = ["AsyncRedisStore"]
 
 _ENDLESS: Final = -1
 """What ``PTTL`` returns for a record without an expiry, such as connect-redis writes with ``disableTTL``."""
+_AS_IT_WAS: Final = 2
+"""What the script returns that found a record's owner to be the one it was to set."""
 
 
 class AsyncRedisStore:
@@ -185,7 +203,9 @@ class AsyncRedisStore:
         name, px = self._names.record(key), self._px(ttl)
         index = await self._enter(name, px, owner)
         keys = self._with_pointer(name)
-        return self._outcome(data, await self._run(self._scripts.replace, keys, data, px, index, _digest(version)))
+        result = await self._run(self._scripts.replace, keys, data, px, index, _digest(version))
+        await self._leave(result, name)
+        return self._outcome(data, result)
 
     async def regenerate(
         self,
@@ -218,15 +238,17 @@ class AsyncRedisStore:
             if not isinstance(found, Stored):
                 return MISSING
             return EXISTS if found.version == version else CONFLICT
-        keys = self._with_pointer(self._names.record(old))
+        name = self._names.record(old)
+        arguments = _digest(version), tombstone, encode(new)
         try:
-            result = await self._run(self._scripts.retire, keys, _digest(version), tombstone, encode(new))
+            result = await self._run(self._scripts.retire, self._with_pointer(name), *arguments)
         except StoreError:
             with suppress(StoreError):
                 await self.delete(new)
             raise
         if result in OUTCOMES:
             await self.delete(new)
+        await self._leave(result, name)
         return self._outcome(data, result)
 
     async def touch(self, key: str, ttl: int) -> bool:
@@ -249,6 +271,7 @@ class AsyncRedisStore:
         """Delete the records, by one script, in a cluster one for each slot. Returns what was under each name."""
         names = list(dict.fromkeys(names))
         found: dict[bytes, int | list[bytes]] = {}
+        left: dict[bytes, list[bytes]] = {}
         for together in slots(names) if self._driver.clustered else filter(None, [names]):
             pairs = tuple(chain.from_iterable(map(self._with_pointer, together)))
             try:
@@ -258,7 +281,12 @@ class AsyncRedisStore:
                     raise
                 message = f"not all of the records were deleted: {error}"
                 raise_alone(StoreTimeout(message, driver_error=error.driver_error))
-            found.update(zip(together, result, strict=True))
+            for name, what in zip(together, result, strict=True):
+                if isinstance(what, bytes):
+                    left.setdefault(what, []).append(name)
+                found[name] = 1 if isinstance(what, bytes) else what
+        for index, gone in left.items():
+            await self._leave(index, *gone)
         return found
 
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
@@ -306,15 +334,43 @@ class AsyncRedisStore:
         check_owner(owner)
         index = self._names.index(owner)
         owned: dict[bytes, bool] = {}
-        while True:
-            entries = [name for name in await self._run(OWNERS, (index,), writes=False) if name not in owned]
-            for name in entries:
-                owned[name] = bool(await self._run(OWNED, self._with_pointer(name), index, writes=False))
-            if all(owned[name] for name in entries):
-                break
-            # One that has gone may have been regenerated since, and be entered under its new key.
+        while await self._run(HEAL, (index,), writes=False) == BATCH:
+            pass
+        is_settled = False
+        while not is_settled:
+            is_settled, cursor = True, b"0"
+            while True:
+                cursor, names = await self._run(ENTRIES, (index,), cursor, writes=False)
+                found = await self._owned(index, [name for name in names if name not in owned])
+                owned |= found
+                if gone := [name for name, is_owned in found.items() if not is_owned]:
+                    is_settled = False  # one may have been regenerated since, and be entered under its new key
+                    await self._run(HEAL, (index,), *gone, writes=False)
+                if cursor == b"0":
+                    break
         keys = [self._names.key(name) for name, is_owned in owned.items() if is_owned]
         return [key for key in keys if key is not None]
+
+    async def _owned(self, index: bytes, names: list[bytes]) -> dict[bytes, bool]:
+        """Of each record, whether it is live and its owner's."""
+        owned: dict[bytes, bool] = {}
+        for together in slots(names) if self._driver.clustered else filter(None, [names]):
+            pairs = tuple(chain.from_iterable(map(self._with_pointer, together)))
+            result = await self._run(OWNED, pairs, index, writes=False)
+            owned.update(zip(together, map(bool, result), strict=True))
+        return owned
+
+    async def set_owner(self, key: str, owner: str | None, *, version: Version) -> bool | Conflict | Missing:
+        check_key(key)
+        check_optional_owner(owner)
+        name, index, entered = self._names.record(key), self._names.index(owner), 0
+        if index and self._driver.clustered:
+            (left,) = await self._run(LIFETIMES, (name,), writes=False)
+            entered = await self._run(INDEX, (index,), name, left if left > 0 else ENDLESS, "later")
+        result = await self._run(self._scripts.set_owner, self._with_pointer(name), index, _digest(version))
+        await self._leave(result, name)
+        outcome: Any = OUTCOMES.get(result)
+        return (result != _AS_IT_WAS or entered > 0) if outcome is None else outcome
 
     async def lifetime(self, key: str) -> int | None:
         """How long a record has left, in milliseconds, which ``load`` does not tell; None where it has gone, or never ends."""
@@ -359,6 +415,12 @@ class AsyncRedisStore:
         if index and self._driver.clustered:
             await self._run(INDEX, (index,), name, px)
         return index
+
+    async def _leave(self, index: object, *names: bytes) -> None:
+        """In a cluster, take names out of the index of an owner they have no longer, where a script has returned one."""
+        if isinstance(index, bytes):
+            with suppress(StoreError):  # it is done later, when the owner is asked for
+                await self._run(LEAVE, (index,), *names)
 
     def _with_pointer(self, name: bytes) -> tuple[bytes, bytes]:
         return name, self._names.pointer(name)
