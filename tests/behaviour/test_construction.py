@@ -25,7 +25,7 @@ def app(*_protocol: Any) -> Any:
 def test_the_package_shows_its_session_cookie_and_stores() -> None:
     assert {"Session", "AsyncSession", "Cookie", "SojournError", "express"} <= set(sojourn.__all__)
     assert isinstance(MemoryStore(), object) and isinstance(AsyncMemoryStore(), object)
-    assert asgi.__all__ == ["SessionMiddleware"] and "SessionMiddleware" in wsgi.__all__
+    assert asgi.__all__ == ["CrossSiteGuard", "SessionMiddleware"] and "SessionMiddleware" in wsgi.__all__
 
 
 # contract 2
