@@ -29,10 +29,10 @@ def keep_limit(state: State) -> Steps[None]:
     if limit is None or owner is None:
         return
     try:
-        own = own_keys(state)
-        others = [key for key in (yield from by_login(state.settings, owner)) if key not in own]
-        over = len(others) + 1 - limit
-        if over > 0:
-            yield from end(tuple(others[:over]))
+        own, keys = own_keys(state), (yield from by_login(state.settings, owner))
+        # A login that is newer than this one counts this one among the oldest: were each to end the other, none would be left.
+        over = tuple(key for key in keys[: max(0, len(keys) - limit)] if key not in own)
+        if over:
+            yield from end(over)
     except StoreError as error:
         log.error("a login was stored, but the owner's sessions over its limit have not ended: %s", error)

@@ -80,8 +80,16 @@ Operation: TypeAlias = Load | Owned | Lifetime | Delete | Lock | Unlock | Pause 
 Steps: TypeAlias = Generator[Operation, Any, T]
 
 
-def end(keys: tuple[str, ...], *, follow: bool = True) -> Steps[int]:
-    """Delete keys, and with ``follow`` also what they were replaced by; returns how many records. To repeat a delete is harmless."""
+def end(
+    keys: tuple[str, ...], *, follow: bool = True, still: Callable[[str, object], object] | None = None
+) -> Steps[int]:
+    """Delete keys, and with ``follow`` also what they were replaced by; returns how many records. To repeat a delete is harmless.
+
+    Args:
+        keys: the keys.
+        follow: whether to go on with what they were replaced by.
+        still: whether to end that, too, by its key and what the store has under it; None: it ends in any case.
+    """
     ended: set[str] = set()
     count = 0
     while keys:
@@ -92,4 +100,11 @@ def end(keys: tuple[str, ...], *, follow: bool = True) -> Steps[int]:
         count += deleted.count
         ended.update(keys)
         keys = tuple(key for key in deleted.successors if key not in ended) if follow else ()
+        if still is not None:
+            meant = []
+            for key in keys:
+                found = yield Load(key)
+                if still(key, found):
+                    meant.append(key)
+            keys = tuple(meant)
     return count
