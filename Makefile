@@ -170,6 +170,10 @@ litestar-suite: $(VENV)/.stamp ## Litestar's own tests of its sessions, run on o
 torture: $(VENV)/.stamp ## long randomized runs of the stores
 	@$(BIN)/python -m pytest -m torture $(ARGS)
 
+.PHONY: matrix
+matrix: $(VENV)/.stamp ## servers that fail under load: what is lost, doubled or revived; ARGS="pgbouncer --seconds 30"
+	@$(BIN)/python -m scripts.matrix $(ARGS)
+
 .PHONY: servers
 servers: $(VENV)/.stamp ## the examples under every web server, on every store
 	@$(BIN)/python -m pytest tests/webservers $(ARGS)

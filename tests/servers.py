@@ -26,11 +26,13 @@ import pytest
 
 __all__ = [
     "MongoServer",
+    "PgBouncer",
     "PostgresServer",
     "SecantusServer",
     "ValkeyServer",
     "free_port",
     "mongodb",
+    "pgbouncer",
     "postgres_server",
     "postgres_url",
     "redis_url",
@@ -266,6 +268,89 @@ def postgres_url() -> Iterator[str]:
             server.init()
             server.start()
             yield server.url
+
+
+# PgBouncer, where there is one on PATH.
+
+
+class PgBouncer:
+    """A PgBouncer before a database without a password; ``url`` takes the place of the database's.
+
+    Args:
+        program: the program.
+        folder: where it may write.
+        database: the database's URL.
+        mode: its ``pool_mode``.
+        setup: a statement that each of its connections to the server begins with.
+        settings: more of its own.
+    """
+
+    def __init__(
+        self, program: str, folder: Path, database: str, mode: str, *, setup: str = "", **settings: object
+    ) -> None:
+        parts, self.port = urlsplit(database), free_port()
+        self.url = f"postgresql://{parts.username}@127.0.0.1:{self.port}{parts.path}"
+        target = f"host={parts.hostname} port={parts.port} user={parts.username}"
+        if setup:
+            target += f" connect_query='{setup}'"
+        options = {
+            "pool_mode": mode,
+            "listen_addr": "127.0.0.1",
+            "listen_port": self.port,
+            "unix_socket_dir": "",
+            "auth_type": "any",
+            "max_client_conn": 1000,
+            **settings,
+        }
+        lines = [f"{name} = {value}" for name, value in options.items()]
+        self._folder = folder
+        self.program = program
+        (folder / "pgbouncer.ini").write_text(
+            "\n".join(["[databases]", f"{parts.path[1:]} = {target}", "[pgbouncer]", *lines, ""])
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it accepts connections."""
+        user: dict[str, Any] = {}
+        if os.geteuid() == 0:  # it refuses to run as root
+            user = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+        command = [self.program, str(self._folder / "pgbouncer.ini")]
+        log = self._folder / "log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(command, stdout=output, stderr=output, **user)
+        deadline = time.monotonic() + 10
+        while True:
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port), 5).close()
+                return
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"PgBouncer did not start:\n{log.read_text()[-2000:]}")
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+
+@contextmanager
+def pgbouncer(database: str, mode: str, *, setup: str = "", **settings: object) -> Iterator[PgBouncer]:
+    """A PgBouncer while the block runs."""
+    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+    if program is None:
+        pytest.skip("there is no pgbouncer on PATH; on Debian it is the package of that name")
+    folder = Path(tempfile.mkdtemp(prefix="sojourn-"))
+    folder.chmod(0o755)
+    server = PgBouncer(program, folder, database, mode, setup=setup, **settings)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 # Valkey, from a wheel.

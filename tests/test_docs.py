@@ -315,3 +315,26 @@ def test_every_attack_and_every_limit_is_explained_and_has_a_test(heading: str, 
     assert len(table) > least
     for attack, explained, tests in table:
         assert attack and explained and ("tests/" in tests or tests.startswith("None")), attack
+
+
+STANDARDS = {
+    "OWASP ASVS 5.0, chapter V7": 19,
+    "OWASP Session Management Cheat Sheet": 20,
+    "NIST SP 800-63B-4, sections 5.1 and 5.2": 15,
+}
+
+
+@pytest.mark.parametrize(("heading", "least"), STANDARDS.items())
+def test_every_requirement_of_a_standard_has_a_test_or_is_the_applications(heading: str, least: int) -> None:
+    table = rows("SECURITY.md", heading)
+    assert len(table) >= least
+    for number, in_short, here, tests in table:
+        assert number and in_short and here
+        assert "tests/" in tests or (tests == "None: yours" and here.startswith("yours")), number
+
+
+def test_no_requirement_of_asvs_v7_is_left_out() -> None:
+    asked = [
+        f"7.{section}.{number}" for section, last in enumerate((3, 4, 2, 5, 3, 2), 1) for number in range(1, last + 1)
+    ]
+    assert [row[0] for row in rows("SECURITY.md", "OWASP ASVS 5.0, chapter V7")] == asked

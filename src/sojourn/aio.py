@@ -85,25 +85,12 @@ async def shielded(work: Coroutine[Any, Any, T]) -> T:
     import asyncio
 
     task = asyncio.ensure_future(work)
+    waiting = unbroken(task)
     try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        if not task.cancelled():
-            await _done(task)
-        raise
-
-
-async def _done(task: asyncio.Future[Any]) -> None:
-    """Wait for a task, however often the waiter is cancelled."""
-    import asyncio
-
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError:
-            continue
-    if not task.cancelled():
-        task.exception()  # retrieved: the caller is going away and nobody else would
+        return await waiting
+    finally:
+        if waiting.was_cancelled and task.done():
+            await asyncio.sleep(0)
 
 
 class unbroken(Generic[T]):  # noqa: N801 - a verb to whoever awaits it
@@ -113,10 +100,11 @@ class unbroken(Generic[T]):  # noqa: N801 - a verb to whoever awaits it
     has for futures of other makers, and is told that it cannot be cancelled.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_future")
+    __slots__ = ("_asyncio_future_blocking", "_future", "was_cancelled")
 
     def __init__(self, future: asyncio.Future[T]) -> None:
         self._future = future
+        self.was_cancelled: bool = False
         self._asyncio_future_blocking = False
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -128,6 +116,7 @@ class unbroken(Generic[T]):  # noqa: N801 - a verb to whoever awaits it
             try:
                 yield self
             except asyncio.CancelledError as cancelled:
+                self.was_cancelled = True
                 task = asyncio.current_task()
                 assert task is not None
                 task.uncancel()  # it is the same one, put off

@@ -18,9 +18,10 @@ What Quart has from Flask, its sessions' attributes and its configuration, is wh
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import wraps
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Unpack, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, ParamSpec, Unpack, cast
 
 try:
     import quart
@@ -29,9 +30,10 @@ except ImportError as _error:
 
 from flask.sessions import NullSession, SessionMixin
 from msgspec.structs import replace
-from werkzeug.exceptions import InternalServerError, ServiceUnavailable
+from werkzeug.exceptions import Forbidden, InternalServerError, ServiceUnavailable
 
-from .asgi import OWN_PLACE, ASGIApp, ASGIExchange, Message, Receive, Scope, Send, SessionMiddleware
+from .asgi import OWN_PLACE, ASGIApp, ASGIExchange, Message, Receive, Scope, Send, SessionMiddleware, path_of
+from .clock import Duration, duration_ms
 from .core.plan import Phase, Plan
 from .core.policy import needs_late_commit
 from .core.session import AsyncSession, BaseSession, state_of
@@ -43,17 +45,30 @@ from .flask import SessionInterface as FlaskInterface
 from .flask import Sojourn as FlaskSojourn
 from .flask.codec import flask_codec
 from .flask.door import Lasting
+from .flask.fresh import check_fresh
 from .flask.guard import CrossSiteGuard as FlaskGuard
 from .flask.guard import check
 from .guard import GuardOptions
 from .options import OptionsDict
 from .wire.headers import TEXT, with_session
+from .wire.next_page import NEXT, is_of_this_site, present_page, with_next
 
 if TYPE_CHECKING:
     from quart import Quart
     from quart.wrappers import BaseRequestWebsocket, Response
 
-__all__ = ["CrossSiteGuard", "QuartSession", "SessionInterface", "Sojourn", "flask_codec", "session"]
+__all__ = [
+    "CrossSiteGuard",
+    "QuartSession",
+    "SessionInterface",
+    "Sojourn",
+    "flask_codec",
+    "fresh_required",
+    "next_page",
+    "session",
+]
+
+P = ParamSpec("P")
 
 _SLOT: Final = "session"
 _SECURE: Final = ("https", "wss")
@@ -335,6 +350,7 @@ class Sojourn(FlaskSojourn):
 
     Args:
         app: the application; or give it to `init_app` later.
+        confirm_view: the endpoint of the page that asks for the password again; see `fresh_required`.
         options: see `sojourn.options.Options`.
 
     Raises:
@@ -343,8 +359,10 @@ class Sojourn(FlaskSojourn):
 
     interface_class: ClassVar[type[SessionInterface]] = SessionInterface
 
-    def __init__(self, app: Quart | None = None, **options: Unpack[OptionsDict]) -> None:
-        super().__init__(cast("Any", app), **options)
+    def __init__(
+        self, app: Quart | None = None, *, confirm_view: str | None = None, **options: Unpack[OptionsDict]
+    ) -> None:
+        super().__init__(cast("Any", app), confirm_view=confirm_view, **options)
 
     def init_app(self, app: Any) -> None:
         """Give an application its sessions, as its configuration says.
@@ -373,3 +391,47 @@ class CrossSiteGuard(FlaskGuard):
 
         app.before_request_funcs[None].insert(0, look_at_request)
         app.before_websocket_funcs[None].insert(0, look_at_websocket)
+
+
+# -- the password, asked for again --------------------------------------------------------------------------------------
+
+
+def fresh_required(within: Duration) -> Callable[[Callable[P, Any]], Callable[P, Awaitable[Any]]]:
+    """A decorator for views, below the one of the route: only for whoever has just given the password.
+
+    Whoever gave it before that is redirected to the view that ``Sojourn(confirm_view=...)`` names, with the page that was asked for as ``next``,
+    or gets a 403 where none is named, or in a WebSocket. Nobody being logged in is a 401.
+
+    Args:
+        within: how long ago the password may have been given at most, a `timedelta` or seconds; see `sojourn.AsyncSession.is_fresh`.
+
+    Raises:
+        ConfigurationError: ``within`` is no duration.
+    """
+    duration_ms("within", within)
+
+    def decorate(view: Callable[P, Any]) -> Callable[P, Awaitable[Any]]:
+        @wraps(view)
+        async def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
+            found: object = quart.session._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug documents it
+            current = found if isinstance(found, QuartSession) else None
+            if current is not None:
+                await current.load()
+            page = check_fresh(quart.current_app, current, within)
+            if page is None:
+                return await quart.current_app.ensure_async(view)(*args, **kwargs)
+            if quart.has_websocket_context():
+                raise Forbidden
+            request = quart.request
+            asked_for = present_page(request.method, path_of(cast("Any", request.scope)), request.query_string.decode())
+            return quart.redirect(with_next(quart.url_for(page), asked_for), 303)
+
+        return guarded
+
+    return decorate
+
+
+def next_page(default: str = "/") -> str:
+    """Where to go from here, once somebody has logged in or confirmed: the page that was asked for before, if it is one of this site."""
+    page = quart.request.args.get(NEXT, "")
+    return page if is_of_this_site(page) else default

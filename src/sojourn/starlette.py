@@ -11,12 +11,14 @@ from typing import Any, Final, Unpack
 
 from . import asgi
 from .asgi import ASGIApp, CrossSiteGuard
+from .clock import Duration, duration_ms
 from .codecs import LenientCodec
 from .core.data import is_changed, look_at
 from .core.session import AsyncSession
 from .core.state import Found, Intent
 from .errors import StoreError
 from .options import OptionsDict
+from .wire.next_page import NEXT, is_of_this_site
 
 try:
     from starlette.authentication import (
@@ -37,6 +39,7 @@ __all__ = [
     "SessionMiddleware",
     "StarletteSession",
     "load_session",
+    "next_page",
     "session_of",
 ]
 
@@ -126,6 +129,16 @@ async def load_session(connection: HTTPConnection) -> StarletteSession:
     return session
 
 
+def next_page(connection: HTTPConnection, default: str = "/") -> str:
+    """Where to go after the login: the page that was asked for before, if it is one of this site.
+
+    Starlette's ``requires(..., redirect=...)`` names that page by its whole URL, which is one of this site's where scheme and host are.
+    """
+    url, page = connection.url, connection.query_params.get(NEXT, "")
+    page = page.removeprefix(f"{url.scheme}://{url.netloc}")
+    return page if is_of_this_site(page) else default
+
+
 class SessionAuthBackend(AuthenticationBackend):
     """For Starlette's ``AuthenticationMiddleware``: whoever ``session.login()`` noted is the user, and has the scope ``authenticated``.
 
@@ -138,6 +151,8 @@ class SessionAuthBackend(AuthenticationBackend):
         load_user: returns the user of an owner, or None where there is none any more; it may be async. Unless given, the user is a
             ``SimpleUser`` of the owner's name.
         scopes: further scopes of a user, for ``requires("admin")``.
+        fresh: how long ago the password may have been given at most, a `timedelta` or seconds, for the scope ``fresh``:
+            ``requires(["authenticated", "fresh"], redirect="confirm")``; see `Session.is_fresh`.
     """
 
     def __init__(
@@ -145,9 +160,13 @@ class SessionAuthBackend(AuthenticationBackend):
         load_user: Callable[[str], BaseUser | Awaitable[BaseUser | None] | None] = SimpleUser,
         *,
         scopes: Callable[[Any], Iterable[str]] = lambda _user: (),
+        fresh: Duration | None = None,
     ) -> None:
+        if fresh is not None:
+            duration_ms("fresh", fresh)
         self._load_user = load_user
         self._scopes = scopes
+        self._fresh = fresh
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
         """The user of the request's session."""
@@ -161,4 +180,5 @@ class SessionAuthBackend(AuthenticationBackend):
         user = await found if inspect.isawaitable(found) else found
         if user is None:
             return None
-        return AuthCredentials(["authenticated", *self._scopes(user)]), user
+        fresh = ["fresh"] if self._fresh is not None and session.is_fresh(self._fresh) else []
+        return AuthCredentials(["authenticated", *fresh, *self._scopes(user)]), user

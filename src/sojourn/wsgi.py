@@ -31,7 +31,7 @@ from .wire.paths import encoded
 from .wire.request import RequestParts
 from .wire.signing import Verified
 
-__all__ = ["ENVIRON_KEY", "CrossSiteGuard", "SessionMiddleware"]
+__all__ = ["ENVIRON_KEY", "CrossSiteGuard", "SessionMiddleware", "path_of"]
 
 ENVIRON_KEY: Final = "sojourn.session"
 _HOSTS: Final = ("HTTP_HOST", "HTTP_X_FORWARDED_HOST")

@@ -11,6 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,11 @@ from django.core.management import call_command  # noqa: E402
 from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse  # noqa: E402
 from django.middleware.csrf import get_token  # noqa: E402
 from django.urls import path  # noqa: E402
+from django.views import View  # noqa: E402
 
 from sojourn import StoreUnavailable  # noqa: E402
 from sojourn.django import SessionStore, session_of  # noqa: E402
+from sojourn.django.auth import FreshRequiredMixin, fresh_required  # noqa: E402
 from sojourn.django.config import current  # noqa: E402
 
 
@@ -282,6 +285,65 @@ async def aend_others(request: HttpRequest) -> HttpResponse:
     return HttpResponse(str(ended))
 
 
+@fresh_required(timedelta(minutes=15), login_url="confirm")
+def danger(_request: HttpRequest) -> HttpResponse:
+    return HttpResponse("danger")
+
+
+@fresh_required()
+async def adanger(_request: HttpRequest) -> HttpResponse:
+    return HttpResponse("danger")
+
+
+class Danger(FreshRequiredMixin, View):
+    """Whoever is not fresh is refused."""
+
+    raise_exception = True
+
+    def get(self, _request: HttpRequest) -> HttpResponse:
+        return HttpResponse("danger")
+
+
+class ADanger(Danger):
+    """The same in the async colour."""
+
+    async def get(self, _request: HttpRequest) -> HttpResponse:  # type: ignore[override]
+        return HttpResponse("danger")
+
+
+def confirm(request: HttpRequest) -> HttpResponse:
+    session_of(request).confirm()
+    return HttpResponse(str(request.GET.get("next")))
+
+
+async def aconfirm(request: HttpRequest) -> HttpResponse:
+    session = session_of(request)
+    await session.aconfirm()
+    assert session.is_fresh(1) and await session.ais_fresh(1)
+    return HttpResponse(str(request.GET.get("next")))
+
+
+def begin(request: HttpRequest) -> HttpResponse:
+    session_of(request).begin_login(get_user_model().objects.get(username=request.GET["name"]))
+    return _done(request)
+
+
+async def abegin(request: HttpRequest) -> HttpResponse:
+    user = await get_user_model().objects.aget(username=request.GET["name"])
+    await session_of(request).abegin_login(user, within=60)
+    return _done(request)
+
+
+def complete(request: HttpRequest) -> HttpResponse:
+    """The second factor was right."""
+    pending = session_of(request).pending_owner
+    if pending is None:
+        return HttpResponse("begin again", status=400)
+    login(request, get_user_model().objects.get(pk=pending), "django.contrib.auth.backends.ModelBackend")
+    session_of(request).note_sid("idp")
+    return _done(request)
+
+
 def stream(request: HttpRequest) -> StreamingHttpResponse:
     def body() -> Iterator[str]:
         for _ in range(3):
@@ -375,6 +437,15 @@ urlpatterns = [
     path("reset/<uidb64>/<token>/", PasswordResetConfirmView.as_view(success_url="/plain"), name="reset"),
     path("end-others", end_others),
     path("aend-others", aend_others),
+    path("danger", danger),
+    path("adanger", adanger),
+    path("class", Danger.as_view()),
+    path("aclass", ADanger.as_view()),
+    path("confirm", confirm, name="confirm"),
+    path("aconfirm", aconfirm),
+    path("begin", begin),
+    path("abegin", abegin),
+    path("complete", complete),
     path("stream", stream),
     path("astream", astream),
     path("file", file),

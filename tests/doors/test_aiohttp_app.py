@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -22,7 +23,16 @@ from sojourn import (
     SojournWarning,
     StoreError,
 )
-from sojourn.aiohttp import SESSION, AiohttpSession, SessionMiddleware, get_session, setup
+from sojourn.aiohttp import (
+    SESSION,
+    AiohttpSession,
+    SessionMiddleware,
+    check_fresh,
+    get_session,
+    next_page,
+    setup,
+)
+from sojourn.testing import ManualClock
 from sojourn.testing.aiohttp import _cookie_of, log_in, read_session, write_session
 from sojourn.transports import CookieTransport, FormTransport, HeaderTransport, QueryTransport
 from tests.doors.aiohttp_apps import (
@@ -423,3 +433,58 @@ async def test_a_client_s_session_has_a_cookie_of_some_priority(store: Store) ->
 async def test_a_short_secret_is_warned_of_at_the_line_that_gave_it(store: Store) -> None:
     with pytest.warns(SojournWarning, match="shorter than 32 bytes"):
         setup(web.Application(), secret="short", store=store)
+
+
+# -- the password, asked for again -----------------------------------------------------------------------------------------
+
+
+async def test_whose_password_was_given_too_long_ago_is_asked_for_it_and_led_back(store: Store) -> None:
+    async def delete(request: web.Request) -> web.StreamResponse:
+        session = await check_fresh(request, timedelta(minutes=15), "/confirm")
+        return web.Response(text=str(session.owner))
+
+    async def plain(request: web.Request) -> web.StreamResponse:
+        await check_fresh(request, 900)
+        return web.Response()
+
+    async def confirm(request: web.Request) -> web.StreamResponse:
+        request[SESSION].confirm()
+        return web.Response(text=next_page(request))
+
+    clock = ManualClock()
+    routes: dict[str, Handler] = {"/delete/{what}": delete, "/plain": plain, "/confirm": confirm}
+    async with visiting(site(store, routes, clock=clock)) as client:
+
+        async def ask(path: str, method: str = "GET") -> tuple[int, str | None]:
+            async with client.request(method, URL(path, encoded=True), allow_redirects=False) as response:
+                return response.status, response.headers.get("Location")
+
+        assert await ask("/delete/a") == await ask("/plain") == (401, None)
+        await log_in(client, "ann")
+        assert await text(client, "/delete/a") == "ann" and await ask("/plain") == (200, None)
+        clock.advance(15 * 60_000 + 1)
+        assert await ask("/plain") == (403, None) and await ask("/delete/a", "POST") == (303, "/confirm")
+        sent = await ask("/delete/a%20b?x=1")
+        assert sent[0] == 303 and URL(str(sent[1])) == URL("/confirm").with_query(next="/delete/a%20b?x=1")
+        assert await text(client, str(sent[1])) == "/delete/a%20b?x=1" and await text(client, "/delete/a") == "ann"
+        assert await text(client, "/confirm?next=//evil.test") == "/"
+
+
+async def test_all_that_a_login_can_do_goes_through_this_door(store: Store) -> None:
+    async def login(request: web.Request) -> web.StreamResponse:
+        session = request[SESSION]
+        session.begin_login("ann", stamp="hash")
+        found: list[Any] = [session.owner, session.pending_owner]
+        session.complete_login(sid="idp", max_sessions=1)
+        return web.json_response([*found, session.owner, session.check("hash")])
+
+    async def attempt(request: web.Request) -> web.StreamResponse:
+        session = request[SESSION]
+        is_in = await session.try_login("ann", max_sessions=1)
+        return web.json_response([is_in, await session.sessions.end_sid("idp")])
+
+    app = site(store, {"/login": login, "/try": attempt})
+    async with visiting(app) as client:
+        assert await text(client, "/login") == '[null, "ann", "ann", true]'
+        client.session.cookie_jar.clear()
+        assert [await text(client, "/try") for _ in range(2)] == ["[false, 1]", "[true, 0]"]

@@ -44,7 +44,8 @@ async def who(request: web.Request) -> web.StreamResponse:
 
 async def login(request: web.Request) -> web.StreamResponse:
     response = web.HTTPFound("/who")
-    await aiohttp_security.remember(request, response, request.query["name"])
+    more = {"remember": 86_400, "stamp": "hash", "sid": "idp", "max_sessions": 1} if "more" in request.query else {}
+    await aiohttp_security.remember(request, response, request.query["name"], **more)
     assert not await aiohttp_security.is_anonymous(request)
     raise response
 
@@ -157,3 +158,16 @@ def test_without_aiohttp_security_the_error_says_what_to_install(monkeypatch: py
     monkeypatch.setitem(sys.modules, "aiohttp_security.abc", None)
     with pytest.raises(ImportError, match="pip install aiohttp-security"):
         importlib.import_module("sojourn.aiohttp.security")
+
+
+async def test_what_a_login_takes_is_handed_over() -> None:
+    async def so(request: web.Request) -> web.StreamResponse:
+        session = await get_session(request)
+        return web.json_response([session.confirmed_at is None, session.check("hash"), session.cookie.max_age])
+
+    app = site(SojournIdentityPolicy())
+    app.router.add_get("/so", so)
+    async with TestClient(TestServer(app)) as client:
+        await client.get("/login?name=ann&more")
+        async with client.get("/so") as response:
+            assert await response.json() == [True, True, 86_400]

@@ -15,7 +15,9 @@ from django.test.utils import setup_test_environment, teardown_test_environment
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
+from sojourn import ConfigurationError, NotLoggedIn
 from sojourn.django import SessionMiddleware, SessionStore, session_of
+from sojourn.django.auth import fresh_required
 from sojourn.stores import MemoryStore
 from sojourn.testing.clock import ManualClock
 from tests.doors.django_clients import KINDS, Visitor, made, site
@@ -416,3 +418,123 @@ async def _as_in_async_views() -> None:
 def test_a_users_devices_in_async_views(store: MemoryStore) -> None:
     async_to_sync(_as_in_async_views)()
     assert store.count() == 0
+
+
+# -- after the login -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("path", "page"), [("/danger", "/confirm"), ("/adanger", "/login")])
+def test_whose_password_was_given_too_long_ago_is_asked_for_it(
+    path: str, page: str, visitor: Visitor, clock: ManualClock
+) -> None:
+    assert visitor.get(path).headers["Location"] == f"{page}?next={path}"
+    visitor.get("/login?name=anna")
+    assert visitor.get(path).body == b"danger"
+    clock.advance(15 * 60_000 + 1)
+    sent = visitor.get(f"{path}?a=%20b")
+    assert sent.status_code == 303 and sent.headers["Location"] == f"{page}?next={path}%3Fa%3D%2520b"
+    assert visitor.post(path).headers["Location"] == page
+    visitor.get("/login?name=anna")
+    assert visitor.get(path).body == b"danger", "Django's own login page is enough"
+
+
+@pytest.mark.parametrize("lazy", [None, True])
+@pytest.mark.parametrize("path", ["/class", "/aclass", "/adanger"])
+def test_a_view_may_be_a_class_and_refuse_and_its_session_lazy(
+    path: str, lazy: Any, visitor: Visitor, clock: ManualClock, store: MemoryStore
+) -> None:
+    with override_settings(SOJOURN={"store": store, "clock": clock, "lazy": lazy}):
+        visitor.get("/login?name=anna")
+        assert visitor.get(path).body == b"danger"
+        clock.advance(15 * 60_000 + 1)
+        assert visitor.get(path).status_code == (303 if path == "/adanger" else 403)
+
+
+@pytest.mark.parametrize("path", ["/confirm", "/aconfirm"])
+def test_a_confirmation_gives_another_key_and_the_login_stays(path: str, visitor: Visitor, clock: ManualClock) -> None:
+    visitor.get("/login?name=anna")
+    before, then = visitor.cookie, SessionStore(visitor.cookie).authenticated_at
+    clock.advance(15 * 60_000 + 1)
+    assert visitor.get(f"{path}?next=/danger").body == b"/danger" and visitor.get("/danger").body == b"danger"
+    session = SessionStore(visitor.cookie)
+    assert session.authenticated_at == then and then is not None and session.confirmed_at is not None
+    assert session.confirmed_at > then and visitor.cookie != before and visitor.get("/whoami").body == b"anna"
+
+
+def test_nobody_has_nothing_to_confirm_and_a_duration_is_one(visitor: Visitor) -> None:
+    assert visitor.get("/confirm").status_code == 500 and visitor.get("/class").status_code == 403
+    with pytest.raises(ConfigurationError, match="within"):
+        fresh_required("soon")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", ["/begin", "/abegin"])
+def test_a_password_without_its_second_factor_is_nobody_yet(path: str, visitor: Visitor, clock: ManualClock) -> None:
+    visitor.get("/put?cart=[1]")
+    keys = [visitor.cookie]
+    visitor.get(f"{path}?name=anna")
+    keys.append(visitor.cookie)
+    assert visitor.get("/whoami").body == b"nobody" and SessionStore(visitor.cookie).pending_owner == pk("anna")
+    assert SessionStore(visitor.cookie).owner is None
+    visitor.get("/complete")
+    keys.append(visitor.cookie)
+    assert len(set(keys)) == 3 and visitor.get("/whoami").body == b"anna" and visitor.data["cart"] == [1]
+    assert SessionStore(visitor.cookie).pending_owner is None
+    visitor.get(f"{path}?name=anna")
+    assert visitor.get("/whoami").body == b"nobody", "whoever was logged in is not any more"
+    clock.advance(10 * 60_000)
+    assert visitor.get("/complete").status_code == 400
+
+
+def test_a_provider_ends_the_session_that_was_made_of_its_own(visitor: Visitor, store: MemoryStore) -> None:
+    visitor.get("/begin?name=anna")
+    visitor.get("/complete")
+    assert SessionStore().sessions.end_sid("idp", pk("anna")) == 1 and visitor.get("/whoami").body == b"nobody"
+
+
+@LOGINS
+def test_a_user_has_so_many_sessions_and_the_oldest_end(path: str, clock: ManualClock, store: MemoryStore) -> None:
+    with override_settings(SOJOURN={"store": store, "clock": clock, "max_sessions": 2}):
+        visitors = [Visitor("asgi" if path == "/alogin" else "wsgi") for _ in range(3)]
+        for one in visitors:
+            one.get(f"{path}?name=anna")
+            clock.advance(1)
+        assert [one.get("/whoami").body for one in visitors] == [b"nobody", b"anna", b"anna"]
+        visitors[1].get("/login?name=boris")
+        assert visitors[2].get("/whoami").body == b"anna" and visitors[1].get("/whoami").body == b"boris"
+
+
+def test_a_session_says_what_the_application_noted_of_the_device(store: MemoryStore) -> None:
+    visitor = Visitor()
+    with override_settings(SOJOURN={"store": store, "describe": lambda request: {"label": request.path}}):
+        visitor.get("/login?name=anna")
+        assert [device.label for device in SessionStore(visitor.cookie).devices()] == ["/login"]
+        alone = SessionStore(visitor.cookie)
+        alone["_auth_user_id"] = pk("anna")
+        alone.save()  # which knows no request
+        assert [device.label for device in SessionStore(visitor.cookie).devices()] == [None]
+
+
+def test_alone_the_engine_carries_these_out_at_once(store: MemoryStore) -> None:
+    session = SessionStore()
+    session["cart"] = [1]
+    session.begin_login(USERS.objects.get(username="anna"))
+    begun = session.session_key
+    assert SessionStore(begun).pending_owner == pk("anna")
+    session["_auth_user_id"] = pk("anna")
+    session.save()
+    session.confirm()
+    found = SessionStore(session.session_key)
+    assert not session.exists(begun or "") and found.is_fresh(60) and found["cart"] == [1] and store.count() == 1
+
+    async def in_async() -> None:
+        other = SessionStore(session.session_key)
+        await other.abegin_login(await USERS.objects.aget(username="boris"))
+        assert await SessionStore(other.session_key).aget("cart") is None
+        with pytest.raises(NotLoggedIn):
+            await other.aconfirm()
+        await other.aset("_auth_user_id", "2")
+        await other.aconfirm()
+        assert await SessionStore(other.session_key).ais_fresh(60)
+
+    async_to_sync(in_async)()
+    assert store.count() == 1

@@ -74,6 +74,7 @@ def test_settings_that_fit_have_nothing_to_be_said_of() -> None:
             {"SOJOURN": {"store": "memory://", "absolute_timeout": timedelta(days=1)}},
             "it cannot outlast absolute_timeout",
         ),
+        ({"SOJOURN": {"store": "memory://", "max_sessions": 0}}, "SOJOURN['max_sessions']: got 0. give a whole number"),
         ({"SESSION_COOKIE_AGE": -5}, "cookie.max_age: got -5."),
         ({"SESSION_COOKIE_AGE": 0}, "idle_timeout: got 0."),
         ({"SESSION_COOKIE_AGE": timedelta(days=1)}, "SESSION_COOKIE_AGE: got datetime.timedelta(days=1)."),

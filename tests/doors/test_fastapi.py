@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from typing import Annotated, Any
 
 import anyio
@@ -15,7 +16,7 @@ from starlette.requests import HTTPConnection
 from starlette.routing import Mount
 from starlette.websockets import WebSocketDisconnect
 
-from sojourn import AsyncSession, Cookie, express
+from sojourn import AsyncSession, ConfigurationError, Cookie, express
 from sojourn.fastapi import (
     LoggedIn,
     SessionDep,
@@ -25,7 +26,7 @@ from sojourn.fastapi import (
     current_session,
     next_page,
 )
-from sojourn.testing import log_in, read_session, write_session
+from sojourn.testing import ManualClock, log_in, read_session, write_session
 from tests.doors.starlette_clients import SECRET, Store, TestClient, client_of
 
 
@@ -415,3 +416,83 @@ def test_without_a_middleware_the_error_says_what_to_add() -> None:
 
     with pytest.raises(RuntimeError, match="add SessionMiddleware"):
         TestClient(app).get("/")
+
+
+# -- the password, asked for again -----------------------------------------------------------------------------------------
+
+AskedAgain = Annotated[
+    StarletteSession,
+    Security(SessionSecurity(login_page="/login", fresh=timedelta(minutes=15), confirm_page="/confirm")),
+]
+JustNow = Annotated[StarletteSession, Security(SessionSecurity(fresh=900))]
+
+
+def confirmable(store: Any, security: Any, clock: ManualClock) -> FastAPI:
+    app = guarded(store, security, clock=clock)
+
+    @app.get("/confirm")
+    async def confirm(request: Request, session: LoggedIn) -> str:
+        session.confirm()
+        return next_page(request)
+
+    return app
+
+
+def test_whose_password_was_given_too_long_ago_is_asked_for_it_and_led_back(store: Store) -> None:
+    clock = ManualClock()
+    client = client_of(confirmable(store, AskedAgain, clock), headers={"Accept": "text/html"})
+    assert client.get("/me?tab=1").headers["location"] == "/login?next=/me%3Ftab%3D1"
+    log_in(client, "ann")
+    assert client.get("/me").json() == "ann"
+    clock.advance(15 * 60_000 + 1)
+    sent = client.get("/me?tab=1")
+    assert sent.status_code == 303 and sent.headers["location"] == "/confirm?next=/me%3Ftab%3D1"
+    assert client.post("/me").headers["location"] == "/confirm"
+    before = client.cookies["sid"]
+    assert client.get(sent.headers["location"]).json() == "/me?tab=1" and client.cookies["sid"] != before
+    assert client.get("/me?tab=1").json() == "ann"
+
+
+def test_without_a_page_or_a_browser_it_is_a_403(store: Store) -> None:
+    for security, accept in ((JustNow, "text/html"), (AskedAgain, "application/json")):
+        client = client_of(confirmable(store, security, ManualClock()), headers={"Accept": accept})
+        assert client.get("/me").status_code == 401
+        log_in(client, "ann", remember=timedelta(days=1))
+        answer = client.get("/me")
+        assert answer.status_code == 403 and answer.json() == {"detail": "Password needed again"}
+        with pytest.raises(WebSocketDisconnect) as caught, client.websocket_connect("/ws"):
+            pass
+        assert caught.value.code == 1008 and client.get("/open").json() == "ann"
+
+
+def test_a_guard_that_cannot_be_meant_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="fresh: got '15 minutes'"):
+        SessionSecurity(fresh="15 minutes")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="give fresh too"):
+        SessionSecurity(confirm_page="/confirm")
+
+
+def test_all_that_a_login_can_do_goes_through_this_door(store: Store) -> None:
+    app = app_of(store)
+
+    @app.get("/{what}")
+    async def do(session: SessionDep, what: str) -> Any:
+        match what:
+            case "begin":
+                session.begin_login("ann", stamp="hash")
+            case "complete":
+                session.complete_login(sid="idp", max_sessions=1)
+            case "try":
+                return await session.try_login("ann", max_sessions=1)
+            case "end":
+                return await session.sessions.end_sid("idp")
+            case _:
+                pass
+        return [session.owner, session.pending_owner, session.check("hash")]
+
+    client, other = client_of(app), client_of(app)
+    assert client.get("/begin").json() == [None, "ann", False]
+    assert client.get("/complete").json() == ["ann", None, True]
+    assert other.get("/try").json() is False and client.get("/me").json() == ["ann", None, True]
+    assert other.get("/end").json() == 1 and client.get("/me").json() == [None, None, False]
+    assert other.get("/try").json() is True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import flask
@@ -20,7 +21,11 @@ from flask_wtf import FlaskForm
 from flask_wtf.csrf import CSRFProtect, generate_csrf
 from wtforms import StringField
 
-from sojourn.flask import session
+from sojourn import ConfigurationError
+from sojourn.clock import from_ms
+from sojourn.flask import fresh_required, next_page, session
+from sojourn.testing import ManualClock
+from sojourn.testing.flask import log_in
 from tests.doors.flask_apps import count_of, make, reached, saved_of, set_cookie, store_of
 
 
@@ -281,3 +286,127 @@ def test_dicts_of_a_client_of_oauth_come_and_go() -> None:
                 saved.pop(key)
     with client.session_transaction() as saved:
         assert dict(saved) == {"_state_shop_abc": {"data": {"redirect_uri": "http://shop.test"}, "exp": 1764460800.5}}
+
+
+# -- the password, asked for again -----------------------------------------------------------------------------------------
+
+
+def asking(**options: Any) -> tuple[flask.Flask, ManualClock]:
+    """A site with a view for whoever has just given the password."""
+    clock = ManualClock()
+    app = site(clock=clock, **options)
+
+    @app.route("/delete/<what>", methods=["GET", "POST"])
+    @fresh_required(timedelta(minutes=15))
+    async def delete(what: str) -> str:
+        return what
+
+    @app.get("/again")
+    def again() -> str:
+        session.confirm()
+        return next_page()
+
+    @app.get("/raw")
+    def raw() -> str:
+        session.login("ann", remember=timedelta(days=1))
+        return ""
+
+    return app, clock
+
+
+def test_whose_password_was_given_too_long_ago_is_asked_for_it_and_led_back() -> None:
+    app, clock = asking(confirm_view="again")
+    client = app.test_client()
+    assert client.get("/delete/a").status_code == 401
+    client.get("/login/ann")
+    assert client.get("/delete/a").text == "a"
+    clock.advance(15 * 60_000 + 1)
+    sent = client.get("/delete/ü b?x=1")
+    assert sent.status_code == 303 and sent.location == "/again?next=/delete/%25C3%25BC%2520b%3Fx%3D1"
+    assert client.post("/delete/a").location == "/again"
+    before = cookie_of(client)
+    assert client.get(sent.location).text == "/delete/%C3%BC%20b?x=1" and cookie_of(client) != before
+    assert client.get("/delete/a").text == "a"
+    assert client.get("/again?next=//evil.test").text == "/"
+
+
+def test_without_a_view_for_it_it_is_a_403_and_without_our_session_a_401() -> None:
+    app, _clock = asking()
+    client = app.test_client()
+    client.get("/raw")
+    assert client.get("/delete/a").status_code == 403
+    app.session_interface = flask.sessions.SecureCookieSessionInterface()
+    assert client.get("/delete/a").status_code == 401
+    with pytest.raises(ConfigurationError, match="within"):
+        fresh_required("soon")  # type: ignore[arg-type]
+
+
+# flask contract 42
+def test_flask_login_s_freshness_and_ours_are_one() -> None:
+    app, clock = asking(confirm_view="again")
+
+    @app.get("/stale/<name>")
+    def stale(name: str) -> str:
+        login_user(User(name), fresh=False)
+        return ""
+
+    def fresh(client: Any, **headers: Any) -> tuple[int, int]:
+        return client.get("/secret", headers=headers).status_code, client.get("/delete/a", headers=headers).status_code
+
+    client = app.test_client()
+    client.get("/login/ann?remember=1")
+    client.delete_cookie("session")
+    assert fresh(client) == (401, 303), "by the remember cookie"
+    client.get("/again")
+    assert fresh(client) == (200, 200), "by our confirm()"
+    clock.advance(60_000)
+    assert fresh(client, **{"User-Agent": "another"}) == (401, 303), "another browser"
+    with saved_of(client) as saved:
+        then = saved.authenticated_at
+    client.get("/confirm")
+    assert fresh(client) == (200, 200), "by confirm_login()"
+    with saved_of(client) as saved:
+        assert saved.authenticated_at == then and saved.confirmed_at == from_ms(clock())
+    client.get("/stale/bob")
+    assert fresh(client) == (401, 303), "by login_user(fresh=False)"
+
+
+def test_a_client_logs_in_who_is_not_fresh() -> None:
+    app, _clock = asking(confirm_view="again")
+    client = app.test_client()
+    log_in(client, "ann", remember=timedelta(days=1), stamp="hash")
+    assert [client.get(path).status_code for path in ("/me", "/secret", "/delete/a")] == [200, 401, 303]
+    with saved_of(client) as saved:
+        assert saved.check("hash")
+
+
+def test_a_login_that_flask_login_alone_knows_is_one_of_ours_once_it_is_confirmed() -> None:
+    app, _clock = asking(confirm_view="again")
+    client = app.test_client()
+    with saved_of(client) as saved:
+        saved.update(_user_id="ann", _fresh=True)
+    client.get("/confirm")
+    with saved_of(client) as saved:
+        assert saved.owner == "ann" and saved.confirmed_at is not None
+
+
+@pytest.mark.parametrize("how", [{"max_sessions": 1}, {"sid": "idp"}])
+def test_all_that_a_login_can_do_goes_through_this_door(how: dict[str, Any]) -> None:
+    app = make()
+
+    @app.get("/login")
+    def login() -> str:
+        session.begin_login("ann")
+        assert session.pending_owner == "ann" and session.owner is None
+        session.complete_login(**how)
+        return ""
+
+    @app.get("/try")
+    def attempt() -> list[Any]:
+        return [session.try_login("ann", max_sessions=1), session.sessions.end_sid("idp")]
+
+    client, other = app.test_client(), app.test_client()
+    client.get("/login")
+    other.get("/login")
+    assert count_of(app) == (1 if "max_sessions" in how else 2)
+    assert app.test_client().get("/try").json == [False, 2 if "sid" in how else 0]

@@ -1,6 +1,7 @@
 """The door of Litestar beside Litestar's own parts, against docs/frameworks/litestar-contract.md: guards, SessionAuth, flash messages, OpenAPI."""
 
 import warnings
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,18 @@ from litestar.security.session_auth import SessionAuth
 from litestar.template import TemplateConfig
 from litestar.types import Empty
 
-from sojourn import Cookie
-from sojourn.litestar import LitestarSession, SessionDep, SojournConfig, SojournPlugin, logged_in, session_of
+from sojourn import ConfigurationError, Cookie
+from sojourn.litestar import (
+    FreshLogin,
+    LitestarSession,
+    SessionDep,
+    SojournConfig,
+    SojournPlugin,
+    logged_in,
+    next_page,
+    session_of,
+)
+from sojourn.testing import ManualClock
 from sojourn.testing.litestar import log_in, read_session, write_session
 from tests.doors.litestar_apps import QUIET, SECRET, Store, app_of, client_of, cookies_of, plugin_of
 
@@ -339,3 +350,82 @@ def test_the_session_of_a_connection_has_its_type(store: Store) -> None:
 
     with client_of(app_of(plugin_of(store), kind)) as client:
         assert client.get("/type").json() is True
+
+
+# -- the password, asked for again -----------------------------------------------------------------------------------------
+
+
+@route("/delete/{what:str}", http_method=["GET", "POST"], guards=[FreshLogin(timedelta(minutes=15), "/confirm")])
+async def delete(session: SessionDep) -> str | None:
+    return session.owner
+
+
+@get("/plain", guards=[FreshLogin(900)])
+async def plain() -> str:
+    return "plain"
+
+
+@get("/confirm")
+async def confirm(request: Request[Any, Any, Any], session: SessionDep) -> str:
+    session.confirm()
+    assert request.get_session_id() == session.id
+    return next_page(request)
+
+
+def test_whose_password_was_given_too_long_ago_is_asked_for_it_and_led_back(store: Store) -> None:
+    clock = ManualClock()
+    with client_of(app_of(plugin_of(store, clock=clock), delete, plain, confirm)) as client:
+        assert [client.get(path).status_code for path in ("/delete/a", "/plain")] == [401, 401]
+        log_in(client, "ann")
+        assert client.get("/delete/a").text == "ann" and client.get("/plain").text == "plain"
+        clock.advance(15 * 60_000 + 1)
+        refused = client.get("/plain")
+        assert refused.status_code == 403 and refused.json()["detail"] == "password needed again"
+        sent = client.get("/delete/a%20b?x=1", follow_redirects=False)
+        assert sent.status_code == 303 and sent.headers["location"] == "/confirm?next=/delete/a%2520b%3Fx%3D1"
+        assert client.post("/delete/a", follow_redirects=False).headers["location"] == "/confirm"
+        assert client.get(sent.headers["location"]).text == "/delete/a%20b?x=1"
+        assert client.get("/delete/a").text == "ann"
+        assert client.get("/confirm?next=//evil.test").text == "/"
+    with pytest.raises(ConfigurationError, match="within"):
+        FreshLogin("soon")  # type: ignore[arg-type]
+
+
+def test_a_websocket_is_refused_that_is_not_fresh(store: Store) -> None:
+    @websocket("/ws", guards=[FreshLogin(900, "/confirm")])
+    async def socket(socket: WebSocket[Any, Any, Any]) -> None:
+        await socket.accept()
+        await socket.close()
+
+    with client_of(app_of(plugin_of(store), socket)) as client:
+        log_in(client, "ann", remember=timedelta(days=1))
+        with pytest.raises(WebSocketDisconnect) as caught, client.websocket_connect("/ws"):
+            pass
+        assert caught.value.code == 4403
+
+
+def test_the_openapi_document_knows_that_such_a_route_is_for_whoever_is_logged_in(store: Store) -> None:
+    with client_of(app_of(plugin_of(store), plain, confirm)) as client:
+        paths = client.get("/schema/openapi.json").json()["paths"]
+    assert paths["/plain"]["get"]["security"] == [{"session": []}] and "security" not in paths["/confirm"]["get"]
+
+
+def test_all_that_a_login_can_do_goes_through_this_door_and_the_connection_learns_of_the_id(store: Store) -> None:
+    @get("/login")
+    async def login(request: Request[Any, Any, Any], session: SessionDep) -> list[Any]:
+        session.begin_login("ann", stamp="hash")
+        found: list[Any] = [session.owner, session.pending_owner, request.get_session_id() == session.id]
+        session.complete_login(sid="idp", max_sessions=1)
+        found += [session.owner, request.get_session_id() == session.id]
+        return [*found, session.check("hash"), session.check("other"), request.get_session_id() == session.id]
+
+    @get("/try")
+    async def attempt(request: Request[Any, Any, Any], session: SessionDep) -> list[Any]:
+        return [await session.try_login("ann", max_sessions=1), request.get_session_id() == session.id]
+
+    app = app_of(plugin_of(store), login, attempt)
+    with client_of(app) as client:
+        assert client.get("/login").json() == [None, "ann", True, "ann", True, True, False, True]
+        assert client.get("/try").json() == [True, True]
+        client.cookies.clear()
+        assert client.get("/try").json() == [False, True]

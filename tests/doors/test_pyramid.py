@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from pyramid.authentication import SessionAuthenticationHelper
 from pyramid.config import Configurator
 from pyramid.csrf import SessionCSRFStoragePolicy, get_csrf_token, new_csrf_token
 from pyramid.events import NewResponse
+from pyramid.exceptions import ConfigurationExecutionError
 from pyramid.httpexceptions import HTTPForbidden, HTTPFound, HTTPNotFound
 from pyramid.interfaces import ISession
 from pyramid.request import Request
@@ -27,8 +29,9 @@ from sojourn import (
     StoreError,
     express,
 )
-from sojourn.pyramid import LoginHelper, PyramidSession, setup
+from sojourn.pyramid import LoginHelper, PyramidSession, next_page, setup
 from sojourn.stores import MemoryStore
+from sojourn.testing import ManualClock
 from sojourn.testing.pyramid import log_in, new_session, read_session, write_session
 from sojourn.wsgi import SessionMiddleware
 from tests.doors.flask_apps import Store
@@ -797,3 +800,82 @@ def test_the_profile_of_express_goes_through_the_door(by_settings: bool, tmp_pat
     assert app.get("/count").json == 2
     ((key, stored),) = store.scan()
     assert cookie(answer).startswith(f"connect.sid=s%3A{key}.") and stored.data.startswith(b'{"cookie":{')
+
+
+# -- the password, asked for again -----------------------------------------------------------------------------------------
+
+
+def delete(request: Any) -> Any:
+    return request.session.owner
+
+
+def confirm(request: Any) -> Any:
+    request.session.confirm()
+    return next_page(request)
+
+
+def asking(clock: ManualClock, view: Any = None, **settings: Any) -> TestApp:
+    def include(config: Any) -> None:
+        config.add_route("delete", "/delete/{what}")
+        config.add_view(delete, route_name="delete", renderer="json", require_fresh=timedelta(minutes=15))
+        if view is not None:
+            config.add_exception_view(view, context=HTTPForbidden, renderer="json")
+
+    return make(confirm, include=include, clock=clock, **settings)
+
+
+def test_whose_password_was_given_too_long_ago_is_asked_for_it_and_led_back() -> None:
+    clock = ManualClock()
+    app = asking(clock, confirm_route="confirm")
+    app.get("/delete/a", status=403)
+    log_in(app, "ann")
+    assert app.get("/delete/a").json == "ann"
+    clock.advance(15 * 60_000 + 1)
+    sent = app.get("/delete/a%20b?x=1", status=303)
+    assert sent.location == "http://localhost/confirm?next=/delete/a%2520b%3Fx%3D1"
+    assert app.post("/delete/a", status=303).location == "http://localhost/confirm"
+    assert app.get(sent.location).json == "/delete/a%20b?x=1" and app.get("/delete/a").json == "ann"
+    assert app.get("/confirm?next=//evil.test").json == "/"
+
+
+def test_without_a_route_for_it_an_exception_view_may_say_what_is_sent() -> None:
+    app = asking(ManualClock(), view=lambda _request: "the password, please")
+    log_in(app, "ann", remember=timedelta(days=1))
+    assert app.get("/delete/a").json == "the password, please"
+    app = asking(ManualClock())
+    log_in(app, "ann", remember=timedelta(days=1))
+    app.get("/delete/a", status=403)
+
+
+def test_a_view_that_no_duration_is_given_is_refused() -> None:
+    with pytest.raises(ConfigurationExecutionError, match="require_fresh"):
+        make(include=lambda config: config.add_view(delete, name="delete", require_fresh=True))
+
+
+def test_all_that_a_login_can_do_goes_through_this_door() -> None:
+    def login(request: Any) -> Any:
+        session = request.session
+        session.begin_login("ann", stamp="hash")
+        found = [session.owner, session.pending_owner]
+        session.complete_login(sid="idp", max_sessions=1)
+        return [*found, session.owner, session.check("hash")]
+
+    def attempt(request: Any) -> Any:
+        return [request.session.try_login("ann", max_sessions=1), request.session.sessions.end_sid("idp")]
+
+    app = make(login, attempt)
+    assert app.get("/login").json == [None, "ann", "ann", True]
+    other = TestApp(app.app)
+    assert other.get("/attempt").json == [False, 1] and other.get("/attempt").json == [True, 0]
+
+
+def test_our_helper_hands_over_what_a_login_takes() -> None:
+    from pyramid.security import remember
+
+    def enter_so(request: Any) -> Any:
+        remember(request, "ann", remember=timedelta(days=1), stamp="hash", sid="idp", max_sessions=1, max_age=5)
+        session = request.session
+        return [session.confirmed_at is None, session.check("hash"), session.cookie.max_age]
+
+    app = make(enter_so, include=lambda config: config.set_security_policy(Policy(LoginHelper())))
+    assert app.get("/enter_so").json == [True, True, 86_400]

@@ -36,9 +36,18 @@ from sojourn import (
     StoreUnavailable,
 )
 from sojourn.asgi import SessionMiddleware
-from sojourn.quart import QuartSession, SessionInterface, Sojourn, flask_codec, session
+from sojourn.quart import (
+    QuartSession,
+    SessionInterface,
+    Sojourn,
+    flask_codec,
+    fresh_required,
+    next_page,
+    session,
+)
 from sojourn.stores import AsyncMemoryStore, AsyncRedisStore
 from sojourn.testing import ManualClock
+from sojourn.testing.quart import log_in
 from sojourn.transports import CookieTransport, HeaderTransport
 
 pytestmark = pytest.mark.anyio
@@ -1114,3 +1123,80 @@ async def test_the_options_of_express_work_through_this_door(store: Store) -> No
     (cookie,) = list(client.cookie_jar or [])
     assert cookie.name == "connect.sid"
     assert str(cookie.value).startswith("s%3A")
+
+
+# -- the password, asked for again -----------------------------------------------------------------------------------------
+
+
+def asking(store: Store, clock: ManualClock, **options: Any) -> Quart:
+    app: Quart = site(store, clock=clock, **options)
+
+    @app.route("/delete/<what>", methods=["GET", "POST"])
+    @fresh_required(timedelta(minutes=15))
+    async def delete(what: str) -> str:
+        return what
+
+    @app.get("/again")
+    async def again() -> str:
+        session.confirm()
+        return next_page()
+
+    @app.websocket("/ws")
+    @fresh_required(900)
+    async def socket() -> None:
+        await websocket.accept()
+        await websocket.send("in")
+
+    return app
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+async def test_whose_password_was_given_too_long_ago_is_asked_for_it_and_led_back(store: Store, *, lazy: bool) -> None:
+    clock = ManualClock()
+    client = asking(store, clock, confirm_view="again", lazy=lazy).test_client()
+    assert (await client.get("/delete/a")).status_code == 401
+    await log_in(client, "ann")
+    assert await text(client, "/delete/a") == "a"
+    async with client.websocket("/ws") as peer:
+        assert await peer.receive() == "in"
+    clock.advance(15 * 60_000 + 1)
+    sent = await client.get("/delete/a%20b?x=1")
+    assert sent.status_code == 303 and sent.headers["Location"] == "/again?next=/delete/a%2520b%3Fx%3D1"
+    assert (await client.post("/delete/a")).headers["Location"] == "/again"
+    with pytest.raises(WebsocketResponseError) as caught:
+        async with client.websocket("/ws") as peer:
+            await peer.receive()
+    assert caught.value.response.status_code == 403
+    if not lazy:
+        assert await text(client, sent.headers["Location"]) == "/delete/a%20b?x=1"
+        assert await text(client, "/delete/a") == "a"
+        assert await text(client, "/again?next=//evil.test") == "/"
+
+
+async def test_without_a_view_for_it_it_is_a_403_and_without_our_session_a_401(store: Store) -> None:
+    app = asking(store, ManualClock())
+    client = app.test_client()
+    await log_in(client, "ann", remember=timedelta(days=1))
+    assert (await client.get("/delete/a")).status_code == 403
+    app.session_interface = quart.sessions.SecureCookieSessionInterface()
+    assert (await client.get("/delete/a")).status_code == 401
+
+
+async def test_all_that_a_login_can_do_goes_through_this_door(store: Store) -> None:
+    app = site(store)
+
+    @app.get("/login")
+    async def login() -> list[Any]:
+        session.begin_login("ann", stamp="hash")
+        found: list[Any] = [session.owner, session.pending_owner]
+        session.complete_login(sid="idp", max_sessions=1)
+        return [*found, session.owner, session.check("hash")]
+
+    @app.get("/try")
+    async def attempt() -> list[Any]:
+        return [await session.try_login("ann", max_sessions=1), await session.sessions.end_sid("idp")]
+
+    assert await (await app.test_client().get("/login")).get_json() == [None, "ann", "ann", True]
+    await app.test_client().get("/login")
+    assert await (await app.test_client().get("/try")).get_json() == [False, 1]
+    assert await (await app.test_client().get("/try")).get_json() == [True, 0]

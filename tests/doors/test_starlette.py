@@ -6,6 +6,7 @@ import enum
 import inspect
 import re
 from collections import OrderedDict, defaultdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,16 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from scripts.starlette_suite import REASONS
-from sojourn import Cookie, SessionEncodeError, express
+from sojourn import ConfigurationError, Cookie, SessionEncodeError, express
 from sojourn.asgi import SessionMiddleware as PlainMiddleware
-from sojourn.starlette import SessionAuthBackend, SessionMiddleware, StarletteSession, load_session, session_of
+from sojourn.starlette import (
+    SessionAuthBackend,
+    SessionMiddleware,
+    StarletteSession,
+    load_session,
+    next_page,
+    session_of,
+)
 from sojourn.testing import log_in, read_session, write_session
 from tests.doors.starlette_clients import SECRET, Store, TestClient, client_of
 
@@ -635,3 +643,27 @@ def test_the_tests_of_starlettes_own_that_do_not_pass_are_told_with_their_reason
     _, _, section = PAGE.with_name("starlette.md").read_text(encoding="utf-8").partition("## Starlette's own tests")
     told = re.findall(r"`(test_\w+)`", section)
     assert told and sorted(told) == sorted(REASONS)
+
+
+def test_the_scope_fresh_is_for_whoever_has_just_given_the_password(store: Store) -> None:
+    @requires(["authenticated", "fresh"], redirect="confirm")
+    async def delete(request: Request) -> Response:
+        return PlainTextResponse("deleted")
+
+    async def confirm(request: Request) -> Response:
+        session_of(request).confirm()
+        return RedirectResponse(next_page(request), 303)
+
+    app = Starlette(routes=[Route("/delete", delete), Route("/confirm", confirm, name="confirm")])
+    app.add_middleware(AuthenticationMiddleware, backend=SessionAuthBackend(fresh=timedelta(minutes=15)))
+    app.add_middleware(SessionMiddleware, secret=SECRET, store=store)
+    client = client_of(app)
+    log_in(client, "ann", remember=timedelta(days=1))
+    sent = client.get("/delete?really=1")
+    assert sent.status_code == 303
+    back = client.get(sent.headers["location"])
+    assert back.headers["location"] == "/delete?really=1" and client.get(back.headers["location"]).text == "deleted"
+    for other in ("https://testserver/", "http://testserver.evil.test/", "http://testserver//evil.test/"):
+        assert client.get("/confirm", params={"next": other}).headers["location"] == "/"
+    with pytest.raises(ConfigurationError, match="fresh"):
+        SessionAuthBackend(fresh=-1)

@@ -152,6 +152,51 @@ def test_two_browsers_do_not_see_each_other(page: Page, browser: Browser, demo: 
     other_context.close()
 
 
+def test_other_devices_are_listed_and_logged_out_one_by_one_and_all_at_once(
+    page: Page, browser: Browser, demo: Running
+) -> None:
+    log_in(page, "Ann")
+    assert page.locator(".device").count() == 1 and page.locator("#end-others").count() == 0
+    assert "this device" in page.inner_text(".device")
+    contexts = [
+        browser.new_context(user_agent=f"Mozilla/5.0 ({system}) {mark}/150.0", viewport={"width": 360, "height": 640})
+        for system, mark in [("iPhone; like Mac OS X", "Safari"), ("X11; Linux x86_64", "Firefox"), ("?", "?")]
+    ]
+    others = [context.new_page() for context in contexts]
+    for other in others:
+        other.goto(demo.address)
+        log_in(other, "Ann")
+    bystander = browser.new_context()
+    bob = bystander.new_page()
+    bob.goto(demo.address)
+    log_in(bob, "Bob")
+    assert bob.locator(".device").count() == 1
+    phone = others[0]
+    assert phone.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it fits on a phone"
+
+    page.reload()
+    assert "this device" in page.locator(".device").first.inner_text()
+    shown = page.locator(".device").all_inner_texts()
+    assert sorted(text.split("\n")[0] for text in shown[1:]) == ["A browser", "Firefox on Linux", "Safari on an iPhone"]
+    page.get_by_role("button", name=re.compile("Log out Firefox on Linux")).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".flash")
+    assert "Firefox on Linux is logged out." in page.inner_text(".flash")
+    others[1].reload()
+    assert others[1].locator("#owner").count() == 0
+
+    page.click("#end-others")
+    page.wait_for_selector("text=2 other devices are logged out.")
+    assert page.locator(".device").count() == 1
+    for other in others:
+        other.goto(f"{demo.address}/dashboard")
+        assert other.url == f"{demo.address}/"
+    bob.reload()
+    assert bob.inner_text("#owner") == "Bob"
+    for context in (*contexts, bystander):
+        context.close()
+
+
 def test_the_cart_survives_login_and_a_flash_is_shown_once(page: Page, demo: Running) -> None:
     page.click("#add-tent")
     page.wait_for_selector("#total")

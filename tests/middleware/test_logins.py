@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sojourn.clock import from_ms
+from sojourn.core import logins
 from sojourn.core.limits import keep_limit
 from sojourn.core.record import unpack
 from sojourn.core.session import Session
@@ -118,6 +119,17 @@ async def test_a_remembered_login_lives_so_long_where_idle_timeout_and_cookie_ar
     assert session.expires_at == from_ms(NOW + 20 * DAY)
     other = await site.request(await logged_in(site))
     assert other.expires_at == from_ms(NOW + 30 * MINUTE)
+
+
+async def test_whom_a_door_knows_by_less_than_the_password_is_not_fresh_until_it_is_confirmed(site: Site):
+    session = await site.request(await logged_in(site, stamp="hash"))
+    logins.doubt(session._state)
+    assert session.owner == "ann" and session.confirmed_at is None and not session.is_fresh(timedelta(days=1))
+    await settle(session.save())
+    again = await site.request(session.id)
+    assert again.confirmed_at is None and again.authenticated_at == from_ms(NOW) and again.check("hash")
+    again.confirm()
+    assert again.is_fresh(0)
 
 
 # -- whose data it is -------------------------------------------------------------------------------------------------------------------
@@ -414,10 +426,13 @@ async def test_a_stamp_that_is_written_anew_brings_no_ended_session_back(colour:
     assert session.owner is None and site.store.count() == 0
 
 
-async def test_a_login_that_was_stored_and_ended_is_not_brought_back_by_a_new_id(site: Site):
+@pytest.mark.parametrize("sid", [None, "p1"])
+async def test_a_login_that_was_stored_and_ended_is_not_brought_back_by_a_new_id(sid: str | None, site: Site):
     session = await site.request(None)
     session.login("ann")
     await settle(session.save())
+    if sid is not None:
+        logins.note_sid(session._state, sid)
     assert await settle(session.sessions.end_owner("ann")) == 1
     session["n"] = 1
     session.regenerate(keep_data=True)
@@ -512,3 +527,15 @@ async def test_what_a_session_has_become_ends_if_it_is_still_meant(
 
     assert await settle(sessions.end_where(becomes)) == ended
     assert await live(site, *seen) == [False] * times + [not ended]
+
+
+async def test_a_provider_s_session_is_noted_where_a_framework_has_logged_somebody_in(site: Site):
+    session = await site.request(await logged_in(site))
+    logins.note_sid(session._state, "one")
+    await settle(session.save())
+    assert await settle(session.sessions.end_sid("one")) == 1
+    nobody = await site.request(None)
+    with pytest.raises(NotLoggedIn):
+        logins.note_sid(nobody._state, "two")
+    with pytest.raises(TypeError, match="sid"):
+        logins.note_sid(nobody._state, 5)  # type: ignore[arg-type]

@@ -93,10 +93,10 @@ class Inherited(SlowStore):
 class Site:
     """An application and one visitor."""
 
-    def __init__(self, store: Any) -> None:
+    def __init__(self, store: Any, **options: Any) -> None:
         self.store = store
         self.handler: Handler
-        self.app = SessionMiddleware(self._app, secret=SECRET, store=store)
+        self.app = SessionMiddleware(self._app, secret=SECRET, store=store, **options)
         self.cookie: bytes | None = None
         self.sent: list[Any] = []
 

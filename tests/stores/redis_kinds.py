@@ -42,7 +42,8 @@ async def opened(kind: str, url: str, *, timeout: float = 5, **options: Any) -> 
         return
     # from_url would make clients that do not try again
     server = parse_url(url)[0]
-    address: Any = {**server.address(), "username": server.username, "password": server.password}
+    (host, port), *_ = server.hosts
+    address: Any = {"host": host, "port": port, "username": server.username, "password": server.password}
     make: Any = redis.Redis
     make_async: Any = redis.asyncio.Redis
     if server.kind == "cluster":

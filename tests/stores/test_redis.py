@@ -9,6 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import product
 from typing import Any, Final
 
 import httpx
@@ -732,14 +733,16 @@ def test_an_operation_that_a_signal_interrupts_leaves_its_reply_to_no_other():
         store.close()
 
 
-def test_a_pool_with_no_connection_left_is_unavailable(redis_url: str):
-    store: Any = RedisStore.from_url(f"{redis_url}?max_connections=1")
-    pool = store._driver._clients.here().connection_pool
-    connection = pool.get_connection()
-    with pytest.raises(StoreUnavailable):
-        store.create("k", b"{}", 60_000)
-    pool.release(connection)
-    assert store.load("k") is None
+def test_with_no_connection_left_the_store_is_unavailable_at_once(redis_url: str):
+    store: Any = RedisStore.from_url(f"{redis_url}?max_connections=2")
+    connections = store._driver._clients.here()
+    taken = [connections._take() for _ in range(2)]
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="max_connections=2"):
+            store.create("k", b"{}", 60_000)
+    connections._idle.append(taken.pop())
+    for _ in range(3):
+        assert store.load("none") is None
     store.close()
 
 
@@ -805,7 +808,7 @@ def test_under_trio_the_store_is_refused():
     trio.run(main)
 
 
-@pytest.mark.parametrize(("missing", "module"), [("redis", "_sync"), ("redis", "_async"), ("hiredis", "_async")])
+@pytest.mark.parametrize(("missing", "module"), list(product(["redis", "hiredis"], ["_sync", "_async"])))
 def test_without_the_driver_the_error_says_what_to_install(missing: str, module: str):
     program = (
         f"import sys; sys.modules[{missing!r}] = None\n"

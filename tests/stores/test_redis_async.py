@@ -20,6 +20,7 @@ import pytest
 
 from sojourn.core.store import Stored
 from sojourn.errors import StoreError, StoreTimeout, StoreUnavailable
+from sojourn.stores._waiting import LostError
 from sojourn.stores.redis._async.store import AsyncRedisStore
 from sojourn.stores.redis._multiplex import Multiplexed
 from tests.servers import ValkeyServer, valkey
@@ -133,22 +134,26 @@ async def test_operations_of_one_turn_of_the_loop_leave_in_one_write(server: Val
     async with opened("async", server.url) as store:
         await store.create("k", b"x", 60_000)
         line = await line_of(store)
-        writes: list[bytes] = []
-        transport = line._transport
-        line._transport = Spy(transport, writes)
+        line._transport = transport = Recorded(line._transport)
         assert await asyncio.gather(*(data_of(store, "k") for _ in range(50))) == [b"x"] * 50
-        assert len(writes) == 1
-        line._transport = transport
+        assert len(transport.writes) == 2  # the one before was alone: so the first left at once
+        assert await asyncio.gather(*(data_of(store, "k") for _ in range(50))) == [b"x"] * 50
+        assert len(transport.writes) == 3
 
 
-class Spy:
-    def __init__(self, transport: Any, writes: list[bytes]) -> None:
-        self._transport = transport
-        self._writes = writes
+class Recorded:
+    """A transport, and what was written to it."""
+
+    def __init__(self, transport: Any) -> None:
+        self.transport = transport
+        self.writes: list[bytes] = []
 
     def write(self, data: bytes) -> None:
-        self._writes.append(data)
-        self._transport.write(data)
+        self.writes.append(data)
+        self.transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.transport, name)
 
 
 async def test_many_tasks_share_one_connection(server: ValkeyServer):
@@ -160,6 +165,7 @@ async def test_many_tasks_share_one_connection(server: ValkeyServer):
 async def test_a_connection_lost_tells_the_sent_from_the_unsent(server: ValkeyServer):
     async with opened("async", server.url) as store:
         await store.create("k", b"0", 60_000)
+        await asyncio.gather(store.load("k"), store.load("k"), store.load("k"))
         tasks = [
             asyncio.ensure_future(operation)
             for operation in (store.replace("k", b"1", 60_000, version=b"0"), store.load("k"))
@@ -483,3 +489,43 @@ async def test_an_idle_connection_that_the_server_closed_is_noticed(server: Valk
 def test_a_url_of_one_server_is_multiplexed_in_the_async_colour():
     assert isinstance(AsyncRedisStore.from_url("redis://")._driver, Multiplexed)
     assert isinstance(AsyncRedisStore.from_url("unix:///run/redis.sock")._driver, Multiplexed)
+
+
+async def test_a_command_that_is_alone_leaves_at_once_and_several_leave_together(server: ValkeyServer):
+    async with opened("async", server.url) as store:
+        await store.load("k")
+        line = await line_of(store)
+        line._transport = transport = Recorded(line._transport)
+        asking = line.send(("GET", b"one"))
+        assert len(transport.writes) == 1
+        others = [line.send(("GET", b"two")), line.send(("GET", b"three"))]
+        assert len(transport.writes) == 1
+        assert await asyncio.gather(asking, *others) == [None] * 3
+        assert len(transport.writes) == 2
+        # Who had company a moment ago waits for it.
+        asking = line.send(("GET", b"four"))
+        assert len(transport.writes) == 2
+        await asking
+        assert len(transport.writes) == 3
+        asking = line.send(("GET", b"five"))
+        assert len(transport.writes) == 4
+        await asking
+
+
+async def test_of_two_commands_the_one_that_left_at_once_is_told_as_sent(server: ValkeyServer):
+    async with opened("async", server.url) as store:
+        await store.load("k")
+        line = await line_of(store)
+        replies = [line.send(("GET", b"one")), line.send(("GET", b"two"))]
+        line.lose(ConnectionResetError())
+        lost = await asyncio.gather(*replies, return_exceptions=True)
+        assert [isinstance(each, LostError) and each.sent for each in lost] == [True, False]
+
+
+async def test_with_a_near_cache_a_read_and_its_lifetime_leave_together(server: ValkeyServer):
+    async with opened("async", f"{server.url}?near_cache=100000") as store:
+        await store.create("k", b"{}", 60_000)
+        line = await line_of(store)
+        line._transport = transport = Recorded(line._transport)
+        await store.load("k")
+        assert [data.count(b"*2\r\n") for data in transport.writes] == [2]

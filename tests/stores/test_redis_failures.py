@@ -137,7 +137,7 @@ async def test_a_connection_that_was_idle_for_long_is_made_anew_before_a_write_t
 ):
     async with opened(kind, f"redis://127.0.0.1:{proxy.port}", timeout=PATIENCE) as store:
         await store.create("k", b"0", 60_000)
-        for module in ("_multiplex", "_async.driver", "_sync.driver"):
+        for module in ("_multiplex", "_direct", "_async.driver", "_sync.driver"):
             monkeypatch.setattr(f"sojourn.stores.redis.{module}.LONGEST_IDLE", -1.0)
         proxy.forget()
         assert await store.touch("k", 60_000)

@@ -26,6 +26,8 @@ pytestmark = [pytest.mark.server, pytest.mark.anyio]
 ROOT = Path(__file__).parent.parent.parent
 WINDOW = 0.2
 TIMEOUT = 4
+PARTITIONED_TIMEOUT = 1
+"""Each of its rounds waits for that long."""
 SHORT = {"as it is": 300, "paused": 5, "partitioned": 5, "cut": 20}
 LONG = {"as it is": 10_000, "paused": 500, "partitioned": 500, "cut": 1000}
 """Rounds. The rest take the window's time each."""
@@ -59,9 +61,10 @@ def ender(server: ValkeyServer) -> Iterator[subprocess.Popen[str]]:
 
 
 @asynccontextmanager
-async def reader(port: int) -> AsyncIterator[AsyncVisitor]:
+async def reader(port: int, how: str) -> AsyncIterator[AsyncVisitor]:
     """The application here."""
-    options = f"near_cache=1000000&near_cache_window={WINDOW}&timeout={TIMEOUT}"
+    timeout = PARTITIONED_TIMEOUT if how == "partitioned" else TIMEOUT
+    options = f"near_cache=1000000&near_cache_window={WINDOW}&timeout={timeout}"
     visitor = AsyncVisitor(f"redis://127.0.0.1:{port}?{options}")
     try:
         yield visitor
@@ -121,7 +124,7 @@ async def test_a_session_that_was_ended_elsewhere_is_read_for_no_longer_than_the
     assert ender.stdin is not None and ender.stdout is not None
     stale = []
     with proxied(("127.0.0.1", server.port)) as proxy:
-        async with reader(proxy.port if how in THROUGH_A_PROXY else server.port) as visitor:
+        async with reader(proxy.port if how in THROUGH_A_PROXY else server.port, how) as visitor:
             watched = Watched(visitor.app)
             for _ in range(rounds):
                 cookie = await begin(visitor)

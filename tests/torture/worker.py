@@ -57,8 +57,9 @@ class Noting:
             self.conflicts.append(state)
         return super().commit_failed(state, error)  # type: ignore[misc,no-any-return]  # it stands before a middleware
 
-    def refused(self, session: BaseSession) -> bool:
-        return any(state is session._state for state in self.conflicts)
+    def refused(self, session: BaseSession | None) -> bool:
+        """Whether the request with this session was; None where the session could not be loaded."""
+        return session is not None and any(state is session._state for state in self.conflicts)
 
 
 class AsyncMiddleware(Noting, SessionMiddleware):
@@ -94,7 +95,7 @@ class AsyncVisitor:
         scope = {"type": "http", "path": "/", "method": "GET", "scheme": "http", "headers": headers, "do": do}
         await self.app(scope, None, send)  # type: ignore[arg-type]  # nobody receives
         values = [value.decode() for name, value in sent[0]["headers"] if name == b"set-cookie"]
-        return CONFLICT if self.app.refused(scope["session"]) else sent[0]["status"], values[0].split(";")[
+        return CONFLICT if self.app.refused(scope.get("session")) else sent[0]["status"], values[0].split(";")[
             0
         ] if values else None
 
@@ -132,7 +133,7 @@ class Visitor:
             if hasattr(body, "close"):
                 body.close()
         values = [value for name, value in answer[1] if name == "Set-Cookie"]
-        return CONFLICT if self.app.refused(environ["sojourn.session"]) else answer[0], values[0].split(";")[
+        return CONFLICT if self.app.refused(environ.get("sojourn.session")) else answer[0], values[0].split(";")[
             0
         ] if values else None
 

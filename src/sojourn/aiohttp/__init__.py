@@ -15,6 +15,17 @@ Example::
 
 from .door import SESSION, SessionMiddleware, get_session, new_session, setup
 from .face import AiohttpSession
+from .fresh import check_fresh, next_page
 from .guard import CrossSiteGuard
 
-__all__ = ["SESSION", "AiohttpSession", "CrossSiteGuard", "SessionMiddleware", "get_session", "new_session", "setup"]
+__all__ = [
+    "SESSION",
+    "AiohttpSession",
+    "CrossSiteGuard",
+    "SessionMiddleware",
+    "check_fresh",
+    "get_session",
+    "new_session",
+    "next_page",
+    "setup",
+]

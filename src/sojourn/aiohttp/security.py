@@ -16,6 +16,7 @@ except ImportError as _error:
         "sojourn.aiohttp.security needs aiohttp-security: pip install aiohttp-security", name=_error.name
     ) from _error
 
+from ..clock import Duration
 from .door import get_session
 
 __all__ = ["SojournIdentityPolicy"]
@@ -40,10 +41,32 @@ class SojournIdentityPolicy(AbstractIdentityPolicy):
         noted = session.get(self._session_key)
         return noted if isinstance(noted, str) and noted else None
 
-    async def remember(self, request: web.Request, response: web.StreamResponse, identity: str, **kwargs: Any) -> None:
-        """Log somebody in. What the visitor gathered before stays, unless somebody else was logged in."""
+    async def remember(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        identity: str,
+        *,
+        remember: Duration | None = None,
+        stamp: str | bytes | None = None,
+        sid: str | None = None,
+        max_sessions: int | None = None,
+        **_kwargs: Any,
+    ) -> None:
+        """Log somebody in. What the visitor gathered before stays, unless somebody else was logged in.
+
+        ``aiohttp_security.remember(request, response, identity, ...)`` hands over what `sojourn.Session.login` takes. What else other policies
+        take has no effect.
+        """
         session = await get_session(request)
-        session.login(identity, keep_data=await self.identify(request) in (None, identity))
+        session.login(
+            identity,
+            keep_data=await self.identify(request) in (None, identity),
+            remember=remember,
+            stamp=stamp,
+            sid=sid,
+            max_sessions=max_sessions,
+        )
         if self._session_key is not None:
             session.pop(self._session_key, None)
 

@@ -37,7 +37,20 @@ from .record import NOBODY, Login
 from .state import Event, State
 from .steps import Steps, Unlock
 
-__all__ = ["begin", "check", "complete", "confirm", "confirmed_at", "is_fresh", "log_in", "pending_owner", "try_log_in"]
+__all__ = [
+    "Stamp",
+    "begin",
+    "check",
+    "complete",
+    "confirm",
+    "confirmed_at",
+    "doubt",
+    "is_fresh",
+    "log_in",
+    "note_sid",
+    "pending_owner",
+    "try_log_in",
+]
 
 Stamp = str | bytes
 
@@ -156,6 +169,26 @@ def confirm(state: State) -> None:
     if who.owner is None:
         raise NotLoggedIn("nobody is logged in whose password could be confirmed")
     _enter(state, who.owner, replace(who, confirmed=state.now()), keep_data=True)
+
+
+def doubt(state: State) -> None:
+    """Note that the owner is known by less than the password, such as a cookie that remembers: they are not fresh until `confirm`."""
+    look_at(state)
+    state.login = replace(state.who, confirmed=None)
+
+
+def note_sid(state: State, sid: str) -> None:
+    """Note the OpenID provider's id of its session, where a framework of its own has logged the owner in.
+
+    Raises:
+        NotLoggedIn: nobody is logged in.
+        TypeError, ValueError: as for ``login()``.
+    """
+    check_text("sid", sid)
+    look_at(state)
+    if state.owner is None:
+        raise NotLoggedIn("nobody is logged in whose session the provider could end")
+    state.login = replace(state.who, sid=sid)
 
 
 def confirmed_at(state: State) -> int | None:

@@ -233,6 +233,8 @@ def _is_idle(state: State, data: Members | None) -> bool:
     assert loaded is not None
     stored, came_as = loaded.stored, state.came_as
     left = stored.expires_in
+    if left is None and settings.expiries is not None:
+        left = settings.expiries.remaining(loaded.key, settings.options.clock())
     return (
         left is not None
         and left > settings.calm_ms

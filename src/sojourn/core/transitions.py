@@ -17,7 +17,7 @@ from .data import ClosedData, encode, look_at, refill, settle_parts, take_lifeti
 from .merge import merge
 from .passport import PASSPORT
 from .plan import Plan, Regenerate, Touch
-from .record import NO_DATA, unpack
+from .record import NO_DATA, Login, unpack
 from .settings import SessionSettings
 from .state import Event, Found, Held, Intent, Loaded, Owed, State
 from .store import LOCK_MS, Replaced, Stored, Version
@@ -277,9 +277,8 @@ def detach(state: State) -> None:
     Where it was invalidated, the caller has ended what it had become.
     """
     base, login = state.base, state.login
-    if base is not None and login is not None and replace(login, stamp=base.login.stamp) == base.login:
-        # That was stored, and ended; a stamp under a newer secret is no other login.
-        state.login = None
+    if base is not None and login is not None and _is_same_login(login, base.login):
+        state.login = None  # it was stored before, and ended
     look_at(state)
     mine = encode(state)
     merged = None if base is None else merge(base.data, mine, NO_DATA)
@@ -292,6 +291,11 @@ def detach(state: State) -> None:
     if merged is not None:
         refill(state, merged, mine)
     _note_brought_ended(state)
+
+
+def _is_same_login(one: Login, other: Login) -> bool:
+    """Whether nobody gave a password between the two: there may be a stamp under a newer secret, or the provider's id."""
+    return replace(one, stamp=other.stamp, sid=other.sid) == other
 
 
 def note_taken(state: State) -> None:

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
 
-from ..asgi import SessionMiddleware
+from ..asgi import Scope, SessionMiddleware
 from ..core.session import AsyncSession
 from ..ids import mask_id
 from ..stores import AsyncSQLiteStore
@@ -37,10 +37,35 @@ PRODUCTS = {
 }
 
 
+_BROWSERS = {
+    "Edg": "Edge",
+    "OPR/": "Opera",
+    "Firefox/": "Firefox",
+    "Chrome/": "Chrome",
+    "Safari/": "Safari",
+}  # the first that is named
+_SYSTEMS = {
+    "iPhone": "an iPhone",
+    "iPad": "an iPad",
+    "Android": "Android",
+    "Windows": "Windows",
+    "Mac OS": "a Mac",
+    "Linux": "Linux",
+}
+
+
+def describe(scope: Scope) -> dict[str, str | None]:
+    """What the list of devices says of the one that logs in: its browser and system, and neither the whole User-Agent nor an address."""
+    agent = dict(scope["headers"]).get(b"user-agent", b"").decode("latin-1")
+    browser = next((name for mark, name in _BROWSERS.items() if mark in agent), "A browser")
+    system = next((f" on {name}" for mark, name in _SYSTEMS.items() if mark in agent), "")
+    return {"label": browser + system}
+
+
 def make_app(*, secret: str, database: Path) -> FastAPI:
     """The demo as an ASGI application, its sessions in a SQLite file."""
     app = FastAPI(title="Sojourn demo", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(SessionMiddleware, secret=secret, store=AsyncSQLiteStore(database))
+    app.add_middleware(SessionMiddleware, secret=secret, store=AsyncSQLiteStore(database), describe=describe)
 
     @app.get("/")
     async def front(request: Request) -> HTMLResponse:
@@ -56,7 +81,7 @@ def make_app(*, secret: str, database: Path) -> FastAPI:
             return _to("/")
         # A new id whenever privileges change; the cart that the visitor filled before comes along.
         name = name.strip()
-        session.login(name, keep_data=session.owner in (None, name))  # nothing of somebody else's
+        session.login(name, keep_data=True)  # but nothing of somebody else's
         session.flash(f"Welcome, {session.owner}. Your session has a new id now.")
         return _to("/dashboard")
 
@@ -66,7 +91,24 @@ def make_app(*, secret: str, database: Path) -> FastAPI:
         if session.owner is None:
             session.flash("The dashboard is for those who are logged in.", "error")
             return _to("/")
-        return _page(request, "dashboard.html", sessions=await session.sessions.count())
+        return _page(
+            request, "dashboard.html", sessions=await session.sessions.count(), devices=await session.devices()
+        )
+
+    @app.post("/devices/end")
+    async def end_device(request: Request, handle: Annotated[str, Form()] = "") -> Response:
+        session = _session(request)
+        device = next((one for one in await session.devices() if one.handle == handle), None)
+        if device is not None and not device.is_current and await session.end(handle):
+            session.flash(f"{device.label} is logged out.")
+        return _to("/dashboard")
+
+    @app.post("/devices/end-others")
+    async def end_others(request: Request) -> Response:
+        session = _session(request)
+        ended = await session.end_others()
+        session.flash(f"{ended} other device{' is' if ended == 1 else 's are'} logged out.")
+        return _to("/dashboard")
 
     @app.post("/logout")
     async def logout(request: Request) -> Response:

@@ -17,6 +17,7 @@ from django.utils.crypto import salted_hmac
 from ..asgi import Receive, Scope, Send, SessionMiddleware
 from ..codecs import LenientCodec, PlainCodec
 from ..cookie import Cookie
+from ..core.logins import check_limit
 from ..core.settings import SessionSettings
 from ..core.state import Arrival, Found, State
 from ..errors import ConfigurationError
@@ -33,6 +34,7 @@ DJANGO: Final = Profile(
 )
 """The cookie goes under the very name that ``SESSION_COOKIE_NAME`` says, as other code reads it by that; ``clear()`` keeps the session."""
 
+_LIMIT: Final = "max_sessions"
 _YEAR: Final = 365 * 86_400  # seconds
 _KEY_BYTES: Final = 25
 _SALT: Final = "sojourn.django"
@@ -75,7 +77,8 @@ def options_of(given: Mapping[str, Any]) -> OptionsDict:
         "generate_id": _new_key,
         "profile": DJANGO,
     }
-    options = cast("OptionsDict", {**options, **given})
+    limit_of(given)
+    options = cast("OptionsDict", {**options, **{name: value for name, value in given.items() if name != _LIMIT}})
     if options.get("lazy", False) is None:
         del options["lazy"]  # which is what the engine goes by itself
     if callable(options["cookie"]):
@@ -84,6 +87,21 @@ def options_of(given: Mapping[str, Any]) -> OptionsDict:
         )
     options["codec"] = LenientCodec(options.get("codec") or PlainCodec())
     return options
+
+
+def limit_of(given: Mapping[str, Any]) -> int | None:
+    """How many sessions a user may have at once; None for any number.
+
+    Raises:
+        ConfigurationError: it is no number of sessions.
+    """
+    limit: int | None = given.get(_LIMIT)
+    if limit is not None:
+        try:
+            check_limit(limit)
+        except ValueError:
+            raise ConfigurationError(f"{SETTING}[{_LIMIT!r}]", repr(limit), "give a whole number, at least 1") from None
+    return limit
 
 
 def _cookie(age: float) -> Cookie:
@@ -127,6 +145,7 @@ class Configuration:
         self.sync: SyncMiddleware = SyncMiddleware({**options, "store": sync})
         self.asynchronous: SessionMiddleware = SessionMiddleware(_no_app, **{**options, "store": asynchronous})
         self.settings: SessionSettings = self.sync.settings
+        self.max_sessions: int | None = limit_of(given)
         cookie = self.sync.options.cookie
         assert isinstance(cookie, Cookie)
         self.cookie: Cookie = cookie

@@ -14,20 +14,21 @@ Alone, under Django's own middleware, everything is carried out at once, as Djan
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from django.conf import settings
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 
-from ..clock import from_ms
-from ..core import transitions
+from ..clock import Duration, from_ms
+from ..core import logins, transitions
 from ..core.commit import save
-from ..core.data import encode, is_changed, read_all
-from ..core.devices import Devices, devices, end_device, end_others
+from ..core.data import encode, is_changed, look_at, read_all
+from ..core.devices import Devices, describe, devices, end_device, end_others
 from ..core.policy import decide
 from ..core.record import Login
 from ..core.session import Session
@@ -88,7 +89,9 @@ class Data(Session):
         super().__setitem__(key, value)
         if key == USER and refusal_by(check_owner, value) is None:  # somebody has logged in
             state = self._state
-            state.login = Login(value, state.now())
+            device = None if state.arrival.request is None else describe(state)  # the engine alone knows no request
+            state.login = Login(value, state.now(), device)
+            state.max_sessions = current().max_sessions
 
 
 class SessionStore(SessionBase):
@@ -481,10 +484,19 @@ class SessionStore(SessionBase):
 
     def _note_cycle(self) -> bool:
         """Note that the key is to change; where that is deferred, it is all there is to do."""
+        return self._note_anew(partial(transitions.regenerate, keep_data=True))
+
+    def _note_anew(self, change: Callable[[State], None]) -> bool:
+        """Note a change by which the key changes; where that is deferred, it is all there is to do."""
         self._check_headers()
-        transitions.regenerate(self.state, keep_data=True)
+        look_at(self.state)  # what was loaded may not have been taken apart yet
+        change(self.state)
         self._marked = True
         return self.is_deferred
+
+    def _beginning(self, user: Any, within: Duration) -> Callable[[State], None]:
+        # Whoever is logged in so far is not any more.
+        return partial(logins.begin, owner=str(user.pk), keep_data=USER not in self.face, stamp=None, within=within)
 
     def apply_expiry(self) -> bool:
         """Make Django's expiry the record's and the cookie's. False where it has passed."""
@@ -562,6 +574,67 @@ class SessionStore(SessionBase):
     def authenticated_at(self) -> datetime | None:
         """When they logged in, in UTC."""
         return self._get_session().authenticated_at
+
+    @property
+    def confirmed_at(self) -> datetime | None:
+        """When they last gave the password, in UTC: at the login, or at ``confirm()``."""
+        return self._get_session().confirmed_at
+
+    def is_fresh(self, within: Duration) -> bool:
+        """Whether the user gave the password at most so long ago, a `timedelta` or seconds."""
+        return self._get_session().is_fresh(within)
+
+    async def ais_fresh(self, within: Duration) -> bool:
+        return (await self._aget_session()).is_fresh(within)
+
+    def confirm(self) -> None:
+        """Note that the user has just given the password once more. The session gets a new key, and keeps its data.
+
+        Raises:
+            NotLoggedIn: nobody is logged in.
+        """
+        self._get_session()
+        if not self._note_anew(logins.confirm):
+            self._run(self._commit())
+
+    async def aconfirm(self) -> None:
+        await self._aget_session()
+        if not self._note_anew(logins.confirm):
+            await self._arun(self._commit())
+
+    @property
+    def pending_owner(self) -> str | None:
+        """The primary key, as text, of the user whose login was begun by ``begin_login()`` and not completed yet."""
+        return self._get_session().pending_owner
+
+    def begin_login(self, user: Any, *, within: Duration = timedelta(minutes=10)) -> None:
+        """Note who has given the password, but not the second factor yet. The session gets a new key, and keeps what a visitor gathered.
+
+        Until ``django.contrib.auth.login(request, user)`` they are nobody, and only `pending_owner` names them.
+
+        Args:
+            user: the user, as ``authenticate()`` returned it.
+            within: how long that counts.
+        """
+        self._get_session()
+        if not self._note_anew(self._beginning(user, within)):
+            self._run(self._commit())
+
+    async def abegin_login(self, user: Any, *, within: Duration = timedelta(minutes=10)) -> None:
+        await self._aget_session()
+        if not self._note_anew(self._beginning(user, within)):
+            await self._arun(self._commit())
+
+    def note_sid(self, sid: str) -> None:
+        """Note the OpenID provider's id of its own session, after the login, for ``sessions.end_sid()``.
+
+        Raises:
+            NotLoggedIn: nobody is logged in.
+            TypeError, ValueError: it is no text that every store can hold.
+        """
+        self._get_session()
+        logins.note_sid(self.state, sid)
+        self._marked = True
 
     @property
     def created_at(self) -> datetime:

@@ -62,7 +62,8 @@ def arrive(
     if not ids and _is_tested() and (key := plain(config.settings.options.name)):
         ids = [Verified(key, needs_resigning=False)]
     options = config.settings.options
-    kept = request if options.exclusive is not None or options.fresh is not None else None
+    asks = options.exclusive, options.fresh, options.describe
+    kept = None if asks == (None, None, None) else request
     arrival = config.sync.arrivals.of(cookie, ids, secure=secure, source=source, request=kept)
     return State(config.settings, arrival, config.sync, Found.PENDING if ids else Found.NOTHING)
 

@@ -4,7 +4,6 @@
 
 from contextvars import ContextVar
 from typing import Annotated, Final
-from urllib.parse import quote
 
 from fastapi import Depends, HTTPException, Security
 from fastapi.openapi.models import APIKey, APIKeyIn
@@ -14,13 +13,15 @@ from starlette.requests import HTTPConnection
 
 from .. import asgi, starlette
 from ..asgi import Receive, Scope, Send, path_of
+from ..clock import Duration, duration_ms
 from ..core.session import state_of
-from ..starlette import StarletteSession, load_session
+from ..errors import ConfigurationError
+from ..starlette import StarletteSession, load_session, next_page
+from ..wire.next_page import present_page, with_next
 
 __all__ = ["LoggedIn", "SessionDep", "SessionMiddleware", "SessionSecurity", "current_session", "next_page"]
 
 _POLICY_VIOLATION: Final = 1008  # of a WebSocket's close codes
-_NEXT: Final = "next"
 
 # What FastAPI makes the OpenAPI document of knows neither the application nor the request that asks for it.
 _scope: ContextVar[Scope] = ContextVar("scope")
@@ -49,17 +50,38 @@ class SessionSecurity(SecurityBase):
     Nobody being logged in is a 401. A page that a browser asks for is redirected to ``login_page`` instead, where there is one; it
     gets the page that was asked for as ``next`` (see `next_page`). A WebSocket is refused.
 
+    With ``fresh``, whoever is logged in but has not given the password for that long is sent to ``confirm_page`` likewise, where
+    ``session.confirm()`` or another login makes the session fresh again; without such a page, and for all that is no browser, it is a 403.
+
     Args:
         required: False gives the session in any case.
         login_page: the path of the page to log in.
+        fresh: how long ago the password may have been given at most, a `timedelta` or seconds; see `Session.is_fresh`.
+        confirm_page: the path of the page that asks for the password again.
         name: the cookie's name in the document. Unless given, that which it has on the connection over which the document is first asked for.
     """
 
     scheme_name = "session"
 
-    def __init__(self, *, required: bool = True, login_page: str | None = None, name: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        required: bool = True,
+        login_page: str | None = None,
+        fresh: Duration | None = None,
+        confirm_page: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        if fresh is not None:
+            duration_ms("fresh", fresh)
+        elif confirm_page is not None:
+            raise ConfigurationError(
+                "confirm_page", repr(confirm_page), "give fresh too, such as timedelta(minutes=15)"
+            )
         self._required = required
         self._login_page = login_page
+        self._fresh = fresh
+        self._confirm_page = confirm_page
         self._name = name
 
     @property
@@ -69,32 +91,30 @@ class SessionSecurity(SecurityBase):
 
     async def __call__(self, connection: HTTPConnection) -> StarletteSession:
         session = await load_session(connection)
-        if session.owner is None and self._required:
-            raise self._refusal(connection)
-        return session
-
-    def _refusal(self, connection: HTTPConnection) -> Exception:
-        if connection.scope["type"] == "websocket":
-            return WebSocketException(_POLICY_VIOLATION, "not logged in")
-        if self._login_page is None or "text/html" not in connection.headers.get("accept", ""):
+        if not self._required:
+            return session
+        if session.owner is None:
             # A challenge is due (RFC 9110, 15.5.2); for a cookie FastAPI has this one.
-            return HTTPException(401, "Not authenticated", {"WWW-Authenticate": "APIKey"})
-        location = self._login_page
-        if connection.scope["method"] in ("GET", "HEAD"):
-            query = connection.url.query
-            location += f"?{_NEXT}={quote(path_of(connection.scope) + (f'?{query}' if query else ''))}"
-        return HTTPException(303, headers={"Location": location, "Cache-Control": "no-store"})
+            refused = HTTPException(401, "Not authenticated", {"WWW-Authenticate": "APIKey"})
+            raise _sent_to(self._login_page, connection, refused)
+        if self._fresh is not None and not session.is_fresh(self._fresh):
+            raise _sent_to(self._confirm_page, connection, HTTPException(403, "Password needed again"))
+        return session
 
 
 LoggedIn = Annotated[StarletteSession, Security(SessionSecurity())]
 """The session of whoever is logged in, else a 401: ``session: LoggedIn``. For a redirect, give `SessionSecurity` a ``login_page``."""
 
 
-def next_page(connection: HTTPConnection, default: str = "/") -> str:
-    """Where to go after the login: the page that was asked for before, if it is one of this site."""
-    page = connection.query_params.get(_NEXT, "")
-    is_local = page.startswith("/") and not page.startswith(("//", "/\\")) and page.isprintable()
-    return page if is_local else default
+def _sent_to(page: str | None, connection: HTTPConnection, refused: HTTPException) -> Exception:
+    """What sends a browser that asks for a page to another, and refuses everything else."""
+    scope = connection.scope
+    if scope["type"] == "websocket":
+        return WebSocketException(_POLICY_VIOLATION, refused.detail)
+    if page is None or "text/html" not in connection.headers.get("accept", ""):
+        return refused
+    location = with_next(page, present_page(scope["method"], path_of(scope), connection.url.query))
+    return HTTPException(303, headers={"Location": location, "Cache-Control": "no-store"})
 
 
 def _sent_name() -> str:

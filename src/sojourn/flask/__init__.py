@@ -19,10 +19,20 @@ except ImportError as _error:
 from .codec import flask_codec
 from .extension import Sojourn
 from .face import FlaskSession
+from .fresh import fresh_required, next_page
 from .guard import CrossSiteGuard
 from .interface import SessionInterface
 
-__all__ = ["CrossSiteGuard", "FlaskSession", "SessionInterface", "Sojourn", "flask_codec", "session"]
+__all__ = [
+    "CrossSiteGuard",
+    "FlaskSession",
+    "SessionInterface",
+    "Sojourn",
+    "flask_codec",
+    "fresh_required",
+    "next_page",
+    "session",
+]
 
 if TYPE_CHECKING:
     session: FlaskSession

@@ -37,6 +37,7 @@ class Sojourn:
 
     Args:
         app: the application; or give it to `init_app` later.
+        confirm_view: the endpoint of the page that asks for the password again; see `fresh_required`.
         options: see `sojourn.options.Options`.
 
     Raises:
@@ -46,9 +47,12 @@ class Sojourn:
     interface_class: ClassVar[type[SessionInterface]] = SessionInterface
     """What is made the applications' session interface."""
 
-    def __init__(self, app: Flask | None = None, **options: Unpack[OptionsDict]) -> None:
+    def __init__(
+        self, app: Flask | None = None, *, confirm_view: str | None = None, **options: Unpack[OptionsDict]
+    ) -> None:
         Options.of({**options, "secret": _PLACEHOLDER})
         self._options = options
+        self._confirm_view = confirm_view
         if app is not None:
             self.init_app(app)
 
@@ -71,6 +75,7 @@ class Sojourn:
             )
         warn_of_names(app, self._options)
         interface = self.interface_class(self._options)
+        interface.confirm_view = self._confirm_view
         if type(interface) is SessionInterface:  # another's may ask the request
             interface.door(app)
         app.extensions[_NAME] = app.session_interface = interface

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from flask import current_app, has_request_context
 from flask.sessions import SessionMixin
 
 from ..core.data import is_changed
@@ -12,10 +13,14 @@ from ..core.state import Intent
 from ..errors import StoreError
 from ..wsgi import EnvironExchange
 
-__all__ = ["PERMANENT", "FlaskSession"]
+__all__ = ["BROWSER", "FRESH", "PERMANENT", "USER", "FlaskSession"]
 
 PERMANENT: Final = "_permanent"
 """The key under which Flask keeps whether a session outlives the browser's."""
+USER: Final = "_user_id"
+FRESH: Final = "_fresh"
+BROWSER: Final = "_id"
+"""The keys under which Flask-Login keeps who is logged in, whether the password was given for that, and what their browser looks like."""
 _SETTABLE: Final = frozenset({"accessed", "modified", "permanent"})
 _UNMOVED: Final = (Intent.NONE, Intent.TOUCH)
 
@@ -99,6 +104,15 @@ class FlaskSession(Session, SessionMixin):
     def destroy(self) -> None:
         """End the session; what is left is an empty one, as by ``invalidate()``."""
         self.invalidate()
+
+    def confirm(self) -> None:
+        """Note that the owner has just given the password once more, for Flask-Login too; see `sojourn.Session.confirm`."""
+        super().confirm()
+        if USER in self:
+            self[FRESH] = True
+            manager = getattr(current_app, "login_manager", None) if has_request_context() else None
+            if manager is not None:  # in another browser than this they are not fresh
+                self[BROWSER] = manager._session_identifier_generator()  # noqa: SLF001 - as its confirm_login() does
 
     def __setitem__(self, key: str, value: Any) -> None:
         Session.__setitem__(self, key, value)

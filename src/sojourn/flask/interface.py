@@ -76,6 +76,8 @@ class SessionInterface(Interface):
 
     null_session_class = NullSession
     door_class: ClassVar[type[Any]] = Door
+    confirm_view: str | None = None
+    """The endpoint of the page that asks for the password again; see `sojourn.flask.fresh_required`."""
     colour: ClassVar[str] = ""
     """What the names of its stores begin with."""
 

@@ -6,12 +6,13 @@ from typing import Any, Final
 
 from flask import Flask, session
 
-from .face import FlaskSession
+from ..core.logins import doubt
+from ..core.session import state_of
+from .face import BROWSER, FRESH, USER, FlaskSession
 
-__all__ = ["OF_A_LOGIN", "connect"]
+__all__ = ["OF_A_LOGIN", "connect", "current_session"]
 
-_USER: Final = "_user_id"
-OF_A_LOGIN: Final = (_USER, "_fresh", "_id", "_remember", "_remember_seconds")
+OF_A_LOGIN: Final = (USER, FRESH, BROWSER, "_remember", "_remember_seconds")
 """What Flask-Login puts into the session when somebody logs in."""
 _AFTER_A_LOGOUT: Final = ("_remember", "_flashes")
 """What is still to be told the browser: to forget the remember cookie, and goodbye."""
@@ -23,13 +24,14 @@ def connect(app: Flask) -> None:
         from flask_login import signals  # noqa: PLC0415 - who does not have it needs nothing of this
     except ImportError:
         return
-    for signal in (signals.user_logged_in, signals.user_loaded_from_cookie, signals.user_login_confirmed):
+    for signal in (signals.user_logged_in, signals.user_loaded_from_cookie):
         signal.connect(_log_in, app)
+    signals.user_login_confirmed.connect(_confirm, app)
     signals.user_logged_out.connect(_log_out, app)
     signals.session_protected.connect(_protect, app)
 
 
-def _current() -> FlaskSession | None:
+def current_session() -> FlaskSession | None:
     """The request's session, unless it is another interface's."""
     found: object = session._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug documents it
     return found if isinstance(found, FlaskSession) else None
@@ -37,8 +39,8 @@ def _current() -> FlaskSession | None:
 
 def _log_in(_app: Flask, **_of_signal: Any) -> None:
     """Somebody has proved who they are."""
-    current = _current()
-    user = None if current is None else current.get(_USER)
+    current = current_session()
+    user = None if current is None else current.get(USER)
     if current is None or user is None:  # not by a session
         return
     owner = str(user)
@@ -48,10 +50,20 @@ def _log_in(_app: Flask, **_of_signal: Any) -> None:
         kept = _some(current, OF_A_LOGIN)
         current.login(owner)  # nothing of the one before them
         current.update(kept)
+    if current.get(FRESH) is False:  # by the remember cookie, or by login_user(user, fresh=False)
+        doubt(state_of(current))
+
+
+def _confirm(app: Flask, **_of_signal: Any) -> None:
+    current = current_session()
+    if current is not None and current.owner is not None and current.owner == str(current.get(USER)):
+        current.confirm()
+    else:
+        _log_in(app)
 
 
 def _log_out(_app: Flask, **_of_signal: Any) -> None:
-    current = _current()
+    current = current_session()
     if current is not None:
         kept = _some(current, _AFTER_A_LOGOUT)
         current.invalidate()
@@ -59,10 +71,14 @@ def _log_out(_app: Flask, **_of_signal: Any) -> None:
 
 
 def _protect(app: Flask, **_of_signal: Any) -> None:
-    """The browser is another one than the session's: with strong protection Flask-Login has just logged its user out."""
-    current = _current()
-    if current is not None and current.owner is not None and _USER not in current:
+    """The browser is another one than the session's: with strong protection Flask-Login has just logged its user out, else they are not fresh."""
+    current = current_session()
+    if current is None or current.owner is None:
+        return
+    if USER not in current:
         _log_out(app)
+    else:
+        doubt(state_of(current))
 
 
 def _some(current: FlaskSession, keys: tuple[str, ...]) -> dict[str, Any]:

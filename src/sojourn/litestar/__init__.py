@@ -16,7 +16,7 @@ except ImportError as _error:
     raise ImportError('sojourn.litestar needs Litestar: pip install "sojourn[litestar]"', name=_error.name) from _error
 
 from .config import SojournConfig
-from .connection import SessionDep, load_session, logged_in, session_of
+from .connection import FreshLogin, SessionDep, load_session, logged_in, next_page, session_of
 from .door import LitestarSession, SessionMiddleware
 from .guard import CrossSiteGuard
 from .models import session_data
@@ -24,6 +24,7 @@ from .plugin import SojournPlugin
 
 __all__ = [
     "CrossSiteGuard",
+    "FreshLogin",
     "LitestarSession",
     "SessionDep",
     "SessionMiddleware",
@@ -31,6 +32,7 @@ __all__ = [
     "SojournPlugin",
     "load_session",
     "logged_in",
+    "next_page",
     "session_data",
     "session_of",
 ]

@@ -62,6 +62,32 @@ class LitestarSession(AsyncSession):
         super().invalidate()
         self.note_id()
 
+    def login(self, owner: str, **how: Any) -> None:
+        super().login(owner, **how)
+        self.note_id()
+
+    def begin_login(self, owner: str, **how: Any) -> None:
+        super().begin_login(owner, **how)
+        self.note_id()
+
+    def complete_login(self, **how: Any) -> None:
+        super().complete_login(**how)
+        self.note_id()
+
+    def confirm(self) -> None:
+        super().confirm()
+        self.note_id()
+
+    def check(self, stamp: str | bytes) -> bool:
+        is_right = super().check(stamp)
+        self.note_id()
+        return is_right
+
+    async def try_login(self, owner: str, **how: Any) -> bool:
+        is_in = await super().try_login(owner, **how)
+        self.note_id()
+        return is_in
+
     def destroy(self) -> None:
         super().destroy()
         self._connection.session_id = Empty

@@ -16,7 +16,7 @@ from ..errors import ConfigurationError, StoreError
 from ..options import OptionsDict
 from ..stores._sharing import begin_use, end_use
 from .config import SojournConfig
-from .connection import logged_in, provide_session
+from .connection import is_guard, provide_session
 from .door import Door
 
 __all__ = ["SojournPlugin"]
@@ -79,7 +79,7 @@ class SojournPlugin(InitPlugin, ReceiveRoutePlugin):
     def receive_route(self, route: BaseRoute) -> None:
         """Litestar's: note in the OpenAPI document which routes are for whoever is logged in."""
         for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
-            if logged_in in handler.resolve_guards():
+            if any(map(is_guard, handler.resolve_guards())):
                 handler.security = [*(handler.security or ()), {_SCHEME: []}]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine, Hashable
 from typing import Any, Final, TypeVar, cast
 
 from ..aio import deliver_cancellation, here, new_event, patiently, shielded, sleep, wait
@@ -9,8 +10,8 @@ from ..core.commit import lock_turn, look_up_alone, reload, save
 from ..core.plan import Create, Phase, Plan, Regenerate, Replace, Touch
 from ..core.state import State
 from ..core.steps import Lock, Pause, Steps, Turn
-from ..core.store import LOCK_MS, near_of
-from ..core.transitions import check_reload, note_first_load, note_loaded
+from ..core.store import LOCK_MS, Outcome, Stored, near_of
+from ..core.transitions import check_reload, note_committed, note_first_load, note_loaded
 from ..errors import StoreError
 from ..options import OptionsDict
 from .base import NOT_LOADED, Middleware
@@ -35,7 +36,7 @@ class AsyncMiddleware(Middleware):
     def __init__(self, given: OptionsDict) -> None:
         super().__init__(given, asynchronous=True)
         self._near = near_of(self.store)
-        self._waits: AsyncWaits = {Turn: self._take, Pause: self._pause, Lock: self._lock}
+        self._waits: AsyncWaits = {Turn: self._take, Touch: self._touch, Pause: self._pause, Lock: self._lock}
 
     async def run(self, steps: Steps[T]) -> T:
         """Run a task on the store, to its end whatever happens to the client meanwhile."""
@@ -51,19 +52,27 @@ class AsyncMiddleware(Middleware):
             op = next(steps)
             if type(op) is Turn and (here(), op.key) not in self.turns.lines:
                 op = steps.send(await self._take(op))  # which does not wait
-            if type(op) in _WRITES:
-                try:
-                    returned = await patiently(CALLS[type(op)](self.store, op))
-                except Exception as error:  # noqa: BLE001 - the steps decide what to do about it
-                    op = steps.throw(error)
-                else:
-                    op = steps.send(returned)
         except StopIteration as stop:
-            await deliver_cancellation()
             return cast("T", stop.value)
+        if type(op) not in _WRITES or (isinstance(op, Touch) and self.turns.touches.is_under_way(op.key)):
+            return await shielded(run_async(steps, self.store, self._waits, op))
+        returned, error = None, None
+        try:
+            returned = await patiently(self._touch(op) if isinstance(op, Touch) else CALLS[type(op)](self.store, op))
+        except Exception as caught:  # noqa: BLE001 - the steps decide what to do about it
+            error = caught
         except BaseException:
             steps.close()
             raise
+        return await self._go_on(steps, returned, error)
+
+    async def _go_on(self, steps: Steps[T], returned: Any, error: Exception | None) -> T:
+        """Go on with a task whose first write was not shielded, from what became of that."""
+        try:
+            op = steps.send(returned) if error is None else steps.throw(error)
+        except StopIteration as stop:
+            await deliver_cancellation()
+            return cast("T", stop.value)
         return await shielded(run_async(steps, self.store, self._waits, op))
 
     async def _take(self, turn: Turn) -> Line:
@@ -79,6 +88,10 @@ class AsyncMiddleware(Middleware):
             if not is_turn:
                 raise waited_too_long()
         return line
+
+    def _touch(self, op: Touch) -> Coroutine[Any, Any, bool]:
+        """Touch a session, together with the others that ask for it meanwhile."""
+        return self.turns.touches.touch(self.store, op.key, op.ttl)
 
     async def _pause(self, op: Pause) -> None:
         """Pause, until woken where that can be."""
@@ -99,7 +112,44 @@ class AsyncMiddleware(Middleware):
 
     async def respond(self, exchange: Exchange[Any], plan: Plan, phase: Phase) -> Plan | None:
         """Carry a plan out; returns what is to be sent, None where that is a 503."""
+        write = plan.write
+        if (
+            type(write) is Replace
+            and self.unbroken
+            and self.store.unbroken
+            and not plan.ends
+            and exchange.state.lock is None
+            and (turn := (here(), write.key)) not in self.turns.lines
+        ):
+            return await self._replace(exchange, plan, write, phase, turn)
         return await self.run(exchange.respond(plan, phase))
+
+    async def _replace(
+        self, exchange: Exchange[Any], plan: Plan, write: Replace, phase: Phase, turn: Hashable
+    ) -> Plan | None:
+        """Carry out an ordinary change at which nobody else is: nearly each is done at the first try, and then takes no steps."""
+        line, _ = self.turns.enter(turn, new_event, waits=True)
+        returned, error = None, None
+        try:
+            returned = await patiently(
+                self.store.replace(write.key, write.data, write.ttl, version=write.version, owner=write.owner)
+            )
+        except Exception as caught:  # noqa: BLE001 - as above
+            error = caught
+        except BaseException:
+            line.leave()
+            raise
+        if error is None and not isinstance(returned, Outcome):
+            note_committed(exchange.state, plan, returned)
+            line.leave(Stored(write.data, returned, write.ttl))
+            if self.writes.failures:
+                self.writes.success()
+            await deliver_cancellation()
+            return plan
+        steps = exchange.respond(plan, phase)
+        next(steps)
+        steps.send(line)  # it is its turn, and the write was tried
+        return await self._go_on(steps, returned, error)
 
     async def look_up_or_note(self, state: State) -> bool:
         """Look up the session that the request asks for. False if the response is to be a 503."""

@@ -20,6 +20,7 @@ from weakref import WeakValueDictionary
 from ..core.steps import Pause, Turn
 from ..core.store import Stored
 from ..errors import SessionConflict
+from .touches import Touches
 
 __all__ = ["Line", "Turns", "patience", "turns_of", "waited_too_long"]
 
@@ -85,6 +86,7 @@ class Turns:
         """Nobody is there."""
         self.mutex: threading.Lock = threading.Lock()
         self.lines: dict[Hashable, Line] = {}
+        self.touches: Touches = Touches()
 
     def enter(self, key: Hashable, event: Callable[[], Any], *, waits: bool) -> tuple[Line, Any]:
         """Come in, or stand in line: then an event that tells when it is one's turn."""

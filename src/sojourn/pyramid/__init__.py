@@ -19,11 +19,12 @@ except ImportError as _error:
 from ..errors import ConfigurationError
 from ..options import OptionsDict
 from .door import EXCHANGE, NAME, Door
+from .fresh import add_option, next_page
 from .logins import LoginHelper
 from .session import PyramidSession
-from .settings import PREFIX, options_in
+from .settings import CONFIRM_ROUTE, PREFIX, options_in
 
-__all__ = ["LoginHelper", "PyramidSession", "includeme", "setup"]
+__all__ = ["LoginHelper", "PyramidSession", "includeme", "next_page", "setup"]
 
 _AFTER_ALL_POLICIES: Final[int] = _config.PHASE3_CONFIG + 1
 """When what others say of the execution policy, such as pyramid_retry, has been carried out."""
@@ -34,11 +35,20 @@ def includeme(config: Any) -> None:
     setup(config)
 
 
-def setup(config: Any, **options: Unpack[OptionsDict]) -> None:
-    """Give an application its sessions.
+def setup(config: Any, *, confirm_route: str | None = None, **options: Unpack[OptionsDict]) -> None:
+    """Give an application its sessions, and its views the option ``require_fresh``.
+
+    Example::
+
+        @view_config(route_name="delete_account", require_fresh=timedelta(minutes=15))
+        def delete_account(request): ...
+
+    Whoever gave the password before that, see `sojourn.Session.is_fresh`, is redirected to the route ``confirm_route``, with the page that was asked for
+    as ``next`` (see `next_page`); without such a route `HTTPForbidden` is raised, as it is for whoever is not logged in.
 
     Args:
         config: its `pyramid.config.Configurator`.
+        confirm_route: the name of the route that asks for the password again; or the setting ``sojourn.confirm_route``.
         options: see `sojourn.options.Options`; they go before the settings ``sojourn.*``.
 
     Raises:
@@ -51,6 +61,7 @@ def setup(config: Any, **options: Unpack[OptionsDict]) -> None:
         if error.option.partition(".")[0] in settings.keys() - options.keys():
             raise ConfigurationError(PREFIX + error.option, error.given, error.remedy) from None
         raise
+    add_option(config, confirm_route or config.registry.settings.get(CONFIRM_ROUTE))
     config.set_session_factory(door.session_of)
     config.add_subscriber(_load, _NewRequest)
     config.action(NAME, door.install, args=(config.registry,), order=_AFTER_ALL_POLICIES)

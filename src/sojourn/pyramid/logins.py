@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..clock import Duration
+
 __all__ = ["LoginHelper"]
 
 
@@ -26,14 +28,33 @@ class LoginHelper:
                 return self.helper.forget(request, **kw)
     """
 
-    def remember(self, request: Any, userid: str, **_kw: Any) -> list[tuple[str, str]]:
+    def remember(
+        self,
+        request: Any,
+        userid: str,
+        *,
+        remember: Duration | None = None,
+        stamp: str | bytes | None = None,
+        sid: str | None = None,
+        max_sessions: int | None = None,
+        **_kw: Any,
+    ) -> list[tuple[str, str]]:
         """Log somebody in, by ``session.login(userid)``. What an anonymous visitor gathered stays; nothing of another user's does.
 
+        Args:
+            request: the request.
+            userid: who it is.
+            remember: as `sojourn.Session.login` takes it, like the rest. What else other policies take has no effect.
+            stamp: likewise.
+            sid: likewise.
+            max_sessions: likewise.
+
         Raises:
-            TypeError: the userid is not a non-empty str.
+            TypeError, ValueError: as for ``session.login()``.
         """
-        session = request.session
-        session.login(userid, keep_data=session.owner in (None, userid))
+        request.session.login(
+            userid, keep_data=True, remember=remember, stamp=stamp, sid=sid, max_sessions=max_sessions
+        )
         return []
 
     def forget(self, request: Any, **_kw: Any) -> list[tuple[str, str]]:

@@ -17,9 +17,11 @@ from ..guard import GuardOptions
 from ..options import OptionsDict
 from ..profiles import express
 
-__all__ = ["GUARD", "PREFIX", "guard_options_in", "options_in"]
+__all__ = ["CONFIRM_ROUTE", "GUARD", "PREFIX", "guard_options_in", "options_in"]
 
 PREFIX: Final = "sojourn."
+CONFIRM_ROUTE: Final = "sojourn.confirm_route"
+"""A setting that is no option; see `setup`."""
 GUARD: Final = "sojourn.guard."
 _COOKIE: Final = "cookie."
 _FROM_ENVIRONMENT: Final = "env:"
@@ -191,14 +193,14 @@ def options_in(config: Any) -> OptionsDict:
     options: dict[str, Any] = {}
     attributes: dict[str, Any] = {}
     for setting, given in config.registry.settings.items():
-        if not setting.startswith(PREFIX) or setting.startswith(GUARD):
+        if not setting.startswith(PREFIX) or setting == CONFIRM_ROUTE or setting.startswith(GUARD):
             continue
         name = setting.removeprefix(PREFIX)
         into, table, key = options, _READ, name
         if name.startswith(_COOKIE):
             into, table, key = attributes, _READ_COOKIE, name.removeprefix(_COOKIE)
         if key not in table:
-            known = [*_READ, *(_COOKIE + attribute for attribute in _READ_COOKIE)]
+            known = [*_READ, CONFIRM_ROUTE.removeprefix(PREFIX), *(_COOKIE + attribute for attribute in _READ_COOKIE)]
             raise ConfigurationError(setting, "an unknown setting", f"after {PREFIX!r} comes one of {', '.join(known)}")
         into[key] = _value(config, setting, given, table[key])
     if attributes:

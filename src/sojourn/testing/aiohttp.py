@@ -10,6 +10,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from ..aiohttp import SessionMiddleware
+from ..clock import Duration
+from ..core.logins import Stamp
 from ..core.session import AsyncSession
 from ..driver import AsyncSessionExchange, ErrorResponse, arrive
 
@@ -34,9 +36,14 @@ async def write_session(client: TestClient[Any, Any], data: Mapping[str, Any]) -
     await _visit(client, lambda session: session.update(data))
 
 
-async def log_in(client: TestClient[Any, Any], owner: str) -> None:
-    """Log the client in, by ``session.login(owner, keep_data=True)``."""
-    await _visit(client, lambda session: session.login(owner, keep_data=True))
+async def log_in(
+    client: TestClient[Any, Any], owner: str, *, remember: Duration | None = None, stamp: Stamp | None = None
+) -> None:
+    """Log the client in, by ``session.login(owner, keep_data=True)`` with these arguments too.
+
+    A login with ``remember`` is not fresh; ``stamp`` is what an application asks ``session.check()`` for.
+    """
+    await _visit(client, lambda session: session.login(owner, keep_data=True, remember=remember, stamp=stamp))
 
 
 def _cookie_of(header: str) -> SimpleCookie:

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol, TypeVar, overload
 
 from ..asgi import Message, SessionMiddleware
+from ..clock import Duration
+from ..core.logins import Stamp
 from ..core.session import AsyncSession
 
 __all__ = ["log_in", "make_request", "read_session", "write_session"]
@@ -48,12 +50,17 @@ def write_session(client: Any, data: Mapping[str, Any]) -> Any:
 
 
 @overload
-def log_in(client: Client, owner: str) -> None: ...
+def log_in(client: Client, owner: str, *, remember: Duration | None = None, stamp: Stamp | None = None) -> None: ...
 @overload
-def log_in(client: AsyncClient, owner: str) -> Awaitable[None]: ...
-def log_in(client: Any, owner: str) -> Any:
-    """Log the client in, by ``session.login(owner, keep_data=True)``; of an async client to be awaited."""
-    return _visit(client, lambda session: session.login(owner, keep_data=True))
+def log_in(
+    client: AsyncClient, owner: str, *, remember: Duration | None = None, stamp: Stamp | None = None
+) -> Awaitable[None]: ...
+def log_in(client: Any, owner: str, *, remember: Duration | None = None, stamp: Stamp | None = None) -> Any:
+    """Log the client in, by ``session.login(owner, keep_data=True)`` with these arguments too; of an async client to be awaited.
+
+    A login with ``remember`` is not fresh; ``stamp`` is what an application asks ``session.check()`` for.
+    """
+    return _visit(client, lambda session: session.login(owner, keep_data=True, remember=remember, stamp=stamp))
 
 
 _HAS_INNER: Final = ("middleware_stack", "app")

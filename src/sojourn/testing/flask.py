@@ -7,6 +7,8 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
+from ..clock import Duration
+from ..core.logins import Stamp
 from ..core.session import Session
 
 __all__ = ["log_in", "read_session", "write_session"]
@@ -29,14 +31,19 @@ def write_session(client: FlaskClient, data: Mapping[str, Any], **request: Any) 
         session.update(data)
 
 
-def log_in(client: FlaskClient, owner: str, **request: Any) -> None:
-    """Log the client in, by ``session.login(owner, keep_data=True)``, and in Flask-Login where the application has it; see `read_session`."""
+def log_in(
+    client: FlaskClient, owner: str, *, remember: Duration | None = None, stamp: Stamp | None = None, **request: Any
+) -> None:
+    """Log the client in, by ``session.login(owner, keep_data=True)`` with these arguments too, and in Flask-Login where the application has it; see `read_session`.
+
+    A login with ``remember`` is not fresh; ``stamp`` is what an application asks ``session.check()`` for.
+    """
     app = client.application
     manager = getattr(app, "login_manager", None)
     with client.session_transaction(**request) as session:
         assert isinstance(session, Session)
-        session.login(owner, keep_data=True)
+        session.login(owner, keep_data=True, remember=remember, stamp=stamp)
         if manager is not None:
             with app.test_request_context(environ_base=client.environ_base):
                 browser = manager._session_identifier_generator()  # noqa: SLF001 - or the login would not be fresh
-            session.update(_user_id=owner, _fresh=True, _id=browser)
+            session.update(_user_id=owner, _fresh=remember is None, _id=browser)

@@ -7,6 +7,8 @@ from typing import Any, TypeVar, overload
 
 from litestar.testing import AsyncTestClient, TestClient
 
+from ..clock import Duration
+from ..core.logins import Stamp
 from ..core.session import AsyncSession
 from ..litestar import SojournPlugin
 from .clients import make_request
@@ -35,12 +37,19 @@ def write_session(client: Any, data: Mapping[str, Any]) -> Any:
 
 
 @overload
-def log_in(client: TestClient[Any], owner: str) -> None: ...
+def log_in(
+    client: TestClient[Any], owner: str, *, remember: Duration | None = None, stamp: Stamp | None = None
+) -> None: ...
 @overload
-def log_in(client: AsyncTestClient[Any], owner: str) -> Awaitable[None]: ...
-def log_in(client: Any, owner: str) -> Any:
-    """Log the client in, by ``session.login(owner, keep_data=True)``."""
-    return _visit(client, lambda session: session.login(owner, keep_data=True))
+def log_in(
+    client: AsyncTestClient[Any], owner: str, *, remember: Duration | None = None, stamp: Stamp | None = None
+) -> Awaitable[None]: ...
+def log_in(client: Any, owner: str, *, remember: Duration | None = None, stamp: Stamp | None = None) -> Any:
+    """Log the client in, by ``session.login(owner, keep_data=True)`` with these arguments too.
+
+    A login with ``remember`` is not fresh; ``stamp`` is what an application asks ``session.check()`` for.
+    """
+    return _visit(client, lambda session: session.login(owner, keep_data=True, remember=remember, stamp=stamp))
 
 
 def _visit(client: Any, use: Callable[[AsyncSession], T]) -> T | Awaitable[T]:

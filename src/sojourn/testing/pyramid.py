@@ -6,6 +6,8 @@ import copy
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
+from ..clock import Duration
+from ..core.logins import Stamp
 from ..core.state import Found, State
 from ..pyramid import PyramidSession
 from ..pyramid.door import NAME, Door
@@ -36,9 +38,12 @@ def write_session(client: Any, data: Mapping[str, Any]) -> None:
     _visit(client, lambda session: session.update(data))
 
 
-def log_in(client: Any, owner: str) -> None:
-    """Log the client in, by ``session.login(owner, keep_data=True)``; see `read_session`."""
-    _visit(client, lambda session: session.login(owner, keep_data=True))
+def log_in(client: Any, owner: str, *, remember: Duration | None = None, stamp: Stamp | None = None) -> None:
+    """Log the client in, by ``session.login(owner, keep_data=True)`` with these arguments too; see `read_session`.
+
+    A login with ``remember`` is not fresh; ``stamp`` is what an application asks ``session.check()`` for.
+    """
+    _visit(client, lambda session: session.login(owner, keep_data=True, remember=remember, stamp=stamp))
 
 
 def new_session(data: Mapping[str, Any] | None = None, *, owner: str | None = None) -> PyramidSession:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..clock import Duration
+from ..core.logins import Stamp
 from ..core.session import AsyncSession
 
 if TYPE_CHECKING:
@@ -30,8 +32,18 @@ async def write_session(client: TestClientProtocol, data: Mapping[str, Any], **r
         session.update(data)
 
 
-async def log_in(client: TestClientProtocol, owner: str, **request: Any) -> None:
-    """Log the client in, by ``session.login(owner, keep_data=True)``; see `read_session`."""
+async def log_in(
+    client: TestClientProtocol,
+    owner: str,
+    *,
+    remember: Duration | None = None,
+    stamp: Stamp | None = None,
+    **request: Any,
+) -> None:
+    """Log the client in, by ``session.login(owner, keep_data=True)`` with these arguments too; see `read_session`.
+
+    A login with ``remember`` is not fresh; ``stamp`` is what an application asks ``session.check()`` for.
+    """
     async with client.session_transaction(**request) as session:
         assert isinstance(session, AsyncSession)
-        session.login(owner, keep_data=True)
+        session.login(owner, keep_data=True, remember=remember, stamp=stamp)

@@ -33,6 +33,7 @@ __all__ = [
     "foreign_reply",
     "is_alive",
     "is_foreign",
+    "no_connection",
     "overdue",
     "rows_of",
 ]
@@ -313,6 +314,14 @@ def foreign_reply(*, writes: bool) -> StoreError:
     return kind(
         "PostgreSQL's reply was to another statement: something else uses the connection too, which is closed now"
     )
+
+
+def no_connection(error: psycopg.Error) -> StoreUnavailable:
+    """Why there is none, in the stores' terms."""
+    reason = type(error).__name__
+    if "unsupported startup parameter" in str(error):
+        reason += "; behind a pooler of transactions, give prepare=False"
+    return StoreUnavailable(f"no connection to PostgreSQL ({reason})", driver_error=error)
 
 
 def failure(error: psycopg.Error, *, writes: bool) -> StoreError:

@@ -1,6 +1,7 @@
 """One connection per event loop, shared by all its tasks, straight on hiredis: a tenth of the cost of a pool's.
 
-Commands given in one turn of the event loop leave in one write, and replies come back in order. A caller that stops
+Commands given in one turn of the event loop leave in one write, but for one that is given while nobody waits, where the last was alone
+too: it leaves at once. Replies come back in order. A caller that stops
 waiting for its reply keeps its place in the queue, so that the reply is read and dropped instead of going to another
 caller. No write is ever sent twice: when the connection is lost, all waiting callers get an error, and the next command
 opens another connection. A read on a connection that served before is sent once more, on another: also where half of its
@@ -15,11 +16,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
-import select
-import socket
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from functools import partial
+from operator import attrgetter
 from typing import Any, Final, cast
 from weakref import WeakSet
 
@@ -27,20 +25,22 @@ import hiredis
 
 from ...aio import deliver_cancellation, unbroken
 from ...errors import StoreUnavailable
+from .._home import AsyncHome
 from .._raising import raise_alone
-from .._waiting import Asked, Line, LostError, Note
+from .._waiting import Line, LostError, Note
 from ._async.clients import AsyncOwned
 from ._async.driver import AsyncDriver
-from ._errors import ErrorReply, OutOfStepError, code_of, unknown, unreachable
-from ._idle import KEEPALIVE, LONGEST_IDLE
+from ._errors import ErrorReply, OutOfStepError, unknown, unreachable
+from ._idle import LONGEST_IDLE, keep_awake, looking
 from ._near import Kept, NearCache, NearCaches
-from ._replies import is_reply
+from ._replies import accepted, is_reply
 from ._url import Server
 
 __all__ = ["Multiplexed", "Wire"]
 
 _MORE: Final = object()
 """What the parser returns while a reply is not complete."""
+_what: Final = attrgetter("what")
 _TURNS: Final = 2
 """Waits for the event loop, each of two of its turns: it reads in the first, and tells of the end in the one after."""
 
@@ -55,6 +55,8 @@ class _Line(Line, asyncio.Protocol):
         self._reader = hiredis.Reader(notEnoughData=_MORE)
         self._unsent: list[bytes] = []
         self._unread: Callable[[], object] | None = None
+        self._is_alone = False
+        """Whether what was sent last was alone: it had no others to leave with, nor any to wait with."""
         self.closed: asyncio.Future[None] = loop.create_future()
 
     def is_behind(self) -> bool:
@@ -68,24 +70,24 @@ class _Line(Line, asyncio.Protocol):
             self._loop.call_soon(turn.set_result, None)
             await unbroken(turn)
 
-    def ask(self, *command: Any, writes: bool, share: float = 1.0, is_first_try: bool = False) -> asyncio.Future[Any]:
+    def ask(
+        self, command: tuple[Any, ...], *, writes: bool, share: float = 1.0, is_first_try: bool = False
+    ) -> asyncio.Future[Any]:
         """Send a command of the store's, of which the near cache is to learn."""
         near = self.near
         if near is None or not (writes or command[0] == "GET"):
-            return self.send(*command, share=share, is_first_try=is_first_try)
+            return self.send(command, share, is_first_try=is_first_try)
         if writes:  # by a script, whose keys are all that it may change
             names = command[3 : 3 + command[2]]
-            return self.send(*command, share=share, note=lambda _: near.written(names))
+            return self.send(command, share, note=lambda _: near.written(names))
         name, mark, now = command[1], near.mark, self._loop.time()
-        found = self.send(
-            *command, share=share, is_first_try=is_first_try, note=lambda data: near.begin(name, data, mark)
-        )
-        left = self.send("PTTL", name, share=share, note=lambda left: near.complete(name, left, now, mark))
+        found = self.send(command, share, is_first_try=is_first_try, note=lambda data: near.begin(name, data, mark))
+        left = self.send(("PTTL", name), share, note=lambda left: near.complete(name, left, now, mark))
         left.cancel()  # nobody waits for it
         return found
 
     def send(
-        self, *command: Any, share: float = 1.0, is_first_try: bool = False, note: Note | None = None
+        self, command: tuple[Any, ...], share: float = 1.0, *, is_first_try: bool = False, note: Note | None = None
     ) -> asyncio.Future[Any]:
         """Send a command soon; the future is its reply, which may be an error as a value. It may take a share of the time that is set.
 
@@ -93,27 +95,26 @@ class _Line(Line, asyncio.Protocol):
             LostError: from the future: there will be no reply.
         """
         packed = hiredis.pack_command(command)
-        if not self._unsent:
-            self._loop.call_soon(self._flush)
-        self._unsent.append(packed)
+        if self._is_alone and not self._waiting and self._transport is not None:
+            self._transport.write(packed)  # at once, which spares a turn of the event loop
+        else:
+            if not self._unsent:
+                self._loop.call_soon(self._flush)
+            self._unsent.append(packed)
         return self._wait(command[0], share, is_first_try=is_first_try, note=note)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.WriteTransport", transport)
         self.is_open = True
         connection = transport.get_extra_info("socket")
-        if connection is not None and hasattr(select, "poll"):
-            poll = select.poll()
-            poll.register(connection.fileno(), select.POLLIN)
-            self._unread = partial(poll.poll, 0)
-        if connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in KEEPALIVE.items():
-                connection.setsockopt(socket.IPPROTO_TCP, option, value)
+        if connection is not None:
+            self._unread = looking(connection)
+            keep_awake(connection)
 
     def data_received(self, data: bytes) -> None:
-        reader, replies, near = self._reader, [], self.near
-        pushes: deque[tuple[int, list[Any]]] = deque()
+        reader, near = self._reader, self.near
+        replies: list[Any] = []
+        pushes: list[tuple[int, list[Any]]] = []
         """Each with the number of replies before it."""
         try:
             reader.feed(data)
@@ -126,7 +127,8 @@ class _Line(Line, asyncio.Protocol):
             self.lose(error)  # not the protocol
             return
         waiting = self._waiting
-        if len(replies) > len(waiting) - len(self._unsent) or not all(map(_answers, waiting, replies)):
+        asked_for = map(_what, waiting)
+        if len(replies) > len(waiting) - len(self._unsent) or not all(map(is_reply, asked_for, replies)):
             refusals = (reply for reply in replies if type(reply) is hiredis.ReplyError)
             self.lose(next(refusals, None) or OutOfStepError())  # such as that of a server with too many clients
             return
@@ -134,7 +136,7 @@ class _Line(Line, asyncio.Protocol):
             asked = waiting.popleft()
             if near is not None:
                 while pushes and pushes[0][0] == place:
-                    near.invalidate(pushes.popleft()[1])
+                    near.invalidate(pushes.pop(0)[1])
                 near.heard(asked.asked_at)
                 if asked.note is not None:
                     asked.note(reply)
@@ -153,6 +155,8 @@ class _Line(Line, asyncio.Protocol):
         if self._unsent:
             assert self._transport is not None
             unsent, self._unsent = self._unsent, []
+            # With a near cache a read is two commands, whose replies are to come together.
+            self._is_alone = len(unsent) == len(self._waiting) == 1 and self.near is None
             self._transport.write(b"".join(unsent))
 
     def _forget_unsent(self) -> int:
@@ -177,36 +181,39 @@ class Wire:
         self._lines: WeakSet[_Line] = WeakSet()
         """That one, and those before it whose writes still wait for their replies."""
         self._connecting: asyncio.Task[_Line] | None = None
-        self._is_closed = False
+        self.is_closed = False
+        self.home: AsyncHome = AsyncHome.here("AsyncRedisStore")
 
-    async def call(self, *command: Any, writes: bool) -> Any:
+    async def call(self, command: tuple[Any, ...], *, writes: bool) -> Any:
         """See `AsyncDriver`."""
         line = self._line
-        if writes and line is not None and line.is_behind():  # a read may be sent again
+        if line is not None and line.is_behind():  # what has come is no reply to what leaves now
             await line.catch_up()
         is_fresh = line is None or not line.is_open or line.is_idle_for(LONGEST_IDLE)
         if line is None or is_fresh:
             line = await self._connected(unbroken if writes else asyncio.shield)
         try:
             if writes:
-                reply = await unbroken(line.ask(*command, writes=True))
-                await deliver_cancellation()
+                waiting = unbroken(line.ask(command, writes=True))
+                reply = await waiting
+                if waiting.was_cancelled:
+                    await deliver_cancellation()
             elif is_fresh:
-                reply = await line.ask(*command, writes=False)
+                reply = await line.ask(command, writes=False)
             else:
                 try:
-                    reply = await line.ask(*command, writes=False, share=0.5, is_first_try=True)
+                    reply = await line.ask(command, writes=False, share=0.5, is_first_try=True)
                 except LostError as lost:
                     if not isinstance(lost.cause, OSError):  # nor out of time: the server said something else
                         raise
                     line = self._line
                     if line is None or not line.is_open:
                         line = await self._connected(asyncio.shield)
-                    reply = await line.ask(*command, writes=False, share=0.5)
+                    reply = await line.ask(command, writes=False, share=0.5)
         except LostError as lost:
             raise_alone((unknown if lost.sent and writes else unreachable)(lost.cause))
         try:
-            return _accepted(reply)
+            return accepted(reply)
         except ErrorReply as refused:
             if refused.code == "READONLY":
                 line.lose(reply)  # a replica by now; another connection may lead to the new master
@@ -219,7 +226,7 @@ class Wire:
 
     async def aclose(self) -> None:
         """Close the connection, also one that is being opened."""
-        self._is_closed = True
+        self.is_closed = True
         for line in tuple(self._lines):
             line.lose(ConnectionAbortedError("closed by the store"))
             await asyncio.shield(line.closed)
@@ -252,8 +259,8 @@ class Wire:
                 else:
                     ((host, port),) = server.hosts
                     await loop.create_connection(lambda: line, host, port, ssl=self._context)
-                for command in _greeting(server):
-                    _accepted(await line.send(*command))
+                for command in server.greeting():
+                    accepted(await line.send(command))
         except BaseException:
             line.lose(ConnectionAbortedError("not connected"))
             raise
@@ -263,7 +270,7 @@ class Wire:
             self._line.lose(ConnectionAbortedError("idle for too long"))
         self._line = line
         self._lines.add(line)
-        if self._is_closed:
+        if self.is_closed:
             await self.aclose()
         return line
 
@@ -294,39 +301,16 @@ class Multiplexed(AsyncDriver):
 
     def call(self, name: bytes, *command: Any, writes: bool) -> Coroutine[Any, Any, Any]:
         """See `AsyncDriver`. No coroutine itself, but returning one: a layer less is felt."""
-        wire: Wire | None = self._owned.held()
-        if wire is None or (self.has_near and self._wires.get(asyncio.get_running_loop()) is not wire):
-            return self._first_call(*command, writes=writes)
-        return wire.call(*command, writes=writes)
+        try:
+            wire = self._wires.get(asyncio.get_running_loop())
+        except RuntimeError:  # the first call says so
+            wire = None
+        if wire is None or wire.is_closed or wire.home.is_gone():
+            return self._first_call(command, writes=writes)
+        return wire.call(command, writes=writes)
 
-    async def _first_call(self, *command: Any, writes: bool) -> Any:
+    async def _first_call(self, command: tuple[Any, ...], *, writes: bool) -> Any:
         wire: Wire = await self._owned.here()
-        if self.has_near:
-            loop = asyncio.get_running_loop()
-            self._wires = {loop: wire, **{one: its for one, its in self._wires.items() if not one.is_closed()}}
-        return await wire.call(*command, writes=writes)
-
-
-def _greeting(server: Server) -> list[tuple[str, ...]]:
-    """What a connection begins with."""
-    commands: list[tuple[str, ...]] = []
-    if server.near_cache:
-        login = ("AUTH", server.username or "default", server.password or "")
-        commands.append(("HELLO", "3", *(login if server.username or server.password else ())))
-        commands.append(("CLIENT", "TRACKING", "ON"))
-    elif server.username or server.password:
-        commands.append(("AUTH", *filter(None, (server.username,)), server.password or ""))
-    if server.db:
-        commands.append(("SELECT", str(server.db)))
-    return commands
-
-
-def _answers(asked: Asked, reply: Any) -> bool:
-    """Whether a reply can be that to the command that waits."""
-    return type(reply) is hiredis.ReplyError or is_reply(asked.what, reply)
-
-
-def _accepted(reply: Any) -> Any:
-    if type(reply) is hiredis.ReplyError:
-        raise ErrorReply(code_of(str(reply)), driver_error=reply)
-    return reply
+        loop = asyncio.get_running_loop()
+        self._wires = {loop: wire, **{one: its for one, its in self._wires.items() if not one.is_closed()}}
+        return await wire.call(command, writes=writes)

@@ -49,7 +49,7 @@ class Names:
         """The prefix as ``SCAN`` matches it."""
 
     def record(self, key: str) -> bytes:
-        return encode(self._prefix + key)
+        return (self._prefix + key).encode()
 
     def key(self, record: bytes) -> str | None:
         """The key of a record under this name; None if it is not UTF-8."""

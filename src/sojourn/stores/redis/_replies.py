@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ._errors import OutOfStepError
+import hiredis
 
-__all__ = ["check_reply", "is_reply"]
+from .._raising import raise_alone
+from ._errors import ErrorReply, OutOfStepError, code_of
+
+__all__ = ["accepted", "check_reply", "is_reply"]
 
 _TEXT: Final = (bytes, type(None))
 _VALUE: Final = (bytes, int, list)
@@ -28,8 +31,8 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
 
 
 def is_reply(command: str, reply: Any) -> bool:
-    """Whether this can be the reply to a command, where it is no error."""
-    return type(reply) in _KINDS[command]
+    """Whether this can be the reply to a command; an error, as hiredis has it, can be that to any."""
+    return type(reply) in _KINDS[command] or type(reply) is hiredis.ReplyError
 
 
 def check_reply(command: str, reply: Any) -> None:
@@ -40,3 +43,14 @@ def check_reply(command: str, reply: Any) -> None:
     """
     if not is_reply(command, reply):
         raise OutOfStepError
+
+
+def accepted(reply: Any) -> Any:
+    """A reply of hiredis's that is no error.
+
+    Raises:
+        ErrorReply: it is one.
+    """
+    if type(reply) is hiredis.ReplyError:
+        raise_alone(ErrorReply(code_of(str(reply)), driver_error=reply))
+    return reply

@@ -61,13 +61,6 @@ class Server:
     """Bytes of records that may be kept in this process; 0 for none."""
     near_cache_window: float = 1.0
 
-    def address(self) -> dict[str, Any]:
-        """Where one server is, as redis-py's arguments."""
-        if self.kind == "unix":
-            return {"unix_socket_path": self.path}
-        ((host, port),) = self.hosts
-        return {"host": host, "port": port}
-
     def client_options(self) -> dict[str, Any]:
         """How to speak to it, as redis-py's arguments."""
         options: dict[str, Any] = {
@@ -97,6 +90,19 @@ class Server:
         """How to speak to the sentinels, as redis-py's arguments."""
         login = {"username": self.sentinel_username, "password": self.sentinel_password}
         return {**self.client_options(), **login}
+
+    def greeting(self) -> list[tuple[str, ...]]:
+        """What a connection of our own begins with."""
+        commands: list[tuple[str, ...]] = []
+        if self.near_cache:
+            login = ("AUTH", self.username or "default", self.password or "")
+            commands.append(("HELLO", "3", *(login if self.username or self.password else ())))
+            commands.append(("CLIENT", "TRACKING", "ON"))
+        elif self.username or self.password:
+            commands.append(("AUTH", *filter(None, (self.username,)), self.password or ""))
+        if self.db:
+            commands.append(("SELECT", str(self.db)))
+        return commands
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """What TLS is to check, the same for each kind of client."""

@@ -20,7 +20,7 @@ from ..._raising import raise_alone
 from .._birthplace import birthplace_async
 from .._options import Settings, checked_conninfo
 from .._pipeline import LEAST_CONNECTIONS, NOTHING_DONE, Shared  # async only
-from .._wire import Row, Statement, acquire_async, execute_async, foreign_reply, is_alive, is_foreign
+from .._wire import Row, Statement, acquire_async, execute_async, foreign_reply, is_alive, is_foreign, no_connection
 
 __all__ = ["AsyncConnections"]
 
@@ -300,8 +300,7 @@ class AsyncConnections:
             try:
                 connection = await pool.getconn(deadline - monotonic())
             except psycopg.Error as error:  # cannot connect, or the pool is exhausted or closed
-                kind = type(error).__name__
-                raise_alone(StoreUnavailable(f"no connection to PostgreSQL ({kind})", driver_error=error))
+                raise_alone(no_connection(error))
             if is_alive(connection):
                 return connection
             connection.pgconn.finish()

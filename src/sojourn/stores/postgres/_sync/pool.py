@@ -19,7 +19,7 @@ from ..._home import Home
 from ..._raising import raise_alone
 from .._birthplace import birthplace_sync
 from .._options import Settings, checked_conninfo
-from .._wire import Row, Statement, acquire_sync, execute_sync, foreign_reply, is_alive, is_foreign
+from .._wire import Row, Statement, acquire_sync, execute_sync, foreign_reply, is_alive, is_foreign, no_connection
 
 __all__ = ["Connections"]
 
@@ -273,8 +273,7 @@ class Connections:
             try:
                 connection = pool.getconn(deadline - monotonic())
             except psycopg.Error as error:  # cannot connect, or the pool is exhausted or closed
-                kind = type(error).__name__
-                raise_alone(StoreUnavailable(f"no connection to PostgreSQL ({kind})", driver_error=error))
+                raise_alone(no_connection(error))
             if is_alive(connection):
                 return connection
             connection.pgconn.finish()

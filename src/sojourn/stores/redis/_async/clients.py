@@ -74,11 +74,6 @@ class AsyncOwned:
         held = self._held.get(home) or await self._enter(home)
         return held.client
 
-    def held(self) -> Any:  # async only
-        """The client for this process and event loop if it is made; else None."""  # async only
-        held = self._held.get(AsyncHome.here(_STORE))  # async only
-        return None if held is None else held.client  # async only
-
     async def close(self) -> None:
         """Close the client that was made here. One on another event loop is closed there, or when that ends."""
         here = AsyncHome.here(_STORE)

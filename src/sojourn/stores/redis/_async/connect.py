@@ -9,6 +9,8 @@ import redis.asyncio.sentinel
 
 # sync only: from ....errors import ConfigurationError
 from .._multiplex import Multiplexed  # async only
+
+# sync only: from .._direct import Direct
 from .._url import Server
 from .clients import AsyncOwned
 from .driver import AsyncCluster, AsyncDriver, AsyncPool
@@ -26,7 +28,7 @@ def connect_async(server: Server) -> AsyncDriver:
     # sync only: if server.near_cache:
     # sync only:     remedy = "leave it out: it is kept true on an event loop of asyncio's"
     # sync only:     raise ConfigurationError("near_cache", "in a sync store", remedy)
-    # sync only: return Pool(Owned(lambda: (_client(server),)))
+    # sync only: return Direct(server)
 
 
 def _cluster(server: Server) -> redis.asyncio.RedisCluster:
@@ -41,7 +43,3 @@ def _master(server: Server) -> tuple[Any, ...]:
     options = {**server.client_options(), "db": server.db}
     sentinel = make_sentinel(server.hosts, sentinel_kwargs=server.sentinel_options(), **options)
     return sentinel.master_for(server.service), *sentinel.sentinels
-
-
-# sync only: def _client(server: Server) -> redis.Redis:
-# sync only:     return redis.Redis(**server.address(), **server.client_options(), db=server.db)

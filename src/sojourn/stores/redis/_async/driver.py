@@ -7,6 +7,7 @@ it once to a node that is named (``target_nodes``), and again only after MOVED, 
 
 from __future__ import annotations
 
+import asyncio  # async only
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from time import monotonic
@@ -185,6 +186,17 @@ class AsyncCluster(AsyncDriver):
 
 async def _ask(connection: Any, command: tuple[Any, ...]) -> Any:
     """Send a command, once, and return the reply."""
+    # sync only: return _exchange(connection, command)
+    # redis-py has a timeout for each of the two, and before Python 3.12 a task for that of the first.  # async only
+    limit, connection.socket_timeout = connection.socket_timeout, None  # async only
+    try:  # async only
+        async with asyncio.timeout(limit):  # async only
+            return await _exchange(connection, command)  # async only
+    finally:  # async only
+        connection.socket_timeout = limit  # async only
+
+
+async def _exchange(connection: Any, command: tuple[Any, ...]) -> Any:
     await connection.send_packed_command(connection.pack_command(*command))
     reply = await connection.read_response(disable_decoding=True)
     check_reply(command[0], reply)

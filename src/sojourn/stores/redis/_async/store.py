@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any, ClassVar, Final, Literal
 
 try:
-    import hiredis  # noqa: F401  # async only
+    import hiredis  # noqa: F401
     import redis.asyncio
 except ImportError as error:
     message = 'AsyncRedisStore needs redis-py and hiredis: pip install "sojourn[redis]"'
@@ -201,7 +201,7 @@ class AsyncRedisStore:
         check_optional_owner(owner)
         check_size(data, self.max_size)
         name, px = self._names.record(key), self._px(ttl)
-        index = await self._enter(name, px, owner)
+        index = b"" if owner is None else await self._enter(name, px, owner)
         keys = self._with_pointer(name)
         result = await self._run(self._scripts.replace, keys, data, px, index, _digest(version))
         await self._leave(result, name)

@@ -9,6 +9,7 @@ import redis
 import redis.sentinel
 
 from ....errors import ConfigurationError
+from .._direct import Direct
 from .._url import Server
 from .clients import Owned
 from .driver import Cluster, Driver, Pool
@@ -25,7 +26,7 @@ def connect_sync(server: Server) -> Driver:
     if server.near_cache:
         remedy = "leave it out: it is kept true on an event loop of asyncio's"
         raise ConfigurationError("near_cache", "in a sync store", remedy)
-    return Pool(Owned(lambda: (_client(server),)))
+    return Direct(server)
 
 
 def _cluster(server: Server) -> redis.RedisCluster:
@@ -40,7 +41,3 @@ def _master(server: Server) -> tuple[Any, ...]:
     options = {**server.client_options(), "db": server.db}
     sentinel = make_sentinel(server.hosts, sentinel_kwargs=server.sentinel_options(), **options)
     return sentinel.master_for(server.service), *sentinel.sentinels
-
-
-def _client(server: Server) -> redis.Redis:
-    return redis.Redis(**server.address(), **server.client_options(), db=server.db)

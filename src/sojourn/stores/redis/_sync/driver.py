@@ -177,6 +177,10 @@ class Cluster(Driver):
 
 def _ask(connection: Any, command: tuple[Any, ...]) -> Any:
     """Send a command, once, and return the reply."""
+    return _exchange(connection, command)
+
+
+def _exchange(connection: Any, command: tuple[Any, ...]) -> Any:
     connection.send_packed_command(connection.pack_command(*command))
     reply = connection.read_response(disable_decoding=True)
     check_reply(command[0], reply)

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any, ClassVar, Final, Literal
 
 try:
+    import hiredis  # noqa: F401
     import redis
 except ImportError as error:
     message = 'RedisStore needs redis-py and hiredis: pip install "sojourn[redis]"'
@@ -183,7 +184,7 @@ class RedisStore:
         check_optional_owner(owner)
         check_size(data, self.max_size)
         name, px = self._names.record(key), self._px(ttl)
-        index = self._enter(name, px, owner)
+        index = b"" if owner is None else self._enter(name, px, owner)
         keys = self._with_pointer(name)
         result = self._run(self._scripts.replace, keys, data, px, index, _digest(version))
         self._leave(result, name)

@@ -1,0 +1,241 @@
+"""The servers that people run, each with something that goes wrong in mid-run: ``python -m scripts.matrix [part of a row's name ...]``.
+
+Eight processes, half of them in each colour, write, log in and log out (`tests.torture.load`) while a row's server is killed, say. The table
+tells what became of what they were told. A row is an entry in `ROWS`: how its servers are started, what goes wrong, and the URL that the
+processes use. What it needs beside the test servers' wheels is a program of a Debian package: as root on Debian it is installed, elsewhere
+the row is left out, and the last lines say why.
+
+``--seconds 12`` is how long each row runs. The exit status is 1 if anything was lost, doubled or revived in a row that promises otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import psycopg
+import pytest
+
+from benchmarks.measure import table
+from sojourn.stores import PostgresStore
+from tests.servers import pgbouncer, postgres_server
+from tests.torture.load import BUCKET
+from tests.torture.worker import Visitor
+
+__all__ = ["ROWS", "Found", "Row", "Scene", "main", "together"]
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+PROCESSES: Final = 8
+_SHARED: Final = 3
+"""Sessions that all processes change."""
+_LONGEST: Final = 120
+"""Seconds after the run within which each process has to end."""
+_DURABLE: Final = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+
+
+class Scene(NamedTuple):
+    """A row's servers, which run."""
+
+    url: str
+    """What the processes use."""
+    versions: str
+    """Of the servers."""
+    strike: Callable[[], object] | None = None
+    """What goes wrong, after a third of the time."""
+
+
+class Row(NamedTuple):
+    """A line of the table."""
+
+    name: str
+    what: str
+    """What goes wrong."""
+    scene: Callable[[ExitStack], Scene]
+    """Starts the servers, which the stack stops."""
+    package: str = ""
+    """Debian's, with the program of this name."""
+    loses: bool = False
+    """Whether the server's own settings let it lose what it has confirmed."""
+
+
+class Found(NamedTuple):
+    """What became of a row."""
+
+    commits: int
+    refused: int
+    lost: int
+    doubled: int
+    revived: int
+    away: float
+    """The longest time in which no request succeeded, in seconds."""
+
+    @property
+    def is_good(self) -> bool:
+        return not (self.lost or self.doubled or self.revived)
+
+
+# The rows' servers.
+
+
+def _postgres(stack: ExitStack) -> tuple[Any, str]:
+    server = stack.enter_context(postgres_server())
+    server.init()
+    server.start(**_DURABLE)
+    with psycopg.connect(server.url) as connection:
+        version = str(connection.execute("SHOW server_version").fetchone()[0])  # type: ignore[index]
+    return server, f"PostgreSQL {version}"
+
+
+def _url(url: str, **options: object) -> str:
+    """The URL with options, its table made."""
+    url = f"{url}?{'&'.join(f'{name}={value}' for name, value in options.items())}"
+    store = PostgresStore.from_url(f"{url}&create_table=true")
+    store.open()
+    store.close()
+    return url
+
+
+def _again(server: Any, **settings: object) -> None:
+    """Kill a server, and start it again."""
+    server.kill()
+    server.start(**settings)
+
+
+def _direct(stack: ExitStack) -> Scene:
+    server, version = _postgres(stack)
+    return Scene(_url(server.url), version, lambda: _again(server, **_DURABLE))
+
+
+def _pooled(mode: str, victim: str, stack: ExitStack) -> Scene:
+    server, version = _postgres(stack)
+    pooler = stack.enter_context(pgbouncer(server.url, mode, default_pool_size=10))
+    said = subprocess.run([pooler.program, "--version"], capture_output=True, text=True, check=True).stdout
+    strike = partial(_again, pooler) if victim == "pooler" else partial(_again, server, **_DURABLE)
+    return Scene(_url(pooler.url, prepare="false"), f"{version}, {said.splitlines()[0]}", strike)
+
+
+_KILLED: Final = "the server is killed, and started again"
+_POOLER_KILLED: Final = "the pooler is killed, and started again"
+ROWS: Final = [
+    Row("PostgreSQL", _KILLED, _direct),
+    *(
+        Row(f"PgBouncer, {mode} mode", what, partial(_pooled, mode, victim), package="pgbouncer")
+        for mode in ("transaction", "statement")
+        for victim, what in (("server", _KILLED), ("pooler", _POOLER_KILLED))
+    ),
+]
+
+
+# Running one.
+
+
+def together(tallies: list[dict[str, Any]]) -> Found:
+    """What all processes have found."""
+    buckets = sorted({bucket for tally in tallies for bucket in tally["buckets"]})
+    away = max((after - before for before, after in pairwise(buckets)), default=0) * BUCKET
+    counts = {
+        name: sum(tally[name] for tally in tallies) for name in ("commits", "refused", "lost", "doubled", "revived")
+    }
+    return Found(**counts, away=away)
+
+
+def _run(scene: Scene, seconds: float) -> Found:
+    visitor = Visitor(scene.url)
+    shared = [visitor.request(None, lambda session: session.update(shared=True))[1] for _ in range(_SHARED)]
+    visitor.close()
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.torture.load", ("async", "sync")[number % 2], scene.url],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(PROCESSES)
+    ]
+    try:
+        for worker in workers:
+            assert worker.stdout is not None
+            worker.stdout.readline()  # it is ready
+        for number, worker in enumerate(workers):
+            orders = {"name": str(number), "shared": shared, "seconds": seconds}
+            assert worker.stdin is not None
+            worker.stdin.write(f"{json.dumps(orders)}\n")
+            worker.stdin.flush()
+        time.sleep(seconds / 3)
+        if scene.strike is not None:
+            scene.strike()
+        said = [worker.communicate(timeout=seconds + _LONGEST)[0] for worker in workers]
+    finally:
+        for worker in workers:
+            if worker.poll() is None:
+                worker.kill()
+                worker.communicate()
+    if any(worker.returncode for worker in workers):
+        raise RuntimeError("a process failed; its error stands above")
+    return together([json.loads(text) for text in said])
+
+
+def _install(package: str) -> None:
+    """Install a package of Debian's, if this is Debian and we are root."""
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        return
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for arguments in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", package]):
+        command = ["apt-get", "-o", "DPkg::Lock::Timeout=120", *arguments]
+        subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
+
+
+def _chosen(names: list[str]) -> Iterator[Row]:
+    for row in ROWS:
+        if not names or any(name.lower() in f"{row.name}: {row.what}".lower() for name in names):
+            yield row
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.matrix", description="The servers that people run, and what goes wrong with them."
+    )
+    parser.add_argument("names", nargs="*", help="parts of the names of rows; by default all")
+    parser.add_argument("--seconds", type=float, default=12)
+    given = parser.parse_args(argv)
+    lines: list[list[object]] = []
+    left_out: list[str] = []
+    is_good = True
+    for row in _chosen(given.names):
+        if row.package and not shutil.which(row.package, path=f"{os.environ['PATH']}:/usr/sbin"):
+            _install(row.package)
+        with ExitStack() as stack:
+            try:
+                scene = row.scene(stack)
+            except pytest.skip.Exception as reason:
+                left_out.append(f"{row.name}: {reason}")
+                continue
+            print(f"matrix: {row.name}: {row.what}", file=sys.stderr)
+            found = _run(scene, given.seconds)
+        is_good = is_good and (row.loses or found.is_good)
+        lines.append([f"{row.name} ({scene.versions})", row.what, *found[:-1], f"{found.away:.2f}"])
+    print(
+        table(
+            ["", "in mid-run", "acknowledged", "refused", "lost", "doubled", "revived", "seconds without service"],
+            lines,
+        )
+    )
+    for line in left_out:
+        print(f"left out: {line}")
+    return 0 if is_good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
