@@ -76,9 +76,9 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
-from sojourn.django.auth import fresh_required
 
 from sojourn.django import session_of
+from sojourn.django.auth import fresh_required
 
 View = Callable[[HttpRequest], HttpResponse]
 

@@ -14,14 +14,15 @@ from sojourn.chance import chance
 from sojourn.clock import from_ms
 from sojourn.codecs import EncryptedCodec, PlainCodec
 from sojourn.core import commit as task
-from sojourn.core.commit import acquire, commit, lock_turn, look_up_alone
+from sojourn.core import steps as steps_module
+from sojourn.core.commit import commit, look_up_alone
 from sojourn.core.plan import Create, Phase, Plan, Regenerate, Replace, Touch
 from sojourn.core.policy import decide
 from sojourn.core.record import pack, unpack
 from sojourn.core.session import Session
 from sojourn.core.settings import SessionSettings
 from sojourn.core.state import Found, Held, Intent, State
-from sojourn.core.steps import Load, Pause, Turn
+from sojourn.core.steps import Load, Pause, Turn, acquire, lock_turn
 from sojourn.core.store import CONFLICT, EXISTS, LOCK_MS, MISSING, Stored
 from sojourn.core.transitions import _change_id, note_locked
 from sojourn.errors import SessionConflict, SessionEncodeError, SessionTooLarge, StoreUnavailable
@@ -238,7 +239,8 @@ class Ticking:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr(task, "monotonic", lambda: self.now)
+        for module in (task, steps_module):
+            monkeypatch.setattr(module, "monotonic", lambda: self.now)
 
     def conflicts(self, state: State, *, taking: float = 0.0) -> list[Any]:
         """The operations of a commit that meets another request's change whenever it looks."""

@@ -20,7 +20,7 @@ from sojourn.core.policy import decide, needs_late_commit
 from sojourn.core.record import NOBODY, Login, Record, unpack
 from sojourn.core.session import Session
 from sojourn.core.store import Stored
-from sojourn.core.transitions import merge_conflict, note_committed
+from sojourn.core.transitions import detach, merge_conflict, note_committed
 from sojourn.errors import StoreUnavailable
 from sojourn.ids import LONGEST_OWNER
 from sojourn.middleware.drive import run
@@ -330,6 +330,20 @@ def test_after_a_conflict_it_is_the_merged_data_that_say_who_is_logged_in():
     assert mine.owner == "bob"
     write = decide(mine._state, Phase.LATE).write
     assert isinstance(write, Replace) and write.owner == "bob" and unpack(write.data).login == Login("bob")
+
+
+@pytest.mark.parametrize("do", [Session.confirm, lambda session: session.login("ann", keep_data=True)])
+def test_who_logs_in_again_as_a_parallel_request_does_is_logged_in_on_both_sides(do: Any):
+    """The session that this one was to become has ended by then: the login goes into a new one, and Passport's part with it."""
+    session = new(SETTINGS)
+    session.login("ann")
+    mine = stored(SETTINGS, after(session, n=1))
+    clock_of(SETTINGS).advance(1)
+    do(mine)
+    detach(mine._state)
+    write, record = written(mine)
+    assert isinstance(write, Create) and write.owner == mine.owner == "ann"
+    assert record["passport"] == {"user": "ann"} and "n" not in record
 
 
 def test_views_and_lists_of_an_owner_s_sessions_follow():

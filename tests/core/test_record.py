@@ -217,6 +217,13 @@ def test_no_mutilated_record_raises_anything_but_a_decode_error(record, data):
         b'{"cookie":{"a":1e400},"__sojourn__":{"v":1,"created":1,"sum":1}}',
         b'{"cookie":{"originalMaxAge":"\xff","sum":1}}',
         b'{"cookie":{},"__sojourn__":{"v":1,"created":"\\ud800"}}',
+        b'{"cookie":{},"__sojourn__":{"v":1,"created":1,"owner":"ann","stamp":5}}',
+        b'{"cookie":{},"__sojourn__":{"v":1,"created":1,"owner":"ann","stamp":"\\ud800"}}',
+        b'{"cookie":{},"__sojourn__":{"v":1,"created":1,"owner":"ann","sid":"\\ud800"}}',
+        b'{"cookie":{},"__sojourn__":{"v":1,"created":1,"owner":"ann","device":{"label":"\\ud800"}}}',
+        b'{"cookie":{},"__sojourn__":{"v":1,"created":1,"owner":"ann","pending":["bob"]}}',
+        b'{"cookie":{},"__sojourn__":{"v":1,"created":1,"owner":"ann","pending":["bob",-1]}}',
+        b'{"cookie":{},"__sojourn__":{"v":1,"created":1,"owner":"ann","confirmed":1e99}}',
     ],
 )
 def test_what_is_no_record_is_refused(text):
@@ -444,6 +451,8 @@ def test_what_the_version_before_made_of_a_record_is_understood(record, lifetime
 @pytest.mark.parametrize("owner", ["", "a\0b", "\ud800", "x" * 2049])
 def test_an_owner_that_no_store_would_take_again_makes_a_record_unreadable_and_is_not_quoted(owner):
     text = b'{"cookie":{"originalMaxAge":null},"__sojourn__":{"v":1,"created":1,"owner":%b,"write":1}}' % dumps(owner)
-    with pytest.raises(SessionDecodeError, match="the record's owner is none: an owner") as caught:
+    with pytest.raises(
+        SessionDecodeError, match=r"the record's (owner is none: an owner|reserved part is malformed: )"
+    ) as caught:
         unpack(text)
-    assert len(str(caught.value)) < 120
+    assert len(str(caught.value)) < 160

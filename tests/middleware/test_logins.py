@@ -9,8 +9,10 @@ import pytest
 
 from sojourn.clock import from_ms
 from sojourn.core import logins
+from sojourn.core.limits import keep_limit
 from sojourn.core.record import unpack
-from sojourn.core.state import Intent
+from sojourn.core.session import Session
+from sojourn.core.state import Found, Intent
 from sojourn.core.store import Stored
 from sojourn.errors import (
     ConfigurationError,
@@ -21,7 +23,9 @@ from sojourn.errors import (
     StoreUnavailable,
 )
 from sojourn.ids import hash_id
-from tests.core.making import DAY, HOUR, NOW, OLD_SECRET, SECRET
+from sojourn.middleware.drive import run
+from sojourn.middleware.sync import SyncMiddleware
+from tests.core.making import DAY, HOUR, NOW, OLD_SECRET, SECRET, begin
 from tests.middleware.sites import IDS, Site, settle
 
 pytestmark = pytest.mark.anyio
@@ -163,6 +167,42 @@ async def test_logins_at_the_same_time_end_by_key(site: Site):
     newest = await logged_in(site, max_sessions=3)
     by_key = sorted(ids, key=site.settings.key_of)
     assert await live(site, *by_key, newest) == [False, False, True, True, True]
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+async def test_logins_that_are_stored_before_either_looks_do_not_end_each_other(limit: int, site: Site):
+    """Those of other processes: so many are left as may be."""
+    sessions = []
+    for _ in range(4):
+        sessions.append(session := await site.request(None))
+        session.login("ann")
+        await settle(session.save())
+        site.clock.advance(1)
+    for session in sessions:
+        session._state.max_sessions = limit
+        run(keep_limit(session._state), site.store)
+    assert site.store.count() == limit
+
+
+async def test_who_looks_for_the_limit_does_so_alone(site: Site, monkeypatch: pytest.MonkeyPatch):
+    look, held = site.store.by_owner, []
+
+    def by_owner(owner: str) -> Any:
+        held.append(site.store.lock(hash_id("logins of ann"), 1000))
+        return look(owner)
+
+    monkeypatch.setattr(site.store, "by_owner", by_owner)
+    await logged_in(site, max_sessions=1)
+    assert held == [None] and site.store.lock(hash_id("logins of ann"), 1000) is not None
+
+
+async def test_a_store_without_locks_keeps_the_limit_too(site: Site, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_given: Any) -> Any:
+        raise StoreUnavailable("no locks")
+
+    monkeypatch.setattr(site.store, "lock", fail)
+    ids = [await logged_in(site, max_sessions=1), await logged_in(site, max_sessions=1)]
+    assert await live(site, *ids) == [False, True]
 
 
 async def test_a_store_that_fails_after_the_login_leaves_it_and_the_next_login_ends_them(
@@ -388,6 +428,36 @@ async def test_a_stamp_by_an_older_secret_is_written_anew(colour: str):
     assert (await site.request(session_id)).check("h") is True
 
 
+async def test_a_stamp_that_is_written_anew_brings_no_ended_session_back(colour: str):
+    old = Site(colour, secret=OLD_SECRET)
+    first = await logged_in(old, stamp="hash")
+    site = Site(colour, secret=[SECRET, OLD_SECRET])
+    key = site.settings.key_of(first)
+    found = old.store.load(key)
+    assert isinstance(found, Stored)
+    site.store.create(key, found.data, DAY, owner="ann")
+    session = await site.request(first)
+    assert session.check("hash")
+    session.regenerate(keep_data=True)
+    assert await settle(session.sessions.end_owner("ann")) == 1
+    await settle(session.save())
+    assert session.owner is None and site.store.count() == 0
+
+
+@pytest.mark.parametrize("sid", [None, "p1"])
+async def test_a_login_that_was_stored_and_ended_is_not_brought_back_by_a_new_id(sid: str | None, site: Site):
+    session = await site.request(None)
+    session.login("ann")
+    await settle(session.save())
+    if sid is not None:
+        logins.note_sid(session._state, sid)
+    assert await settle(session.sessions.end_owner("ann")) == 1
+    session["n"] = 1
+    session.regenerate(keep_data=True)
+    await settle(session.save())
+    assert session.owner is None and dict(session) == {"n": 1} and site.store.count() == 1
+
+
 @pytest.mark.parametrize("stamp", ["", b"", 5, None])
 async def test_a_stamp_is_text_or_bytes(stamp: Any, site: Site):
     session = await site.request(await logged_in(site, stamp="h"))
@@ -423,6 +493,15 @@ async def test_a_providers_session_has_a_name(sid: Any, error: type[Exception], 
     assert session.owner is None
 
 
+@pytest.mark.parametrize("owner", [None, "ann"])
+async def test_a_token_without_a_sid_ends_nobodys_session(owner: str | None, site: Site):
+    ann = await logged_in(site)
+    sessions = (await site.request(None)).sessions
+    with pytest.raises(TypeError, match="sid must be a non-empty str, not NoneType"):
+        await settle(sessions.end_sid(None, owner))
+    assert await live(site, ann) == [True]
+
+
 async def test_sessions_are_ended_by_what_they_hold(site: Site, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sojourn.middleware.sessions._AT_ONCE", 2)
     for number, owner in enumerate(["ann", "bob", "ann", "cid", "ann"]):
@@ -434,6 +513,38 @@ async def test_sessions_are_ended_by_what_they_hold(site: Site, monkeypatch: pyt
     assert [step[0] for step in seen] == [2, 4, 5] and seen[-1] == (5, 3)
     assert await settle(sessions.end_where(lambda view: view["n"] > 1)) == 0
     assert await settle(sessions.end_where(lambda _view: True)) == 2 and site.store.count() == 0
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize(("owner", "ended"), [(None, 1), ("bob", 0)])
+async def test_what_a_session_has_become_ends_if_it_is_still_meant(
+    owner: str | None, ended: int, times: int, site: Site
+):
+    session = await site.request(None)
+    session["n"] = 1
+    await settle(session.save())
+    sessions = (await site.request(None)).sessions
+    seen: list[str] = []
+    run_sync = SyncMiddleware({"secret": SECRET, "clock": site.clock, "store": site.store})
+
+    def becomes(view: Any) -> bool:
+        """Whether it is anonymous; and when it was looked at, the visitor does something."""
+        if not seen:
+            seen.append(session.id)
+            for _ in range(times):
+                state = begin(site.settings, Found.PENDING, io=run_sync, ids=[seen[-1]])
+                run_sync.look_up(state)
+                other = Session(state)
+                if owner is None:
+                    other.regenerate(keep_data=True)
+                else:
+                    other.login(owner)
+                other.save()
+                seen.append(other.id)
+        return view.owner is None and "n" in view
+
+    assert await settle(sessions.end_where(becomes)) == ended
+    assert await live(site, *seen) == [False] * times + [not ended]
 
 
 async def test_a_provider_s_session_is_noted_where_a_framework_has_logged_somebody_in(site: Site):

@@ -28,7 +28,6 @@ Who may change what: this file changes no state itself; `transitions` does, when
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Hashable
 from functools import partial
 from time import monotonic
 from typing import Any, Final
@@ -48,7 +47,7 @@ from .limits import keep_limit
 from .plan import Phase, Plan, Regenerate, Replace, Touch, Write
 from .policy import decide, is_too_late
 from .state import Intent, State
-from .steps import Delete, Load, Lock, Pause, Steps, Turn, Unlock, end
+from .steps import Delete, Load, Lock, Pause, Steps, Turn, Unlock, acquire, end
 from .store import CONFLICT, EXISTS, LOCK_MS, MISSING, Replaced, Stored
 from .store import Outcome as Refusal
 from .transitions import (
@@ -72,10 +71,8 @@ __all__ = [
     "LOCK_MS",
     "PATIENCE",
     "Outcome",
-    "acquire",
     "carry_out",
     "commit",
-    "lock_turn",
     "look_up_alone",
     "reload",
     "save",
@@ -86,8 +83,6 @@ PATIENCE: Final = 5.0
 """Seconds for which a commit waits for its turn and tries again after conflicts."""
 _LONGEST_PAUSE: Final = 0.03  # seconds
 _IDS: Final = 20  # that may be taken, one after the other
-_FIRST_NAP: Final = 0.01  # between two looks at a lock
-_LONGEST_NAP: Final = 0.05
 _NOT_ALONE: Final = "an exclusive request was not alone: it took longer than its lock lasts, or the lock was lost"
 
 
@@ -388,35 +383,6 @@ def look_up_alone(state: State) -> Steps[None]:
         )  # what is found by then counts, and nothing is noted before
     for one in looked_up:
         note_loaded(state, *one)
-
-
-def acquire(key: str, note: Callable[[str], object]) -> Steps[None]:
-    """Wait for a lock. In one process one request after the other looks whether it is free, and the others wait in line.
-
-    Args:
-        key: the lock's name: a session's key, or an owner's.
-        note: called with the token as soon as the lock is taken.
-
-    Raises:
-        SessionConflict: others held it for longer than a holder may.
-    """
-    until = monotonic() + LOCK_MS / 1000
-    turn = yield Turn(lock_turn(key), until)
-    try:
-        nap = _FIRST_NAP
-        while (yield Lock(key, note)) is None:
-            if monotonic() > until:
-                raise SessionConflict("other requests kept the lock for too long")
-            yield Pause(chance.uniform(nap / 2, nap), turn)
-            nap = min(2 * nap, _LONGEST_NAP)
-    finally:
-        if turn is not None:
-            turn.leave()
-
-
-def lock_turn(key: str) -> Hashable:
-    """What those who wait for a lock take turns by."""
-    return "lock", key
 
 
 def unlock(state: State) -> Steps[None]:

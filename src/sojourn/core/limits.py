@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+
 from ..errors import StoreError
+from ..ids import hash_id
 from ..logs import log
 from .devices import live_record, own_keys
 from .settings import SessionSettings
 from .state import State
-from .steps import Load, Owned, Steps, end
+from .steps import Load, Owned, Steps, Unlock, acquire, end
 
-__all__ = ["by_login", "keep_limit"]
+__all__ = ["by_login", "give_back", "hold", "keep_limit"]
 
 
 def by_login(settings: SessionSettings, owner: str) -> Steps[list[str]]:
@@ -28,11 +32,43 @@ def keep_limit(state: State) -> Steps[None]:
     state.max_sessions = None
     if limit is None or owner is None:
         return
+    tokens: list[str] = []
+    with suppress(StoreError):  # as of a store without locks
+        yield from hold(owner, tokens.append)  # two that looked at the same time would end each other
     try:
-        own = own_keys(state)
-        others = [key for key in (yield from by_login(state.settings, owner)) if key not in own]
+        own, keys = own_keys(state), (yield from by_login(state.settings, owner))
+        others = [key for key in keys if key not in own]
         over = len(others) + 1 - limit
-        if over > 0:
+        if over > 0 and len(others) < len(keys):  # another login may have ended this one by now
             yield from end(tuple(others[:over]))
     except StoreError as error:
         log.error("a login was stored, but the owner's sessions over its limit have not ended: %s", error)
+    if tokens:
+        yield from give_back(owner, tokens[0])
+
+
+def hold(owner: str, note: Callable[[str], object]) -> Steps[None]:
+    """Wait for the owner's lock, so that between looking at the sessions and changing their number nobody else looks.
+
+    Args:
+        owner: the owner.
+        note: called with the token.
+
+    Raises:
+        StoreError: the store failed, or has no locks, or others held it for too long.
+    """
+    yield from acquire(_lock_of(owner), note)
+
+
+def give_back(owner: str, token: str) -> Steps[None]:
+    """Give the owner's lock back."""
+    try:
+        yield Unlock(_lock_of(owner), token)
+    except StoreError as error:
+        log.warning(
+            "an owner's lock could not be given back, and nobody of theirs is let in until it expires: %s", error
+        )
+
+
+def _lock_of(owner: str) -> str:
+    return hash_id(f"logins of {owner}")

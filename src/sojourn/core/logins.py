@@ -23,19 +23,17 @@ from ..errors import (
     NoPendingLogin,
     NotLoggedIn,
     SessionDecodeError,
-    StoreError,
 )
-from ..ids import check_owner, check_text, hash_id
-from ..logs import log
+from ..ids import check_owner, check_text
 from . import transitions
-from .commit import acquire, save
+from .commit import save
 from .data import ClosedData, look_at
 from .devices import describe, own_keys
-from .limits import by_login
+from .limits import by_login, give_back, hold
 from .passport import PASSPORT, check_user, heed, is_another_s, with_user
 from .record import NOBODY, Login
 from .state import Event, State
-from .steps import Steps, Unlock
+from .steps import Steps
 
 __all__ = [
     "Stamp",
@@ -101,9 +99,9 @@ def try_log_in(
     check_limit(max_sessions)
     if state.sent:
         raise HeadersAlreadySent("the response headers have left, so no cookie can carry the new session id")
-    lock, tokens, before = hash_id(f"logins of {owner}"), list[str](), state.login
+    tokens, before = list[str](), state.login
     kept = look_at(state).get(PASSPORT)
-    yield from acquire(lock, tokens.append)  # between looking and storing nobody else looks
+    yield from hold(owner, tokens.append)
     try:
         own = own_keys(state)
         others = [key for key in (yield from by_login(state.settings, owner)) if key not in own]
@@ -115,19 +113,10 @@ def try_log_in(
             state.login = None
             _tell_passport(state, heed(NOBODY, None if state.renewed else kept))
             state.on(Event.DISCARD)
-        yield from _give_back(lock, tokens)
+        yield from give_back(owner, tokens[0])
         raise
-    yield from _give_back(lock, tokens)
+    yield from give_back(owner, tokens[0])
     return len(others) < max_sessions
-
-
-def _give_back(lock: str, tokens: list[str]) -> Steps[None]:
-    try:
-        yield Unlock(lock, tokens[0])
-    except StoreError as error:
-        log.warning(
-            "an owner's lock could not be given back, and nobody of theirs is let in until it expires: %s", error
-        )
 
 
 def begin(state: State, owner: str, *, keep_data: bool, stamp: Stamp | None, within: Duration) -> None:

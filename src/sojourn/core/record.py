@@ -201,8 +201,10 @@ def _checked(tree: Any) -> tuple[_Own, dict[str, Any]]:
         if not isinstance(tree, dict):
             return msgspec.convert(tree, _Own), _NO_EXTRA
         known = {name: value for name, value in tree.items() if name in _KNOWN}
-        return msgspec.convert(known, _Own), {name: value for name, value in tree.items() if name not in _KNOWN}
-    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter of lone surrogates in names
+        own = msgspec.convert(known, _Own)
+        msgspec.json.encode(own)  # what could not be written again, such as a lone surrogate in a text
+        return own, {name: value for name, value in tree.items() if name not in _KNOWN}
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter of lone surrogates
         raise SessionDecodeError(f"the record's reserved part is malformed: {error}") from None
 
 

@@ -1,4 +1,4 @@
-"""What a task asks for, one operation at a time, and the one task that all others share: to end sessions. No I/O.
+"""What a task asks for, one operation at a time, and the two tasks that others share: to end sessions, and to take a lock. No I/O.
 
 A task is a generator that yields operations and is sent what the store returned; `middleware.drive` runs it in either colour.
 """
@@ -6,17 +6,35 @@ A task is a generator that yields operations and is sent what the store returned
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable
-from typing import Any, TypeAlias, TypeVar
+from time import monotonic
+from typing import Any, Final, TypeAlias, TypeVar
 
 from msgspec import Struct
 
-from ..errors import StoreTimeout
+from ..chance import chance
+from ..errors import SessionConflict, StoreTimeout
 from .plan import Write
-from .store import Deleted
+from .store import LOCK_MS, Deleted
 
-__all__ = ["Delete", "Lifetime", "Load", "Lock", "Operation", "Owned", "Pause", "Steps", "Turn", "Unlock", "end"]
+__all__ = [
+    "Delete",
+    "Lifetime",
+    "Load",
+    "Lock",
+    "Operation",
+    "Owned",
+    "Pause",
+    "Steps",
+    "Turn",
+    "Unlock",
+    "acquire",
+    "end",
+    "lock_turn",
+]
 
 T = TypeVar("T")
+_FIRST_NAP: Final = 0.01  # between two looks at a lock
+_LONGEST_NAP: Final = 0.05
 
 
 class Load(Struct, frozen=True):
@@ -80,8 +98,16 @@ Operation: TypeAlias = Load | Owned | Lifetime | Delete | Lock | Unlock | Pause 
 Steps: TypeAlias = Generator[Operation, Any, T]
 
 
-def end(keys: tuple[str, ...], *, follow: bool = True) -> Steps[int]:
-    """Delete keys, and with ``follow`` also what they were replaced by; returns how many records. To repeat a delete is harmless."""
+def end(
+    keys: tuple[str, ...], *, follow: bool = True, still: Callable[[str, object], object] | None = None
+) -> Steps[int]:
+    """Delete keys, and with ``follow`` also what they were replaced by; returns how many records. To repeat a delete is harmless.
+
+    Args:
+        keys: the keys.
+        follow: whether to go on with what they were replaced by.
+        still: whether to end that, too, by its key and what the store has under it; None: it ends in any case.
+    """
     ended: set[str] = set()
     count = 0
     while keys:
@@ -92,4 +118,40 @@ def end(keys: tuple[str, ...], *, follow: bool = True) -> Steps[int]:
         count += deleted.count
         ended.update(keys)
         keys = tuple(key for key in deleted.successors if key not in ended) if follow else ()
+        if still is not None:
+            meant = []
+            for key in keys:
+                found = yield Load(key)
+                if still(key, found):
+                    meant.append(key)
+            keys = tuple(meant)
     return count
+
+
+def acquire(key: str, note: Callable[[str], object]) -> Steps[None]:
+    """Wait for a lock. In one process one request after the other looks whether it is free, and the others wait in line.
+
+    Args:
+        key: the lock's name: a session's key, or an owner's.
+        note: called with the token as soon as the lock is taken.
+
+    Raises:
+        SessionConflict: others held it for longer than a holder may.
+    """
+    until = monotonic() + LOCK_MS / 1000
+    turn = yield Turn(lock_turn(key), until)
+    try:
+        nap = _FIRST_NAP
+        while (yield Lock(key, note)) is None:
+            if monotonic() > until:
+                raise SessionConflict("other requests kept the lock for too long")
+            yield Pause(chance.uniform(nap / 2, nap), turn)
+            nap = min(2 * nap, _LONGEST_NAP)
+    finally:
+        if turn is not None:
+            turn.leave()
+
+
+def lock_turn(key: str) -> Hashable:
+    """What those who wait for a lock take turns by."""
+    return "lock", key

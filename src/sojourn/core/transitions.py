@@ -6,6 +6,7 @@ from logging import DEBUG
 from typing import Final
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from ..codecs import loads, path_of
 from ..errors import SessionDecodeError, SessionDestroyed, SessionEncodeError, SessionNotFound
@@ -14,8 +15,9 @@ from ..logs import log
 from ..wire.signing import Verified
 from .data import ClosedData, encode, look_at, refill, settle_parts, take_lifetime, unpack_stored
 from .merge import merge
+from .passport import PASSPORT
 from .plan import Plan, Regenerate, Touch
-from .record import NO_DATA, unpack
+from .record import NO_DATA, Login, unpack
 from .settings import SessionSettings
 from .state import Event, Found, Held, Intent, Loaded, Owed, State
 from .store import LOCK_MS, Replaced, Stored, Version
@@ -274,16 +276,26 @@ def detach(state: State) -> None:
 
     Where it was invalidated, the caller has ended what it had become.
     """
-    base = state.base
+    base, login = state.base, state.login
+    if base is not None and login is not None and _is_same_login(login, base.login):
+        state.login = None  # it was stored before, and ended
     look_at(state)
     mine = encode(state)
     merged = None if base is None else merge(base.data, mine, NO_DATA)
+    if merged is not None and state.login is not None and state.settings.options.passport and PASSPORT in mine:
+        # Part of the login, even where the same user stood there before.
+        merged = {**merged, PASSPORT: mine[PASSPORT]}
     log.info("session %s had ended when it was regenerated; its data is not carried over", mask_id(state.id or ""))
     state.loaded = state.created = None
     state.found = Found.NOTHING
     if merged is not None:
         refill(state, merged, mine)
     _note_brought_ended(state)
+
+
+def _is_same_login(one: Login, other: Login) -> bool:
+    """Whether nobody gave a password between the two: there may be a stamp under a newer secret, or the provider's id."""
+    return replace(one, stamp=other.stamp, sid=other.sid) == other
 
 
 def note_taken(state: State) -> None:

@@ -104,7 +104,10 @@ class Sessions(Protocol):
         """End all sessions that logged in with an OpenID provider's ``sid``; returns how many there were.
 
         For OpenID Connect Back-Channel Logout 1.0, section 2.7: call it with the logout token's ``sid``, and with the owner that its ``sub``
-        stands for, or else with ``end_owner``. Without the owner every session of the store is looked at.
+        stands for. Without the owner every session of the store is looked at. A token need not have a ``sid``: then call ``end_owner``.
+
+        Raises:
+            TypeError, ValueError: ``sid`` is none that ``login()`` takes.
         """
 
     def end_where(
@@ -113,7 +116,8 @@ class Sessions(Protocol):
         """End every session for which the predicate is true; returns how many there were.
 
         Every session of the store is looked at, some hundred at a time. After each of these steps ``progress`` is called with how many
-        were seen so far and how many of them have ended.
+        were seen so far and how many of them have ended. Of a session that got another id in the meantime, by a login for instance, the
+        predicate is asked again.
         """
 
     def count(self) -> int:

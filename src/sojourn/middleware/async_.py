@@ -6,10 +6,10 @@ from collections.abc import Coroutine, Hashable
 from typing import Any, Final, TypeVar, cast
 
 from ..aio import deliver_cancellation, here, new_event, patiently, shielded, sleep, wait
-from ..core.commit import lock_turn, look_up_alone, reload, save
+from ..core.commit import look_up_alone, reload, save
 from ..core.plan import Create, Phase, Plan, Regenerate, Replace, Touch
 from ..core.state import State
-from ..core.steps import Lock, Pause, Steps, Turn
+from ..core.steps import Lock, Pause, Steps, Turn, lock_turn
 from ..core.store import LOCK_MS, Outcome, Stored, near_of
 from ..core.transitions import check_reload, note_committed, note_first_load, note_loaded
 from ..errors import StoreError

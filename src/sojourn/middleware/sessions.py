@@ -10,10 +10,10 @@ from ..core.data import unpack_stored
 from ..core.devices import end_owner
 from ..core.settings import SessionSettings
 from ..core.steps import end
-from ..core.store import Stored
+from ..core.store import Replaced, Stored
 from ..core.views import SessionView
 from ..errors import SessionDecodeError
-from ..ids import mask_id
+from ..ids import check_text, mask_id
 from ..logs import log
 from .drive import capability, run, run_async
 
@@ -54,6 +54,15 @@ class _StoreView:
         view = self._view(key, found)
         return view if view is not None and view.owner == owner else None  # it may have changed hands meanwhile
 
+    def _still(self, predicate: _Predicate) -> Callable[[str, object], bool]:
+        """Whether the predicate is true of what a session has become meanwhile: somebody may have logged in there."""
+
+        def still(key: str, found: object) -> bool:
+            view = self._view(key, found)
+            return isinstance(found, Replaced) or (view is not None and bool(predicate(view)))
+
+        return still
+
     def _capability(self, name: str) -> Any:
         return capability(self._store, name)
 
@@ -89,6 +98,7 @@ class StoreSessions(_StoreView):
         return run(end_owner(self._settings, owner, self._keys(except_)), self._store)
 
     def end_sid(self, sid: str, owner: str | None = None) -> int:
+        check_text("sid", sid)  # None, of a token that has none, would be every session without one
         views = self.all() if owner is None else self.by_owner(owner)
         return self._end(views, lambda view: view.sid == sid, None)
 
@@ -100,7 +110,7 @@ class StoreSessions(_StoreView):
         while some := list(islice(views, _AT_ONCE)):
             seen += len(some)
             if keys := tuple(view.key for view in some if predicate(view)):
-                ended += run(end(keys), self._store)
+                ended += run(end(keys, still=self._still(predicate)), self._store)
             if progress is not None:
                 progress(seen, ended)
         return ended
@@ -138,6 +148,7 @@ class AsyncStoreSessions(_StoreView):
         return await run_async(end_owner(self._settings, owner, self._keys(except_)), self._store)
 
     async def end_sid(self, sid: str, owner: str | None = None) -> int:
+        check_text("sid", sid)  # as above
         views = self.all() if owner is None else self.by_owner(owner)
         return await self._end(views, lambda view: view.sid == sid, None)
 
@@ -157,7 +168,7 @@ class AsyncStoreSessions(_StoreView):
                     break
             seen += len(some)
             if keys := tuple(view.key for view in some if predicate(view)):
-                ended += await run_async(end(keys), self._store)
+                ended += await run_async(end(keys, still=self._still(predicate)), self._store)
             if progress is not None and some:
                 progress(seen, ended)
         return ended

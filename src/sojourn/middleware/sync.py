@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from ..core.commit import lock_turn, look_up_alone, reload, save
+from ..core.commit import look_up_alone, reload, save
 from ..core.plan import Phase, Plan
 from ..core.state import State
-from ..core.steps import Pause, Steps, Turn
+from ..core.steps import Pause, Steps, Turn, lock_turn
 from ..core.transitions import check_reload, note_first_load
 from ..errors import StoreError
 from ..options import OptionsDict
