@@ -228,7 +228,7 @@ def test_who_waits_for_the_lock_for_too_long_gets_a_503_whatever_is_done_about_o
 ) -> None:
     world = make(exclusive=lambda _request: True, on_store_error=on_store_error)
     client = world.session(n=1)
-    monkeypatch.setattr("sojourn.core.commit.LOCK_MS", 0)
+    monkeypatch.setattr("sojourn.core.steps.LOCK_MS", 0)
     assert world.store.kept.lock(next(iter(world.stored())), MINUTE) is not None
     answer = client.get(read)
     assert answer.status == 503 and not answer.handled

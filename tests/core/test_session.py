@@ -612,6 +612,8 @@ def test_flashes_may_be_where_connect_flash_has_them():
     assert session.flashes("error") == [("error", "two")]
     assert session["flash"] == {"info": ["one", "three"]}
     assert session.flashes() == [("info", "one"), ("info", "three")] and dict(session) == {}
+    session.flash("four", 4)  # type: ignore[arg-type]
+    assert session.flashes("4") == [("4", "four")]
     session["flash"] = ["not", "ours"]
     assert session.peek_flashes() == []
 

@@ -408,6 +408,11 @@ async def test_a_login_without_a_stamp_fails_the_check_and_nobody_is_left_alone(
     assert visitor.check("hash") is False and dict(visitor) == {"cart": 1}
 
 
+async def test_a_stamp_is_the_same_as_text_and_as_bytes(site: Site):
+    session = await site.request(await logged_in(site, stamp="né"))
+    assert session.check("né".encode()) is True and session.check("né") is True
+
+
 async def test_a_stamp_is_one_owners(site: Site):
     ann, bob = await logged_in(site, "ann", stamp="h"), await logged_in(site, "bob", stamp="h")
     assert record_of(site, ann).login.stamp != record_of(site, bob).login.stamp

@@ -42,6 +42,8 @@ def keep(session: MutableMapping[str, Any], settings: SessionSettings, message: 
             settings.encode(message)
         except SessionEncodeError:
             message = str(message)
+    if settings.options.connect_flash:
+        category = str(category)  # the name of a member
     _write(session, settings, [*peek(session, settings), Flash(category, message)][-_MOST:])
 
 

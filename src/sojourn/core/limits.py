@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 from ..errors import StoreError
 from ..ids import hash_id
@@ -14,6 +15,9 @@ from .state import State
 from .steps import Load, Owned, Steps, Unlock, acquire, end
 
 __all__ = ["by_login", "give_back", "hold", "keep_limit"]
+
+_PATIENCE: Final = 5.0
+"""Seconds that a login which is stored already waits for others of its owner."""
 
 
 def by_login(settings: SessionSettings, owner: str) -> Steps[list[str]]:
@@ -34,7 +38,7 @@ def keep_limit(state: State) -> Steps[None]:
         return
     tokens: list[str] = []
     with suppress(StoreError):  # as of a store without locks
-        yield from hold(owner, tokens.append)  # two that looked at the same time would end each other
+        yield from hold(owner, tokens.append, _PATIENCE)  # two that looked at the same time would end each other
     try:
         own, keys = own_keys(state), (yield from by_login(state.settings, owner))
         others = [key for key in keys if key not in own]
@@ -47,17 +51,18 @@ def keep_limit(state: State) -> Steps[None]:
         yield from give_back(owner, tokens[0])
 
 
-def hold(owner: str, note: Callable[[str], object]) -> Steps[None]:
+def hold(owner: str, note: Callable[[str], object], seconds: float | None = None) -> Steps[None]:
     """Wait for the owner's lock, so that between looking at the sessions and changing their number nobody else looks.
 
     Args:
         owner: the owner.
         note: called with the token.
+        seconds: how long to wait; as long as somebody may hold it, unless given.
 
     Raises:
         StoreError: the store failed, or has no locks, or others held it for too long.
     """
-    yield from acquire(_lock_of(owner), note)
+    yield from acquire(_lock_of(owner), note, seconds)
 
 
 def give_back(owner: str, token: str) -> Steps[None]:

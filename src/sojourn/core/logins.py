@@ -269,5 +269,5 @@ def _stamps(state: State, owner: str, stamp: Stamp) -> list[str]:
         raise TypeError(
             f"stamp must be a non-empty str or bytes, not {'an empty one' if given in ('', b'') else type(given).__name__}"
         )
-    text = given if isinstance(given, str) else given.decode("latin-1")
+    text = (given.encode("utf-8", "surrogatepass") if isinstance(given, str) else given).decode("latin-1")
     return state.settings.signer.marks(b"stamp", f"{owner}{_NUL}{text}")

@@ -257,7 +257,8 @@ class BaseSession(DictHabits, MutableMapping[str, Any]):
 
         Args:
             owner: who logs in, as your application names users; stores can list an owner's sessions.
-            keep_data: keep what the anonymous visitor gathered, such as a cart. What another owner left is dropped all the same.
+            keep_data: keep what the anonymous visitor gathered, such as a cart, and the session's own lifetime, if it has one. What another
+                owner left is dropped all the same.
             remember: how long the session lives without a request, a `timedelta` or seconds, in the place of the configured idle timeout
                 and the cookie's ``max_age``; at most ``absolute_timeout``. Such a login is not fresh until ``confirm()``.
             stamp: what the login is bound to, such as the hash of the password as your database has it, for ``check()``. An HMAC of it

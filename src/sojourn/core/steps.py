@@ -128,17 +128,18 @@ def end(
     return count
 
 
-def acquire(key: str, note: Callable[[str], object]) -> Steps[None]:
+def acquire(key: str, note: Callable[[str], object], seconds: float | None = None) -> Steps[None]:
     """Wait for a lock. In one process one request after the other looks whether it is free, and the others wait in line.
 
     Args:
         key: the lock's name: a session's key, or an owner's.
         note: called with the token as soon as the lock is taken.
+        seconds: how long to wait; as long as a holder may hold it, unless given.
 
     Raises:
-        SessionConflict: others held it for longer than a holder may.
+        SessionConflict: others held it for so long.
     """
-    until = monotonic() + LOCK_MS / 1000
+    until = monotonic() + (LOCK_MS / 1000 if seconds is None else seconds)
     turn = yield Turn(lock_turn(key), until)
     try:
         nap = _FIRST_NAP
