@@ -168,7 +168,7 @@ litestar-suite: $(VENV)/.stamp ## Litestar's own tests of its sessions, run on o
 
 .PHONY: torture
 torture: $(VENV)/.stamp ## long randomized runs of the stores
-	@$(BIN)/python -m pytest -m torture $(ARGS)
+	@$(BIN)/python -m pytest -o faulthandler_timeout=0 -m torture $(ARGS)
 
 .PHONY: matrix
 matrix: $(VENV)/.stamp ## servers that fail under load: what is lost, doubled or revived; ARGS="pgbouncer --seconds 30"
