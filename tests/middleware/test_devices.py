@@ -172,22 +172,27 @@ async def test_all_others_are_ended_and_not_this_one_whatever_becomes_of_it(site
     assert [device.is_current for device in await settle(session.devices())] == [True]
 
 
-async def test_what_a_device_was_regenerated_to_is_ended_too(site: Site):
+@pytest.mark.parametrize(("owner", "ends"), [("ann", True), ("bob", False)])
+async def test_what_a_device_was_regenerated_to_is_ended_too_unless_somebody_else_logged_in(
+    owner: str, ends: bool, site: Site
+):
     site.keep(IDS[0])
     old = site.keep(IDS[1])
+    moved = site.store.load(site.keep(IDS[2], owner))
+    await settle(site.middleware.sessions.destroy(IDS[2]))
     session = await site.request(IDS[0])
     found = site.store.load(old)
-    assert isinstance(found, Stored)
+    assert isinstance(found, Stored) and isinstance(moved, Stored)
     new = site.settings.key_of("moved")
 
     def move_meanwhile(key: str) -> Any:
         if key == old and site.store.load(new) is None:
-            site.store.regenerate(old, new, found.data, DAY, version=found.version, tombstone=DAY, owner="ann")
+            site.store.regenerate(old, new, moved.data, DAY, version=found.version, tombstone=DAY, owner=owner)
         return load(key)
 
     load, site.store.load = site.store.load, move_meanwhile  # type: ignore[method-assign]
-    assert await settle(session.end_others()) == 1
-    assert load(new) is None
+    assert await settle(session.end_others()) == ends
+    assert (load(new) is None) is ends
 
 
 async def test_an_administrator_ends_all_of_an_owner_but_some(site: Site):

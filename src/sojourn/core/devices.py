@@ -164,13 +164,17 @@ def _owner(state: State) -> str | None:
 
 def _end(settings: SessionSettings, keys: Iterable[str], owner: str) -> Steps[int]:
     """End those that are the owner's still."""
+
+    def is_theirs(key: str, found: object) -> bool:
+        # A tombstone is followed to what the session has become: somebody else may have logged in there.
+        return not isinstance(found, Stored) or live_record(settings, key, found, owner) is not None
+
     owned = []
     for key in keys:
         found = yield Load(key)
-        # A tombstone is followed to what the session has become.
-        if not isinstance(found, Stored) or live_record(settings, key, found, owner) is not None:
+        if is_theirs(key, found):
             owned.append(key)
-    return (yield from end(tuple(owned))) if owned else 0
+    return (yield from end(tuple(owned), still=is_theirs)) if owned else 0
 
 
 def live_record(settings: SessionSettings, key: str, found: object, owner: str) -> Record | None:
