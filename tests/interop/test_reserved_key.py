@@ -97,7 +97,8 @@ def test_a_lifetime_that_python_gives_a_session_is_kept_by_express(pair: Pair, b
         if operations or pair.peer.touches:
             assert 595 < pair.row(seen).left <= 601
     pair.rows.expire_in(seen.id, 100)
-    assert browser.visit(pair.python).seen["cookie"] == {"originalMaxAge": 600}
+    lifetime = browser.visit(pair.python).seen["cookie"]["originalMaxAge"]
+    assert lifetime == pytest.approx(600, abs=0.01)  # Express's clock may have moved on between two of its looks
     assert 595 < pair.row(seen).left <= 601
 
 

@@ -234,8 +234,17 @@ async def test_a_login_that_is_taken_back_ends_nobodys_sessions(site: Site):
     session = await site.request(before)
     session.login("ann", max_sessions=1)
     session.regenerate()
+    session["n"] = 1
     await settle(session.save())
     assert session.owner is None
+
+
+async def test_what_the_index_has_of_somebody_else_does_not_count(site: Site):
+    site.keep(IDS[0], "bob", index="ann")
+    first = await logged_in(site)
+    assert await live(site, IDS[0], first) == [True, True]
+    newest = await logged_in(site, max_sessions=2)
+    assert await live(site, IDS[0], first, newest) == [True] * 3
 
 
 @pytest.mark.parametrize("limit", [0, -1, True, 1.5, "2"])

@@ -88,3 +88,12 @@ def test_a_bad_url_is_refused_by_what_is_wrong_and_without_its_password(url: str
 def test_the_repr_of_a_server_holds_no_password():
     server, _ = parse_url("redis+sentinel://ann:s3cret@a/main?sentinel_username=bob&sentinel_password=s3cret")
     assert "s3cret" not in repr(server)
+
+
+def test_a_server_that_sentinels_name_is_spoken_to_as_the_url_says():
+    server, _ = parse_url("rediss+sentinel://ann:s3cret@a/main?max_connections=5")
+    options = server.client_options()
+    assert options["max_connections"] == 5 and options["username"] == "ann"
+    assert options["ssl"] is True
+    plain, _ = parse_url("redis+sentinel://a/main")
+    assert not {"max_connections", "ssl"} & plain.client_options().keys()

@@ -61,7 +61,7 @@ class AsyncMiddleware(Middleware):
             returned = await patiently(self._touch(op) if isinstance(op, Touch) else CALLS[type(op)](self.store, op))
         except Exception as caught:  # noqa: BLE001 - the steps decide what to do about it
             error = caught
-        except BaseException:
+        except BaseException:  # pragma: no cover - an interrupt of the process, in the midst of it
             steps.close()
             raise
         return await self._go_on(steps, returned, error)
@@ -136,7 +136,7 @@ class AsyncMiddleware(Middleware):
             )
         except Exception as caught:  # noqa: BLE001 - as above
             error = caught
-        except BaseException:
+        except BaseException:  # pragma: no cover - an interrupt of the process, in the midst of it
             line.leave()
             raise
         if error is None and not isinstance(returned, Outcome):

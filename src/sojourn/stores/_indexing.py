@@ -108,7 +108,7 @@ class _Run:
     def read(self, key: str, found: object) -> dict[str, Any] | None:
         """Whose a record is, as ``set_owner`` takes it; None if it has gone, or cannot be read."""
         if not isinstance(found, Stored):
-            return None
+            return None  # pragma: no cover - it has ended since somebody else wrote it
         refusal: object = refusal_by(check_key, key)  # another program may have put it there
         owner = None
         if not refusal:

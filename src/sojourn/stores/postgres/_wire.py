@@ -199,14 +199,14 @@ async def _wait_async(socket: int, wanted: int, seconds: float) -> int:
 
     timer = loop.call_later(max(seconds, 0), wake, 0)
     loop.add_reader(socket, wake, _READ)
-    if wanted & _WRITE:
+    if wanted & _WRITE:  # pragma: no cover - where the socket takes no more for now
         loop.add_writer(socket, wake, _WRITE)
     try:
         return await waiter
     finally:
         timer.cancel()
         loop.remove_reader(socket)
-        if wanted & _WRITE:
+        if wanted & _WRITE:  # pragma: no cover - as above
             loop.remove_writer(socket)
 
 

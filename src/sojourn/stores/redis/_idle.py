@@ -32,7 +32,7 @@ def keep_awake(connection: socket.socket) -> None:
 def looking(connection: socket.socket) -> Callable[[], object] | None:
     """What tells whether something has come that was not read yet, such as the end; None where the platform cannot look."""
     if not hasattr(select, "poll"):
-        return None  # pragma: no cover - Windows
+        return None  # pragma: no cover - Windows has no poll
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return partial(poll.poll, 0)

@@ -98,7 +98,9 @@ class AsyncPool(AsyncDriver):
             except _LOST:
                 # What is between may have forgotten it without a word, or a failover taken place. A read may be sent again.
                 if isinstance(self._clients, AsyncOwned):
-                    await pool.disconnect(inuse_connections=False)  # the others are as old
+                    await pool.disconnect(
+                        inuse_connections=False
+                    )  # pragma: no cover - of Sentinel, in one colour; the others are as old
                 await _renew(connection)
                 return await _ask(connection, command)
         except ResponseError as error:
@@ -110,7 +112,7 @@ class AsyncPool(AsyncDriver):
             await connection.disconnect(_NOWAIT)
             if isinstance(error, DRIVER_ERRORS):
                 raise_alone(translate(error, sent=sent))
-            raise
+            raise  # pragma: no cover - an interrupt of the process, in one colour
         finally:
             if limit and not writes:
                 _limit(connection, limit)

@@ -96,7 +96,9 @@ class Pool(Driver):
             except _LOST:
                 # What is between may have forgotten it without a word, or a failover taken place. A read may be sent again.
                 if isinstance(self._clients, Owned):
-                    pool.disconnect(inuse_connections=False)  # the others are as old
+                    pool.disconnect(
+                        inuse_connections=False
+                    )  # pragma: no cover - of Sentinel, in one colour; the others are as old
                 _renew(connection)
                 return _ask(connection, command)
         except ResponseError as error:
@@ -108,7 +110,7 @@ class Pool(Driver):
             connection.disconnect(_NOWAIT)
             if isinstance(error, DRIVER_ERRORS):
                 raise_alone(translate(error, sent=sent))
-            raise
+            raise  # pragma: no cover - an interrupt of the process, in one colour
         finally:
             if limit and not writes:
                 _limit(connection, limit)
