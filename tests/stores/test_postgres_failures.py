@@ -666,6 +666,13 @@ async def test_many_calls_on_a_dead_server_share_one_attempt_to_connect(monkeypa
             assert "secret" not in f"{result} {result.driver_error} {store!r}"
 
 
+def test_a_pooler_that_refuses_our_parameters_is_told_with_the_remedy():
+    refused = psycopg.OperationalError("FATAL: unsupported startup parameter in options: secret")
+    assert "prepare=False" in str(_postgres_wire.no_connection(refused))
+    assert "secret" not in str(_postgres_wire.no_connection(refused))
+    assert "prepare" not in str(_postgres_wire.no_connection(psycopg.OperationalError("no route")))
+
+
 def test_a_server_that_takes_no_connection_is_given_up_after_the_connect_timeout():
     import socket
 
