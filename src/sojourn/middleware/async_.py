@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Hashable
+from contextlib import suppress
+from inspect import isawaitable
 from typing import Any, Final, TypeVar, cast
 
 from ..aio import deliver_cancellation, here, new_event, patiently, shielded, sleep, wait
 from ..core.commit import look_up_alone, reload, save
+from ..core.noting import notes_of
 from ..core.plan import Create, Phase, Plan, Regenerate, Replace, Touch
-from ..core.state import State
+from ..core.state import Found, State
 from ..core.steps import Lock, Pause, Steps, Turn, lock_turn
 from ..core.store import LOCK_MS, Outcome, Stored, near_of
-from ..core.transitions import check_reload, note_committed, note_first_load, note_loaded
+from ..core.transitions import check_reload, note_committed, note_done, note_first_load, note_loaded, note_looked_up
 from ..errors import StoreError
+from ..events import SessionEvent
 from ..options import OptionsDict
 from .base import NOT_LOADED, Middleware
 from .drive import CALLS, AsyncWaits, capability, run_async, run_at_once
@@ -38,10 +42,15 @@ class AsyncMiddleware(Middleware):
         self._near = near_of(self.store)
         self._waits: AsyncWaits = {Turn: self._take, Touch: self._touch, Pause: self._pause, Lock: self._lock}
 
-    async def run(self, steps: Steps[T]) -> T:
-        """Run a task on the store, to its end whatever happens to the client meanwhile."""
+    async def run(self, steps: Steps[T], state: State | None = None) -> T:
+        """Run a task on the store, to its end whatever happens to the client meanwhile, and tell what it did to a session and others."""
         if self.direct is not None:
             return run_at_once(steps, self.direct)
+        if self.listeners is not None and state is not None:
+            try:
+                return await self.run(steps)
+            finally:
+                await self.tell(notes_of(state))
         if self.unbroken and self.store.unbroken:
             return await self._run_unbroken(steps)
         return await shielded(run_async(steps, self.store, self._waits))
@@ -74,6 +83,31 @@ class AsyncMiddleware(Middleware):
             await deliver_cancellation()
             return cast("T", stop.value)
         return await shielded(run_async(steps, self.store, self._waits, op))
+
+    async def tell(self, noted: list[SessionEvent] | None) -> None:
+        """Tell whoever listens what is noted, and what happened to the store."""
+        if self.listeners is None:
+            return
+        for event in self.listeners.due(noted):
+            for listener in self.listeners.listeners:
+                try:
+                    told = listener(event)
+                    if isawaitable(told):
+                        await told
+                except Exception as error:  # noqa: BLE001 - whatever it is, the request goes on
+                    self.listeners.note_failure(event.kind, error)
+
+    async def _looked_up(self, state: State) -> None:
+        """Note that a look-up went well, and what it has found."""
+        self.loads.success()
+        if self.listeners is None:
+            return
+        has_expired = getattr(self.store, "has_expired", None) if state.found is Found.NOTHING else None
+        expired = []
+        with suppress(StoreError):
+            expired = [key for key in state.arrival.keys if has_expired is not None and await has_expired(key)]
+        note_looked_up(state, expired)
+        await self.tell(notes_of(state))
 
     async def _take(self, turn: Turn) -> Line:
         """Wait for one's turn among the tasks of this event loop; see `Turns.take`."""
@@ -121,8 +155,13 @@ class AsyncMiddleware(Middleware):
             and exchange.state.lock is None
             and (turn := (here(), write.key)) not in self.turns.lines
         ):
-            return await self._replace(exchange, plan, write, phase, turn)
-        return await self.run(exchange.respond(plan, phase))
+            if self.listeners is None:
+                return await self._replace(exchange, plan, write, phase, turn)
+            try:
+                return await self._replace(exchange, plan, write, phase, turn)
+            finally:
+                await self.tell(notes_of(exchange.state))
+        return await self.run(exchange.respond(plan, phase), exchange.state)
 
     async def _replace(
         self, exchange: Exchange[Any], plan: Plan, write: Replace, phase: Phase, turn: Hashable
@@ -142,8 +181,10 @@ class AsyncMiddleware(Middleware):
         if error is None and not isinstance(returned, Outcome):
             note_committed(exchange.state, plan, returned)
             line.leave(Stored(write.data, returned, write.ttl))
-            if self.writes.failures:
+            if self.writes.awaits:
                 self.writes.success()
+                if self.listeners is not None:
+                    note_done(exchange.state, plan)
             await deliver_cancellation()
             return plan
         steps = exchange.respond(plan, phase)
@@ -156,7 +197,9 @@ class AsyncMiddleware(Middleware):
         try:
             await self.look_up(state)
         except StoreError as error:
-            return self.load_failed(state, error)
+            goes_on = self.load_failed(state, error)
+            await self.tell(notes_of(state))
+            return goes_on
         return True
 
     async def look_up(self, state: State, *, fresh: bool = False) -> None:
@@ -170,7 +213,7 @@ class AsyncMiddleware(Middleware):
             except BaseException:
                 await self.unlock(state)
                 raise
-            self.loads.success()
+            await self._looked_up(state)
             return
         if self.direct is not None:
             self.find(state, self.direct)
@@ -181,13 +224,13 @@ class AsyncMiddleware(Middleware):
         for verified, key in zip(arrival.ids, arrival.keys, strict=False):
             if note_loaded(state, verified, key, near(key) or await load(key)):
                 break
-        if self.loads.failures:
-            self.loads.success()
+        if self.loads.awaits:
+            await self._looked_up(state)
 
     async def finish(self, exchange: Exchange[Any], *, failed: bool) -> None:
         """Do what is left after the application is done, and give an exclusive session back, whatever happens."""
         try:
-            await self.run(exchange.finish(failed=failed))
+            await self.run(exchange.finish(failed=failed), exchange.state)
         finally:
             await self.unlock(exchange.state)
 
@@ -203,7 +246,9 @@ class AsyncMiddleware(Middleware):
         try:
             await self._look_up_once(state)
         except StoreError as error:
-            if not self.load_failed(state, error):
+            goes_on = self.load_failed(state, error)
+            await self.tell(notes_of(state))
+            if not goes_on:
                 raise
 
     async def _look_up_once(self, state: State, *, fresh: bool = False) -> None:
@@ -220,7 +265,7 @@ class AsyncMiddleware(Middleware):
             done.set()
 
     async def save(self, state: State) -> None:
-        await self.run(save(state))
+        await self.run(save(state), state)
         self.writes.success()
 
     async def reload(self, state: State) -> None:
@@ -233,4 +278,4 @@ class AsyncMiddleware(Middleware):
 
     @property
     def sessions(self) -> AsyncStoreSessions:
-        return AsyncStoreSessions(self.store, self.settings)
+        return AsyncStoreSessions(self.store, self.settings, self.tell)

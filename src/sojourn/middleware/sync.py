@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from ..core.commit import look_up_alone, reload, save
+from ..core.noting import notes_of
 from ..core.plan import Phase, Plan
-from ..core.state import State
+from ..core.state import Found, State
 from ..core.steps import Pause, Steps, Turn, lock_turn
-from ..core.transitions import check_reload, note_first_load
+from ..core.transitions import check_reload, note_first_load, note_looked_up
 from ..errors import StoreError
+from ..events import SessionEvent
 from ..options import OptionsDict
 from .base import NOT_LOADED, Middleware
 from .drive import Waits, run
@@ -28,22 +31,51 @@ class SyncMiddleware(Middleware):
         super().__init__(given, asynchronous=False)
         self._waits: Waits = {Turn: self.turns.take, Pause: self.turns.pause}
 
-    def run(self, steps: Steps[T]) -> T:
-        """Run a task on the store."""
-        return run(steps, self.store) if self.direct is not None else run(steps, self.store, self._waits)
+    def run(self, steps: Steps[T], state: State | None = None) -> T:
+        """Run a task on the store, and tell what it did to a session and others."""
+        if self.listeners is None:
+            return run(steps, self.store) if self.direct is not None else run(steps, self.store, self._waits)
+        try:
+            return run(steps, self.store, self._waits)
+        finally:
+            if state is not None:
+                self.tell(notes_of(state))
+
+    def tell(self, noted: list[SessionEvent] | None) -> None:
+        """Tell whoever listens what is noted, and what happened to the store."""
+        if self.listeners is None:
+            return
+        for event in self.listeners.due(noted):
+            for listener in self.listeners.listeners:
+                try:
+                    listener(event)
+                except Exception as error:  # noqa: BLE001 - whatever it is, the request goes on
+                    self.listeners.note_failure(event.kind, error)
+
+    def looked_up(self, state: State) -> None:
+        super().looked_up(state)
+        if self.listeners is not None:
+            has_expired = getattr(self.store, "has_expired", None) if state.found is Found.NOTHING else None
+            expired = []
+            with suppress(StoreError):
+                expired = [key for key in state.arrival.keys if has_expired is not None and has_expired(key)]
+            note_looked_up(state, expired)
+            self.tell(notes_of(state))
 
     def respond(self, exchange: Exchange[Any], plan: Plan, phase: Phase) -> Plan | None:
         """Carry a plan out; returns what is to be sent, None where that is a 503."""
         if self.direct is not None:
             return exchange.respond_at_once(plan, phase)
-        return self.run(exchange.respond(plan, phase))
+        return self.run(exchange.respond(plan, phase), exchange.state)
 
     def look_up_or_note(self, state: State) -> bool:
         """Look up the session that the request asks for. False if the response is to be a 503."""
         try:
             self.look_up(state)
         except StoreError as error:
-            return self.load_failed(state, error)
+            goes_on = self.load_failed(state, error)
+            self.tell(notes_of(state))
+            return goes_on
         return True
 
     def look_up(self, state: State) -> None:
@@ -59,12 +91,12 @@ class SyncMiddleware(Middleware):
         except BaseException:
             self.unlock(state)
             raise
-        self.loads.success()
+        self.looked_up(state)
 
     def finish(self, exchange: Exchange[Any], *, failed: bool) -> None:
         """Do what is left after the application is done, and give an exclusive session back, whatever happens."""
         try:
-            self.run(exchange.finish(failed=failed))
+            self.run(exchange.finish(failed=failed), exchange.state)
         finally:
             self.unlock(exchange.state)
 
@@ -84,11 +116,13 @@ class SyncMiddleware(Middleware):
         try:
             self.look_up(state)
         except StoreError as error:
-            if not self.load_failed(state, error):
+            goes_on = self.load_failed(state, error)
+            self.tell(notes_of(state))
+            if not goes_on:
                 raise
 
     def save(self, state: State) -> None:
-        self.run(save(state))
+        self.run(save(state), state)
         self.writes.success()
 
     def reload(self, state: State) -> None:
@@ -97,8 +131,8 @@ class SyncMiddleware(Middleware):
             self.look_up(state)
             note_first_load(state)
         else:
-            self.run(reload(state))
+            self.run(reload(state), state)
 
     @property
     def sessions(self) -> StoreSessions:
-        return StoreSessions(self.store, self.settings)
+        return StoreSessions(self.store, self.settings, self.tell)
