@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from inspect import iscoroutinefunction
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 from .errors import ConfigurationError
 
-__all__ = ["KINDS", "Kind", "Listener", "SessionEvent", "check_listeners", "is_async"]
+__all__ = ["KINDS", "Kind", "Listener", "Operation", "SessionEvent", "Watcher", "check_listeners", "is_async"]
 
 Kind: TypeAlias = Literal[
     "created",
@@ -53,6 +54,20 @@ class SessionEvent:
 
 Listener: TypeAlias = Callable[[SessionEvent], Awaitable[object] | object]
 """What ``on_event`` takes. What it returns is of no matter, but that an awaitable is awaited."""
+
+Operation: TypeAlias = Literal["load", "commit"]
+"""What a `Watcher` watches: the look-up of a request's session; its commit with the response, or by ``save()``."""
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """A listener that is also told how long the store takes, such as those of `sojourn.otel` and `sojourn.prometheus`."""
+
+    def watch(self, operation: Operation) -> AbstractContextManager[object]:
+        """What is entered before the store is asked, and left once it has answered, or with what it raised. It cannot suppress that.
+
+        A commit may wait for another request's, and be merged and tried again.
+        """
 
 
 def check_listeners(given: object) -> tuple[Listener, ...]:

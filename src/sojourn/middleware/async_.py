@@ -9,7 +9,6 @@ from typing import Any, Final, TypeVar, cast
 
 from ..aio import deliver_cancellation, here, new_event, patiently, shielded, sleep, wait
 from ..core.commit import look_up_alone, reload, save
-from ..core.noting import notes_of
 from ..core.plan import Create, Phase, Plan, Regenerate, Replace, Touch
 from ..core.state import Found, State
 from ..core.steps import Lock, Pause, Steps, Turn, lock_turn
@@ -22,6 +21,7 @@ from .base import NOT_LOADED, Middleware
 from .drive import CALLS, AsyncWaits, capability, run_async, run_at_once
 from .exchange import Exchange
 from .sessions import AsyncStoreSessions
+from .telling import told_async
 from .turns import Line, patience, waited_too_long
 
 __all__ = ["AsyncMiddleware"]
@@ -41,16 +41,13 @@ class AsyncMiddleware(Middleware):
         super().__init__(given, asynchronous=True)
         self._near = near_of(self.store)
         self._waits: AsyncWaits = {Turn: self._take, Touch: self._touch, Pause: self._pause, Lock: self._lock}
+        if self.listeners is not None:
+            self.listeners.install(self, told_async)
 
-    async def run(self, steps: Steps[T], state: State | None = None) -> T:
-        """Run a task on the store, to its end whatever happens to the client meanwhile, and tell what it did to a session and others."""
+    async def run(self, steps: Steps[T], _state: State | None = None) -> T:
+        """Run a task on the store, of such a request, to its end whatever happens to the client meanwhile."""
         if self.direct is not None:
             return run_at_once(steps, self.direct)
-        if self.listeners is not None and state is not None:
-            try:
-                return await self.run(steps)
-            finally:
-                await self.tell(notes_of(state))
         if self.unbroken and self.store.unbroken:
             return await self._run_unbroken(steps)
         return await shielded(run_async(steps, self.store, self._waits))
@@ -107,7 +104,6 @@ class AsyncMiddleware(Middleware):
         with suppress(StoreError):
             expired = [key for key in state.arrival.keys if has_expired is not None and await has_expired(key)]
         note_looked_up(state, expired)
-        await self.tell(notes_of(state))
 
     async def _take(self, turn: Turn) -> Line:
         """Wait for one's turn among the tasks of this event loop; see `Turns.take`."""
@@ -155,13 +151,8 @@ class AsyncMiddleware(Middleware):
             and exchange.state.lock is None
             and (turn := (here(), write.key)) not in self.turns.lines
         ):
-            if self.listeners is None:
-                return await self._replace(exchange, plan, write, phase, turn)
-            try:
-                return await self._replace(exchange, plan, write, phase, turn)
-            finally:
-                await self.tell(notes_of(exchange.state))
-        return await self.run(exchange.respond(plan, phase), exchange.state)
+            return await self._replace(exchange, plan, write, phase, turn)
+        return await self.run(exchange.respond(plan, phase))
 
     async def _replace(
         self, exchange: Exchange[Any], plan: Plan, write: Replace, phase: Phase, turn: Hashable
@@ -197,9 +188,7 @@ class AsyncMiddleware(Middleware):
         try:
             await self.look_up(state)
         except StoreError as error:
-            goes_on = self.load_failed(state, error)
-            await self.tell(notes_of(state))
-            return goes_on
+            return self.load_failed(state, error)
         return True
 
     async def look_up(self, state: State, *, fresh: bool = False) -> None:
@@ -230,7 +219,7 @@ class AsyncMiddleware(Middleware):
     async def finish(self, exchange: Exchange[Any], *, failed: bool) -> None:
         """Do what is left after the application is done, and give an exclusive session back, whatever happens."""
         try:
-            await self.run(exchange.finish(failed=failed), exchange.state)
+            await self.run(exchange.finish(failed=failed))
         finally:
             await self.unlock(exchange.state)
 
@@ -246,9 +235,7 @@ class AsyncMiddleware(Middleware):
         try:
             await self._look_up_once(state)
         except StoreError as error:
-            goes_on = self.load_failed(state, error)
-            await self.tell(notes_of(state))
-            if not goes_on:
+            if not self.load_failed(state, error):
                 raise
 
     async def _look_up_once(self, state: State, *, fresh: bool = False) -> None:
@@ -265,7 +252,7 @@ class AsyncMiddleware(Middleware):
             done.set()
 
     async def save(self, state: State) -> None:
-        await self.run(save(state), state)
+        await self.run(save(state))
         self.writes.success()
 
     async def reload(self, state: State) -> None:

@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from ..core.commit import look_up_alone, reload, save
-from ..core.noting import notes_of
 from ..core.plan import Phase, Plan
 from ..core.state import Found, State
 from ..core.steps import Pause, Steps, Turn, lock_turn
@@ -18,6 +17,7 @@ from .base import NOT_LOADED, Middleware
 from .drive import Waits, run
 from .exchange import Exchange
 from .sessions import StoreSessions
+from .telling import told
 
 __all__ = ["SyncMiddleware"]
 
@@ -30,16 +30,12 @@ class SyncMiddleware(Middleware):
     def __init__(self, given: OptionsDict) -> None:
         super().__init__(given, asynchronous=False)
         self._waits: Waits = {Turn: self.turns.take, Pause: self.turns.pause}
+        if self.listeners is not None:
+            self.listeners.install(self, told)
 
-    def run(self, steps: Steps[T], state: State | None = None) -> T:
-        """Run a task on the store, and tell what it did to a session and others."""
-        if self.listeners is None:
-            return run(steps, self.store) if self.direct is not None else run(steps, self.store, self._waits)
-        try:
-            return run(steps, self.store, self._waits)
-        finally:
-            if state is not None:
-                self.tell(notes_of(state))
+    def run(self, steps: Steps[T], _state: State | None = None) -> T:
+        """Run a task on the store, of such a request."""
+        return run(steps, self.store) if self.direct is not None else run(steps, self.store, self._waits)
 
     def tell(self, noted: list[SessionEvent] | None) -> None:
         """Tell whoever listens what is noted, and what happened to the store."""
@@ -60,22 +56,19 @@ class SyncMiddleware(Middleware):
             with suppress(StoreError):
                 expired = [key for key in state.arrival.keys if has_expired is not None and has_expired(key)]
             note_looked_up(state, expired)
-            self.tell(notes_of(state))
 
     def respond(self, exchange: Exchange[Any], plan: Plan, phase: Phase) -> Plan | None:
         """Carry a plan out; returns what is to be sent, None where that is a 503."""
         if self.direct is not None:
             return exchange.respond_at_once(plan, phase)
-        return self.run(exchange.respond(plan, phase), exchange.state)
+        return self.run(exchange.respond(plan, phase))
 
     def look_up_or_note(self, state: State) -> bool:
         """Look up the session that the request asks for. False if the response is to be a 503."""
         try:
             self.look_up(state)
         except StoreError as error:
-            goes_on = self.load_failed(state, error)
-            self.tell(notes_of(state))
-            return goes_on
+            return self.load_failed(state, error)
         return True
 
     def look_up(self, state: State) -> None:
@@ -96,7 +89,7 @@ class SyncMiddleware(Middleware):
     def finish(self, exchange: Exchange[Any], *, failed: bool) -> None:
         """Do what is left after the application is done, and give an exclusive session back, whatever happens."""
         try:
-            self.run(exchange.finish(failed=failed), exchange.state)
+            self.run(exchange.finish(failed=failed))
         finally:
             self.unlock(exchange.state)
 
@@ -116,13 +109,11 @@ class SyncMiddleware(Middleware):
         try:
             self.look_up(state)
         except StoreError as error:
-            goes_on = self.load_failed(state, error)
-            self.tell(notes_of(state))
-            if not goes_on:
+            if not self.load_failed(state, error):
                 raise
 
     def save(self, state: State) -> None:
-        self.run(save(state), state)
+        self.run(save(state))
         self.writes.success()
 
     def reload(self, state: State) -> None:
@@ -131,7 +122,7 @@ class SyncMiddleware(Middleware):
             self.look_up(state)
             note_first_load(state)
         else:
-            self.run(reload(state), state)
+            self.run(reload(state))
 
     @property
     def sessions(self) -> StoreSessions:

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
+from ..core.noting import notes_of
 from ..core.settings import SessionSettings
+from ..core.state import State
 from ..errors import ConfigurationError
-from ..events import Kind, Listener, SessionEvent, is_async
+from ..events import Listener, Operation, SessionEvent, Watcher, is_async
 from ..logs import described, log
 
-__all__ = ["Listeners"]
+__all__ = ["Listeners", "told", "told_async"]
+
+T = TypeVar("T")
+
+_TOLD: Final[dict[str, Operation | None]] = {
+    "look_up": "load",
+    "look_up_or_note": None,
+    "load": None,
+    "respond": "commit",
+    "save": "commit",
+    "reload": None,
+    "finish": None,
+    "run": None,
+}
+"""The methods of a middleware after which what they did is told, and as what those that ask for it watch them."""
 
 
 class Listeners:
@@ -26,14 +43,17 @@ class Listeners:
         ConfigurationError: they are, and may not.
     """
 
-    __slots__ = ("_settings", "_store", "failed", "listeners")
+    __slots__ = ("_settings", "_store", "failed", "listeners", "watchers")
 
     def __init__(self, settings: SessionSettings, *, asynchronous: bool) -> None:
         self.listeners: tuple[Listener, ...] = settings.options.listeners
         self._settings = settings
         self._store: Final[deque[SessionEvent]] = deque()
         """What happened to the store, which the next request that tells anything tells: as a rule that which met it."""
-        self.failed: Final[set[Kind]] = set()
+        self.watchers: Final[list[Callable[[Operation], AbstractContextManager[object]]]] = [
+            listener.watch for listener in self.listeners if isinstance(listener, Watcher)
+        ]
+        self.failed: Final[set[str]] = set()
         for listener in self.listeners if not asynchronous else ():
             if is_async(listener):
                 raise ConfigurationError("on_event", repr(listener), "give a plain function: nothing awaits it here")
@@ -57,7 +77,16 @@ class Listeners:
         while noted:
             yield noted.pop(0)
 
-    def note_failure(self, kind: Kind, error: Exception) -> None:
+    def install(self, middleware: Any, told: Callable[..., Any]) -> None:
+        """Have a middleware's tasks told: its methods are exchanged, so that where nobody listens nothing is asked on the way."""
+        for name, operation in _TOLD.items():
+            setattr(middleware, name, told(middleware, getattr(middleware, name), operation))
+
+    def watch(self, operation: Operation | None) -> Watch:
+        """What to enter while the store is asked."""
+        return Watch(self, operation)
+
+    def note_failure(self, kind: str, error: Exception) -> None:
         """A listener raised: logged once for each kind, and passed over."""
         if kind not in self.failed:
             self.failed.add(kind)
@@ -69,3 +98,72 @@ class Listeners:
                 *shown.args,
                 exc_info=shown,
             )
+
+
+class Watch:
+    """Enters what the listeners have for an operation, and leaves it. What they raise at that is logged and passed over.
+
+    Args:
+        listeners: the listeners.
+        operation: what is watched; None for nothing.
+    """
+
+    __slots__ = ("_entered", "_listeners", "_operation")
+
+    def __init__(self, listeners: Listeners, operation: Operation | None) -> None:
+        self._listeners = listeners
+        self._operation = operation
+        self._entered: list[AbstractContextManager[object]] = []
+
+    def __enter__(self) -> None:
+        operation = self._operation
+        for watch in self._listeners.watchers if operation is not None else ():
+            try:
+                manager = watch(operation)
+                manager.__enter__()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the request goes on
+                self._listeners.note_failure(operation, error)
+            else:
+                self._entered.append(manager)
+
+    def __exit__(self, *raised: object) -> None:
+        while self._entered:
+            try:
+                self._entered.pop().__exit__(*raised)
+            except Exception as error:  # noqa: BLE001 - as above
+                if error is not raised[1]:
+                    self._listeners.note_failure(str(self._operation), error)
+
+
+def _noted(args: tuple[Any, ...]) -> list[SessionEvent] | None:
+    """What is noted of the request that a method is about: it is given its state, or its exchange, which has that; perhaps after the steps."""
+    state = getattr(args[-1], "state", args[-1])
+    return notes_of(state) if isinstance(state, State) else None
+
+
+def told(middleware: Any, method: Callable[..., T], operation: Operation | None) -> Callable[..., T]:
+    """The method of a sync middleware, after which it tells what happened."""
+
+    def run(*args: Any, **how: Any) -> T:
+        try:
+            with middleware.listeners.watch(operation):
+                return method(*args, **how)
+        finally:
+            middleware.tell(_noted(args))
+
+    return run
+
+
+def told_async(
+    middleware: Any, method: Callable[..., Awaitable[T]], operation: Operation | None
+) -> Callable[..., Awaitable[T]]:
+    """The same in the async colour."""
+
+    async def run(*args: Any, **how: Any) -> T:
+        try:
+            with middleware.listeners.watch(operation):
+                return await method(*args, **how)
+        finally:
+            await middleware.tell(_noted(args))
+
+    return run
