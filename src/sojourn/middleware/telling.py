@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from types import TracebackType
 from typing import Any, Final, Literal, TypeVar
 
 from ..core.noting import notes_of
@@ -82,9 +83,9 @@ class Listeners:
         for name, operation in _TOLD.items():
             setattr(middleware, name, told(middleware, getattr(middleware, name), operation))
 
-    def watch(self, operation: Operation | None) -> Watch:
+    def watch(self, operation: Operation | None) -> AbstractContextManager[None]:
         """What to enter while the store is asked."""
-        return Watch(self, operation)
+        return nullcontext() if operation is None or not self.watchers else _Watch(self, operation)
 
     def note_failure(self, kind: str, error: Exception) -> None:
         """A listener raised: logged once for each kind, and passed over."""
@@ -100,45 +101,39 @@ class Listeners:
             )
 
 
-class Watch:
-    """Enters what the listeners have for an operation, and leaves it. What they raise at that is logged and passed over.
+class _Watch(AbstractContextManager[None]):
+    """Enters what the listeners have for an operation, and leaves it. What they raise at that is logged and passed over."""
 
-    Args:
-        listeners: the listeners.
-        operation: what is watched; None for nothing.
-    """
-
-    __slots__ = ("_entered", "_listeners", "_operation")
-
-    def __init__(self, listeners: Listeners, operation: Operation | None) -> None:
+    def __init__(self, listeners: Listeners, operation: Operation) -> None:
         self._listeners = listeners
-        self._operation = operation
+        self._operation: Operation = operation
         self._entered: list[AbstractContextManager[object]] = []
 
     def __enter__(self) -> None:
-        operation = self._operation
-        for watch in self._listeners.watchers if operation is not None else ():
+        for watch in self._listeners.watchers:
             try:
-                manager = watch(operation)
+                manager = watch(self._operation)
                 manager.__enter__()
             except Exception as error:  # noqa: BLE001 - whatever it is, the request goes on
-                self._listeners.note_failure(operation, error)
+                self._listeners.note_failure(self._operation, error)
             else:
                 self._entered.append(manager)
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         while self._entered:
             try:
-                self._entered.pop().__exit__(*raised)
+                self._entered.pop().__exit__(kind, raised, traceback)
             except Exception as error:  # noqa: BLE001 - as above
-                if error is not raised[1]:
-                    self._listeners.note_failure(str(self._operation), error)
+                if error is not raised:
+                    self._listeners.note_failure(self._operation, error)
 
 
 def _noted(args: tuple[Any, ...]) -> list[SessionEvent] | None:
-    """What is noted of the request that a method is about: it is given its state, or its exchange, which has that; perhaps after the steps."""
-    state = getattr(args[-1], "state", args[-1])
-    return notes_of(state) if isinstance(state, State) else None
+    """What is noted of the request that a method is about, by the state among its arguments, or the exchange, which has it."""
+    states = [one for argument in args if isinstance(one := getattr(argument, "state", argument), State)]
+    return notes_of(states[0]) if states else None
 
 
 def told(middleware: Any, method: Callable[..., T], operation: Operation | None) -> Callable[..., T]:
