@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, cast
 
 from ..core.noting import notes_of
 from ..core.settings import SessionSettings
@@ -52,7 +52,7 @@ class Listeners:
         self._store: Final[deque[SessionEvent]] = deque()
         """What happened to the store, which the next request that tells anything tells: as a rule that which met it."""
         self.watchers: Final[list[Callable[[Operation], AbstractContextManager[object]]]] = [
-            listener.watch for listener in self.listeners if isinstance(listener, Watcher)
+            listener.watch for listener in cast("tuple[Any, ...]", self.listeners) if isinstance(listener, Watcher)
         ]
         self.failed: Final[set[str]] = set()
         for listener in self.listeners if not asynchronous else ():
