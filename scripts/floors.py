@@ -48,6 +48,9 @@ FLOORS: Final[dict[str, int]] = {
     "quart": 4,
     "starlette": 4,
     "wsgi": 4,
+    # and, beside the doors, what listens to events
+    "otel": 4,
+    "prometheus": 4,
     # 5 tools: they know everything
     "__main__": 5,
     "cli": 5,
