@@ -20,6 +20,7 @@ FLOORS: Final[dict[str, int]] = {
     "cookie": 0,
     "cookie_parser": 0,
     "errors": 0,
+    "events": 0,
     "guard": 0,
     "ids": 0,
     "logs": 0,
