@@ -109,6 +109,7 @@ class OptionsDict(TypedDict, total=False):
     signature_cache: int
     exclusive: Callable[[Request], bool] | None
     fresh: Callable[[Request], bool] | None
+    close_on_end: bool
     describe: Callable[[Request], Mapping[str, str | None] | None] | None
     connect_flash: bool
     clear_site_data: Sequence[str]
@@ -157,6 +158,8 @@ class Options:
             request need not have them verified anew; 0 for none. Over http and https together.
         exclusive: a predicate of the request; where it is true, requests of one session run one at a time.
         fresh: a predicate of the request; where it is true, a store with a near cache asks the server nevertheless.
+        close_on_end: close a WebSocket with 1008 when its session ends, wherever that happens: at a logout, by a timeout, or by another id.
+            Its messages count as use of the session.
         describe: a function of the request, called at a login: what is to be kept of the device, a dict with any of ``label``,
             ``user_agent`` and ``address``, which `devices()` shows. Nothing unless given.
         connect_flash: keep flash messages where, and in the shape in which, the Node package connect-flash has them.
@@ -194,6 +197,7 @@ class Options:
     store_error_page: str | None = None
     exclusive: Callable[[Request], bool] | None = None
     fresh: Callable[[Request], bool] | None = None
+    close_on_end: bool = False
     describe: Callable[[Request], Mapping[str, str | None] | None] | None = None
     clear_site_data: Sequence[str] = ()
     passport: bool | type[int] = False
@@ -224,7 +228,7 @@ class Options:
     def __post_init__(self) -> None:
         derive = object.__setattr__  # the dataclass is frozen
         derive(self, "secrets", _secrets(self.secret))
-        for name in ("rolling", "resave", "save_uninitialized", "hash_ids", "lazy", "connect_flash"):
+        for name in ("rolling", "resave", "save_uninitialized", "hash_ids", "lazy", "close_on_end", "connect_flash"):
             check_among(name, getattr(self, name), (True, False))
         check_among("unset", self.unset, ("destroy", "keep"))
         check_among("on_store_error", self.on_store_error, ("fail", "anonymous"))

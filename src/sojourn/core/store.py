@@ -303,8 +303,9 @@ Told: TypeAlias = Callable[[Iterable[str] | None], object]
 class Watch(Protocol):
     """The changes of a store's records as the server tells of them, to one event loop. Made by ``watch(told)`` of the store."""
 
-    is_told: bool
-    """Whether the server tells of what has been looked at. False also after a loss, until a look that finds it mended."""
+    @property
+    def is_told(self) -> bool:
+        """Whether the server tells of what has been looked at. False also after a loss, until a look that finds it mended."""
 
     async def look(self, keys: Sequence[str]) -> Mapping[str, Seen | Replaced]:
         """See `LookingStore.look`. From now on what becomes of these keys is told, once each until it is looked at again.

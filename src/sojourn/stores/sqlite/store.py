@@ -183,7 +183,7 @@ class SQLiteStore:
         return self._file.write(file.set_owner, key, owner, version)
 
     def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
-        check_keys(keys)
+        check_keys(tuple(keys))
         return _seen(self._file.read(file.looking_at(len(keys)), *keys), self._clock()) if keys else {}
 
     @staticmethod
@@ -336,7 +336,7 @@ class AsyncSQLiteStore:
         return await self._file.write_async(file.set_owner, key, owner, version)
 
     async def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
-        check_keys(keys)
+        check_keys(tuple(keys))
         rows = None if self._read_in_thread else self._file.try_read(file.looking_at(len(keys)), *keys)
         if rows is None:
             return await run_in_thread(partial(self._store.look, keys))

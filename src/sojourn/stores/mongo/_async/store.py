@@ -265,7 +265,7 @@ class AsyncMongoStore:
         return tuple(filter(None, dict.fromkeys(map(successors.get, keys))))
 
     async def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
-        check_keys(keys)
+        check_keys(tuple(keys))
         if not keys:
             return {}
         handles, now = await self._open(), self._clock()

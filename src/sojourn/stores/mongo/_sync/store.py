@@ -265,7 +265,7 @@ class MongoStore:
         return tuple(filter(None, dict.fromkeys(map(successors.get, keys))))
 
     def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
-        check_keys(keys)
+        check_keys(tuple(keys))
         if not keys:
             return {}
         handles, now = self._open(), self._clock()

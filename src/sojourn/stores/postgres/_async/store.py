@@ -223,7 +223,7 @@ class AsyncPostgresStore:
         return Deleted(len(rows) - len(tombstones), tuple(filter(None, successors)))
 
     async def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
-        check_keys(keys)
+        check_keys(tuple(keys))
         if not keys:
             return {}
         sql = await self._statements()

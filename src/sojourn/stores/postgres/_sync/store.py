@@ -219,7 +219,7 @@ class PostgresStore:
         return Deleted(len(rows) - len(tombstones), tuple(filter(None, successors)))
 
     def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
-        check_keys(keys)
+        check_keys(tuple(keys))
         if not keys:
             return {}
         sql = self._statements()

@@ -296,7 +296,7 @@ class AsyncRedisStore:
         return found
 
     async def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
-        check_keys(keys)
+        check_keys(tuple(keys))
         names = tuple(map(self._names.record, keys))
         if not names:
             return {}
@@ -489,7 +489,7 @@ class _Watch:  # async only
         return self._tracking.is_on  # async only
 
     async def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:  # async only
-        check_keys(keys)  # async only
+        check_keys(tuple(keys))  # async only
         names = tuple(map(self._names.record, keys))  # async only
         reply = await self._tracking.ask(LOOK, names) if names else []  # async only
         seen: dict[str, Seen | Replaced] = await self._look(keys) if reply is None else _seen(keys, reply)  # async only

@@ -277,7 +277,7 @@ class RedisStore:
         return found
 
     def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
-        check_keys(keys)
+        check_keys(tuple(keys))
         names = tuple(map(self._names.record, keys))
         if not names:
             return {}
