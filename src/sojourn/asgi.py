@@ -287,6 +287,17 @@ class ASGIExchange(Exchange[D]):
 SessionMiddleware.exchange_class = ASGIExchange
 
 
+class _SocketEnded(OSError):
+    """The application sent to a socket whose session has ended."""
+
+
+def _is_of_the_end(error: BaseException | None) -> bool:
+    """Whether it is that, or what a framework has made of it: nothing to be logged as the application's failure."""
+    while error is not None and not isinstance(error, _SocketEnded):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 class _Socket:
     """What is between the server and a WebSocket that ends with its session."""
 
@@ -301,6 +312,9 @@ class _Socket:
         async def run(scope: Scope, receive: Receive, send: Send) -> None:
             try:
                 await app(scope, receive, send)
+            except Exception as error:
+                if not _is_of_the_end(error):
+                    raise
             finally:
                 self._live.leave()
 
@@ -325,7 +339,7 @@ class _Socket:
         if self._live.has_ended:
             if message["type"] == "websocket.close":
                 return
-            raise OSError(f"the WebSocket was closed: {REASON}")
+            raise _SocketEnded(f"the WebSocket was closed: {REASON}")
         kind = message["type"]
         if kind == "websocket.close":
             self._live.leave()
