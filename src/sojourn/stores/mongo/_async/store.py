@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple
@@ -31,6 +31,7 @@ from ....core.store import (
     Missing,
     Outcome,
     Replaced,
+    Seen,
     Stored,
     Version,
     check_size,
@@ -42,7 +43,7 @@ from ..._raising import raise_alone
 from .._conversion import CODEC
 from .._errors import Guard, reading, writing
 from .._homes import AsyncGiven, AsyncOwned
-from .._layout import LOCKS, OWNER, SESSION, STATE, SUCCESSOR, Document, MongoLayout
+from .._layout import LOCKS, OWNER, SESSION, STATE, SUCCESSOR, Document, MongoLayout, mark_of
 from .._settings import Settings, is_indexed, warn_of_index
 from .._url import connect, parse_url
 
@@ -262,6 +263,24 @@ class AsyncMongoStore:
             found = handles.sessions.find(self._layout.tombstones(keys, self._clock()), {id_field: 1, SUCCESSOR: 1})
             successors = {self._layout.key_of(document): as_key(document.get(SUCCESSOR)) async for document in found}
         return tuple(filter(None, dict.fromkeys(map(successors.get, keys))))
+
+    async def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        check_keys(tuple(keys))
+        if not keys:
+            return {}
+        handles, now = await self._open(), self._clock()
+        condition = {self._layout.id_field: {"$in": list(keys)}, **self._layout.unexpired(now)}
+        seen: dict[str, Seen | Replaced] = {}
+        with reading():
+            async for document in handles.sessions.find(condition, self._layout.projection):
+                key, found = self._layout.key_of(document), self._layout.seen(document, now)
+                if key is not None and found is not None:
+                    seen[key] = found
+        return seen
+
+    @staticmethod
+    def mark(version: Version) -> bytes:
+        return mark_of(version)
 
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         handles, now = await self._open(), self._clock()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple
@@ -32,6 +32,7 @@ from ....core.store import (
     Missing,
     Outcome,
     Replaced,
+    Seen,
     Stored,
     Version,
     check_size,
@@ -43,7 +44,7 @@ from ..._raising import raise_alone
 from .._conversion import CODEC
 from .._errors import Guard, reading, writing
 from .._homes import Given, Owned
-from .._layout import LOCKS, OWNER, SESSION, STATE, SUCCESSOR, Document, MongoLayout
+from .._layout import LOCKS, OWNER, SESSION, STATE, SUCCESSOR, Document, MongoLayout, mark_of
 from .._settings import Settings, is_indexed, warn_of_index
 from .._url import connect, parse_url
 
@@ -262,6 +263,24 @@ class MongoStore:
             found = handles.sessions.find(self._layout.tombstones(keys, self._clock()), {id_field: 1, SUCCESSOR: 1})
             successors = {self._layout.key_of(document): as_key(document.get(SUCCESSOR)) for document in found}
         return tuple(filter(None, dict.fromkeys(map(successors.get, keys))))
+
+    def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        check_keys(tuple(keys))
+        if not keys:
+            return {}
+        handles, now = self._open(), self._clock()
+        condition = {self._layout.id_field: {"$in": list(keys)}, **self._layout.unexpired(now)}
+        seen: dict[str, Seen | Replaced] = {}
+        with reading():
+            for document in handles.sessions.find(condition, self._layout.projection):
+                key, found = self._layout.key_of(document), self._layout.seen(document, now)
+                if key is not None and found is not None:
+                    seen[key] = found
+        return seen
+
+    @staticmethod
+    def mark(version: Version) -> bytes:
+        return mark_of(version)
 
     def scan(self) -> Iterator[tuple[str, Stored]]:
         handles, now = self._open(), self._clock()
