@@ -19,6 +19,7 @@ from sojourn.testing import as_async
 from tests.core.making import DAY, HOUR, ID, NOW, clock_of, make_settings, record_bytes
 
 pytestmark = pytest.mark.anyio
+EVERY = Selection()
 
 
 async def settle(value: Any) -> Any:
@@ -52,7 +53,7 @@ def keep(settings: SessionSettings, store: Any, session_id: str, owner: str | No
     return key
 
 
-async def every(admin: Any, wanted: Selection = Selection(), **options: Any) -> list[Any]:
+async def every(admin: Any, wanted: Selection = EVERY, **options: Any) -> list[Any]:
     """All sessions, page by page."""
     found: list[Any] = []
     after: str | None = None
@@ -313,7 +314,7 @@ async def test_a_store_that_cannot_be_written_is_found_by_a_ping(settings) -> No
 
 async def test_a_store_that_says_nothing_of_itself_can_be_pinged(settings, caplog) -> None:
     class Bare(MemoryStore):
-        facts = property()  # type: ignore[assignment]  # there is none
+        facts = property()  # there is none
 
     caplog.set_level(logging.ERROR)
     ping = Admin(Bare(), settings).ping()
