@@ -60,8 +60,6 @@ else:  # pragma: no cover - aiohttp before 3.14, with which `make oldest-doors` 
 _GONE: Final = (ConnectionError, asyncio.CancelledError)
 """What a handler raises whose client went away, or whose server stops."""
 _HOSTS: Final = ("Host", "X-Forwarded-Host")
-_OWN_HEADERS: Final = ("Content-Type", "Content-Length")
-"""Those of the 503 that aiohttp makes itself."""
 
 
 class AiohttpExchange(Exchange[AsyncMiddleware]):
@@ -127,7 +125,7 @@ class SessionMiddleware(AsyncMiddleware):
         if arrival.ids:
             state.found = Found.PENDING
             if not self.options.lazy and not await self.look_up_or_note(state):
-                raise self._unavailable()
+                raise self._unavailable(request)
         slot: MutableMapping[Any, Any] = {} if request.get(_SLOT) is not None else request  # another layer's stays
         exchange = AiohttpExchange(self, state, session, slot, _SLOT, request)
         slot[_SLOT] = request[SESSION] = session
@@ -147,7 +145,7 @@ class SessionMiddleware(AsyncMiddleware):
         except BaseException as error:
             await self.finish(exchange, failed=not (state.sent and isinstance(error, _GONE)))
             if isinstance(error, StoreError) and not state.sent and not self.commit_failed(state, error):
-                raise self._unavailable() from None  # of the handler's own save() or reload()
+                raise self._unavailable(request) from None  # of the handler's own save() or reload()
             raise
         finally:
             del request[_EXCHANGE]  # each would hold the other until the garbage collector comes
@@ -193,16 +191,17 @@ class SessionMiddleware(AsyncMiddleware):
         if plan is None:
             exchange.state.on(Event.DISCARD)  # a response that is sent instead does not try again, but for a logout
             exchange.refused = True
-            raise self._unavailable()
+            raise self._unavailable(exchange.forward)
         exchange.state.sent = True
         if plan.header is not None:
             exchange.check_domain(plan.header)
         return plan
 
-    def _unavailable(self) -> web.HTTPServiceUnavailable:
-        _status, headers, body = self.unavailable()
-        kept = {name: value for name, value in headers if name not in _OWN_HEADERS}
-        return web.HTTPServiceUnavailable(headers=kept, text=body.decode(), content_type="text/html")
+    def _unavailable(self, request: web.Request) -> web.HTTPServiceUnavailable:
+        _status, headers, body = self.unavailable(request)
+        made = web.HTTPServiceUnavailable(headers=[one for one in headers if one[0] != "Content-Length"])
+        made.body = body
+        return made
 
     # -- what it brings -------------------------------------------------------------------------------------------
 
