@@ -66,17 +66,21 @@ __all__ = [
     "EXISTS",
     "LOCK_MS",
     "MISSING",
+    "AsyncExaminableStore",
     "AsyncIndexingStore",
     "AsyncLockingStore",
     "AsyncScanningStore",
     "AsyncStore",
     "Conflict",
     "Deleted",
+    "ExaminableStore",
     "Exists",
+    "Facts",
     "IndexingStore",
     "LockingStore",
     "Missing",
     "Outcome",
+    "Page",
     "Replaced",
     "ScanningStore",
     "Store",
@@ -127,6 +131,19 @@ class Deleted(NamedTuple):
     successors: tuple[str, ...]
     """The known successors of those keys that are tombstones: in the order of the keys, each once. Their sessions are
     still there: call ``delete`` with them, until none is returned."""
+
+
+class Page(NamedTuple):
+    """Some of a store's live records, as ``page`` returns them."""
+
+    items: list[tuple[str, Stored]]
+    """Keys and records. It may be empty, and not the last page."""
+    next: str | None
+    """Where the next page begins; None: this was the last. It may hold a key."""
+
+
+Facts: TypeAlias = dict[str, str | int | bool]
+"""What a store knows of its server, by names of the store's own."""
 
 
 class Outcome(enum.Enum):
@@ -246,6 +263,27 @@ class IndexingStore(Protocol):
 
 
 @runtime_checkable
+class ExaminableStore(Protocol):
+    """The capability to be looked at by an operator: what ``sojourn list``, ``sojourn stats`` and ``sojourn ping`` need."""
+
+    def page(self, cursor: str = "", limit: int = 100) -> Page:
+        """Some live records, about ``limit``, from where an earlier page says that the next begins.
+
+        One after the other, until ``next`` is None, they have every record that is live throughout; some perhaps twice. The store keeps nothing
+        between two of them.
+
+        Raises:
+            ValueError: the cursor is none of this store's.
+        """
+
+    def facts(self) -> Facts:
+        """What the server says of itself: ``server``, ``version``, and what it was told that matters to sessions.
+
+        ``now`` is its clock, milliseconds since the epoch, where it has one of its own. What it refuses to tell is left out.
+        """
+
+
+@runtime_checkable
 class LockingStore(Protocol):
     """The capability that ``exclusive`` needs: a lock per key, whether or not the key has a record."""
 
@@ -301,6 +339,14 @@ class AsyncIndexingStore(Protocol):
     """`IndexingStore` in the async colour."""
 
     async def set_owner(self, key: str, owner: str | None, *, version: Version) -> bool | Conflict | Missing: ...
+
+
+@runtime_checkable
+class AsyncExaminableStore(Protocol):
+    """`ExaminableStore` in the async colour."""
+
+    async def page(self, cursor: str = "", limit: int = 100) -> Page: ...
+    async def facts(self) -> Facts: ...
 
 
 @runtime_checkable

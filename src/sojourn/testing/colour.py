@@ -6,14 +6,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
-from ..core.store import AsyncIndexingStore, AsyncLockingStore, AsyncScanningStore, AsyncStore, Store, Stored
+from ..core.store import (
+    AsyncExaminableStore,
+    AsyncIndexingStore,
+    AsyncLockingStore,
+    AsyncScanningStore,
+    AsyncStore,
+    Store,
+    Stored,
+)
 
 __all__ = ["FullStore", "as_async", "in_threads"]
 
 T = TypeVar("T")
 
 
-class FullStore(AsyncStore, AsyncScanningStore, AsyncLockingStore, AsyncIndexingStore, Protocol):
+class FullStore(AsyncStore, AsyncScanningStore, AsyncLockingStore, AsyncIndexingStore, AsyncExaminableStore, Protocol):
     """An async store with every capability. Each case uses only those that it has asked for."""
 
 

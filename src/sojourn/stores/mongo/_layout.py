@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from bson import DatetimeMS
+from bson import DatetimeMS, json_util
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 
@@ -25,7 +25,19 @@ from ...logs import log
 from .._arguments import as_key
 from ._conversion import bson_to_json, json_to_bson
 
-__all__ = ["LARGEST", "LOCKS", "OWNER", "SESSION", "STATE", "SUCCESSOR", "Document", "MongoLayout", "layout_of"]
+__all__ = [
+    "LARGEST",
+    "LOCKS",
+    "OWNER",
+    "SESSION",
+    "STATE",
+    "SUCCESSOR",
+    "Document",
+    "MongoLayout",
+    "cursor_of",
+    "id_in",
+    "layout_of",
+]
 
 Document: TypeAlias = dict[str, Any]
 
@@ -278,6 +290,23 @@ _LAYOUTS: Final[dict[str, MongoLayout]] = {
         MongoLayout.connect_mongodb_session(),
     )
 }
+
+
+def cursor_of(document_id: Any) -> str:
+    """A document's ``_id`` as text, of whatever type."""
+    return json_util.dumps({"_id": document_id})
+
+
+def id_in(cursor: str) -> Any:
+    """The ``_id`` in such a text.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return json_util.loads(cursor)["_id"]
+    except (KeyError, TypeError, BSONError):
+        raise ValueError("no cursor of MongoDB's") from None
 
 
 def layout_of(given: object) -> MongoLayout:

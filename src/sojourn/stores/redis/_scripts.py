@@ -26,6 +26,7 @@ __all__ = [
     "ENTRIES",
     "HEAL",
     "INDEX",
+    "INFO",
     "LEAVE",
     "LIFETIMES",
     "LOCK",
@@ -323,6 +324,11 @@ for i, name in ipairs(KEYS) do left[i] = redis.call('PTTL', name) end
 return left
 """)
 """KEYS names. Milliseconds that each has left; below zero where it never ends, or has ended."""
+
+INFO: Final = Script.of("""
+return {redis.call('INFO'), redis.call('TIME')}
+""")
+"""KEYS any. What the server says of itself, and its time. By a script, as clients take these replies apart, each in its way."""
 
 LOCK: Final = Script.of(
     """

@@ -28,6 +28,7 @@ from .._arguments import as_key
 __all__ = [
     "BY_OWNER",
     "COUNT",
+    "FACTS",
     "LOAD",
     "PRUNE_BATCH",
     "SCAN",
@@ -98,7 +99,9 @@ BY_OWNER: Final = (
 )
 # Keys as bytes, since they need not be UTF-8.
 SCAN: Final = f"""SELECT CAST(key AS BLOB), CAST(data AS BLOB), {_VERSION}, expires FROM sessions
-    WHERE key > CAST(? AS TEXT) AND typeof(key) = 'text' AND data IS NOT NULL AND expires > ? ORDER BY key LIMIT 100"""
+    WHERE key > CAST(? AS TEXT) AND typeof(key) = 'text' AND data IS NOT NULL AND expires > ? ORDER BY key LIMIT ?"""
+
+FACTS: Final = "SELECT (SELECT * FROM pragma_journal_mode), sqlite_version()"
 
 _GET_VERSION: Final = f"SELECT {_VERSION} FROM sessions WHERE key = ? AND data IS NOT NULL AND expires > ?"
 _GET_OWNER: Final = (

@@ -11,7 +11,19 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 from ...clock import LONGEST_MS, Clock, Duration, system_clock
-from ...core.store import DEFAULT_MAX_SIZE, Conflict, Deleted, Exists, Missing, Replaced, Stored, Version, check_size
+from ...core.store import (
+    DEFAULT_MAX_SIZE,
+    Conflict,
+    Deleted,
+    Exists,
+    Facts,
+    Missing,
+    Page,
+    Replaced,
+    Stored,
+    Version,
+    check_size,
+)
 from ...errors import StoreError
 from ...logs import log
 from .._arguments import as_key, check_key, check_keys, check_optional_owner, check_owner, check_token
@@ -25,6 +37,10 @@ __all__ = ["AsyncSQLiteStore", "SQLiteStore"]
 
 _TIMEOUT: Final = 10.0
 _PRUNE_INTERVAL: Final = 60.0
+_AT_ONCE: Final = 100
+"""Records that a scan reads at once."""
+_ODD: Final = "surrogateescape"
+"""How a key that is not UTF-8 stands in a cursor."""
 
 
 class SQLiteStore:
@@ -75,6 +91,7 @@ class SQLiteStore:
         self.path: str = settings.path
         self.max_size: int = settings.max_size
         self._clock = clock
+        self._synchronous = settings.synchronous
         self._file = Handle(settings)
 
     @classmethod
@@ -146,6 +163,16 @@ class SQLiteStore:
         while page := _page(self._file, self._clock(), after):
             yield from _unexpired(page, self._clock)
             after = page[-1][0]
+
+    def page(self, cursor: str = "", limit: int = _AT_ONCE) -> Page:
+        rows = _page(self._file, self._clock(), cursor.encode(errors=_ODD), limit)
+        return Page(
+            list(_unexpired(rows, self._clock)), rows[-1][0].decode(errors=_ODD) if len(rows) == limit else None
+        )
+
+    def facts(self) -> Facts:
+        ((journal, version),) = self._file.read(file.FACTS)
+        return {"server": "SQLite", "version": version, "journal_mode": journal, "synchronous": self._synchronous}
 
     def count(self) -> int:
         now = self._clock()
@@ -294,6 +321,12 @@ class AsyncSQLiteStore:
                 yield item
             after = page[-1][0]
 
+    async def page(self, cursor: str = "", limit: int = _AT_ONCE) -> Page:
+        return await run_in_thread(partial(self._store.page, cursor, limit))
+
+    async def facts(self) -> Facts:
+        return await run_in_thread(self._store.facts)
+
     async def count(self) -> int:
         return await run_in_thread(self._store.count)
 
@@ -340,8 +373,8 @@ def _left(expires: object, now: int) -> int:
 _Page: TypeAlias = list[tuple[bytes, bytes, int, object]]
 
 
-def _page(handle: Handle, now: int, after: bytes) -> _Page:
-    return handle.read(file.SCAN, after, now)
+def _page(handle: Handle, now: int, after: bytes, limit: int = _AT_ONCE) -> _Page:
+    return handle.read(file.SCAN, after, now, limit)
 
 
 def _unexpired(page: _Page, clock: Clock) -> Iterator[tuple[str, Stored]]:

@@ -28,8 +28,10 @@ from ....core.store import (
     Conflict,
     Deleted,
     Exists,
+    Facts,
     Missing,
     Outcome,
+    Page,
     Replaced,
     Stored,
     Version,
@@ -42,8 +44,8 @@ from ..._raising import raise_alone
 from .._conversion import CODEC
 from .._errors import Guard, reading, writing
 from .._homes import AsyncGiven, AsyncOwned
-from .._layout import LOCKS, OWNER, SESSION, STATE, SUCCESSOR, Document, MongoLayout
-from .._settings import Settings, is_indexed, warn_of_index
+from .._layout import LOCKS, OWNER, SESSION, STATE, SUCCESSOR, Document, MongoLayout, cursor_of, id_in
+from .._settings import Settings, has_index, is_indexed, warn_of_index
 from .._url import connect, parse_url
 
 __all__ = ["AsyncMongoStore"]
@@ -279,6 +281,44 @@ class AsyncMongoStore:
                         yield key, stored
             finally:
                 await cursor.close()
+
+    async def page(self, cursor: str = "", limit: int = _PAGE) -> Page:
+        handles, now = await self._open(), self._clock()
+        condition = self._layout.live(now)
+        if cursor:
+            condition["_id"] = {"$gt": id_in(cursor)}
+        with reading():
+            found = handles.sessions.find(condition, self._layout.projection).hint([("_id", 1)]).limit(limit)
+            # sync only: documents = list(found)
+            documents = [document async for document in found]  # async only
+        items = []
+        for document in documents:
+            key = self._layout.key_of(document)
+            stored = None if key is None else self._layout.found(key, document, now)
+            if isinstance(stored, Stored):
+                assert key is not None
+                items.append((key, stored))
+        return Page(items, cursor_of(documents[-1]["_id"]) if len(documents) == limit else None)
+
+    async def facts(self) -> Facts:
+        handles = await self._open()
+        database = handles.sessions.database
+        with reading():
+            hello = await database.command("hello")
+            facts: Facts = {"server": "MongoDB", "is_writable": bool(hello["isWritablePrimary"])}
+            facts["now"] = int(hello["localTime"].timestamp() * 1000)
+            facts["is_replicated"] = "setName" in hello
+            concern = handles.sessions.write_concern.document
+            facts |= {"write_concern": str(concern.get("w", "majority")), "journal": bool(concern.get("j", True))}
+            with suppress(OperationFailure):
+                facts["version"] = (await database.client.server_info())["version"]
+            with suppress(OperationFailure):
+                existing = await handles.sessions.index_information()
+                facts |= {
+                    f"index_on_{field}": has_index(existing, field, options)
+                    for field, options in self._layout.indexes.items()
+                }
+        return facts
 
     async def count(self) -> int:
         handles = await self._open()
