@@ -45,6 +45,7 @@ FLOORS: Final[dict[str, int]] = {
     "driver": 4,
     "fastapi": 4,
     "flask": 4,
+    "health": 4,
     "pyramid": 4,
     "litestar": 4,
     "quart": 4,

@@ -289,7 +289,7 @@ class ASGIExchange(Exchange[D]):
         """Send a 503 in the application's place, and swallow what it still sends (contract 175)."""
         self.state.sent = self.refused = True
         closing = 1013, "session store unavailable"
-        await _send_instead(self.slot, receive, self.forward, self.middleware.unavailable(), closing)
+        await _send_instead(self.slot, receive, self.forward, self.middleware.unavailable(self.slot), closing)
 
 
 SessionMiddleware.exchange_class = ASGIExchange
