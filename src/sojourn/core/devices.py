@@ -34,6 +34,7 @@ __all__ = [
     "end_device",
     "end_others",
     "end_owner",
+    "last_seen",
     "live_record",
     "own_keys",
 ]
@@ -216,16 +217,22 @@ def own_keys(state: State) -> tuple[str, ...]:
     return loaded if state.id is None else (*loaded, state.settings.key_of(state.id))
 
 
+def last_seen(settings: SessionSettings, record: Record, now: int, expires: int, idle_ms: int) -> int | None:
+    """When a session was used last, epoch ms; None where the absolute timeout caps its life."""
+    absolute, created = settings.options.absolute_ms, record.created
+    if absolute is not None and created is not None and expires >= created + absolute - _SLACK:
+        return None
+    return min(now, expires - idle_ms)
+
+
 def _device(state: State, handle: str, record: Record, expires_in: int | None, *, is_current: bool) -> Device:
     settings, now = state.settings, state.now()
-    expires = last_seen = None
+    expires = seen = None
     if expires_in is not None:
         expires = now + expires_in
-        absolute, created = settings.options.absolute_ms, record.created
-        if absolute is None or created is None or expires < created + absolute - _SLACK:
-            last_seen = min(now, expires - settings.idle_ms(state.arrival.config, record.overrides))
+        seen = last_seen(settings, record, now, expires, settings.idle_ms(state.arrival.config, record.overrides))
     created_at, authenticated_at, last_seen_at, expires_at = (
-        None if at is None else from_ms(at) for at in (record.created, record.login.at, last_seen, expires)
+        None if at is None else from_ms(at) for at in (record.created, record.login.at, seen, expires)
     )
     said = {} if record.login.device is None else record.login.device
     label, agent, address = map(said.get, DESCRIBED)

@@ -14,8 +14,9 @@ from ..core.store import direct_of
 from ..core.transitions import note_loaded, note_unavailable
 from ..errors import SessionConflict, StoreError
 from ..logs import OutageLog, log
-from ..options import EXPRESS, Options, OptionsDict
+from ..options import EXPRESS, Options, OptionsDict, Request
 from ..stores import resolve
+from ..wire.error_page import error_page
 from ..wire.request import RequestReader
 from .arrivals import Arrivals
 from .telling import Listeners
@@ -23,10 +24,6 @@ from .turns import Turns, turns_of
 
 __all__ = ["NOT_LOADED", "ErrorResponse", "Middleware"]
 
-_PAGE: Final = (
-    "<!doctype html><title>Service unavailable</title><h1>Service unavailable</h1><p>Please try again in a moment."
-)
-_RETRY_AFTER: Final = "5"
 _REFUSED: Final = "a request is refused by a 503: %s"
 NOT_LOADED: Final = (Found.PENDING, Found.UNAVAILABLE)
 """What a ``reload()`` has to look up first."""
@@ -126,14 +123,6 @@ class Middleware:
         state.on(Event.DISCARD)
         return True
 
-    def unavailable(self) -> ErrorResponse:
+    def unavailable(self, request: Request) -> ErrorResponse:
         """The 503 that is sent when the store fails."""
-        page = self.options.store_error_page
-        body = (_PAGE if page is None else page).encode()
-        headers = [
-            ("Content-Type", "text/html; charset=utf-8"),
-            ("Content-Length", str(len(body))),
-            ("Cache-Control", "no-store"),
-            ("Retry-After", _RETRY_AFTER),
-        ]
-        return ErrorResponse(503, headers, body)
+        return ErrorResponse(503, *error_page(self.options.store_error_page, request))
