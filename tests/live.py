@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import httpx
 import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
 
 from sojourn.asgi import Receive, Scope, Send, SessionMiddleware
 from sojourn.core.session import AsyncSession
@@ -78,7 +77,7 @@ async def serving(app: Any, **settings: Any) -> AsyncIterator[Site]:
         server = uvicorn.Server(config)
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         task = asyncio.create_task(server._serve(sockets=[listening]))
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110 - uvicorn's
             await asyncio.sleep(0.01)
         try:
             yield Site(listening.getsockname()[1], app)
@@ -94,10 +93,7 @@ def site(store: Any, **options: Any) -> SessionMiddleware:
 
 async def closing(opened: ClientConnection, seconds: float = 5) -> int:
     """Wait until the server closes a WebSocket; returns the code."""
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                await opened.recv()
-    except ConnectionClosed as closed:
-        assert closed.rcvd is not None
-        return closed.rcvd.code
+    async with asyncio.timeout(seconds):
+        await opened.wait_closed()
+    assert opened.close_code is not None
+    return opened.close_code
