@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from sojourn.asgi import Receive, Scope, Send, SessionMiddleware
 from sojourn.core.session import AsyncSession
 
-__all__ = ["SECRET", "Site", "closing", "serving", "socket_app"]
+__all__ = ["SECRET", "Site", "closing", "serving", "site", "socket_app"]
 
 SECRET = "a secret that is long enough for everybody"
 
@@ -29,6 +29,7 @@ async def socket_app(scope: Scope, receive: Receive, send: Send) -> None:
         return
     session: AsyncSession = scope["session"]
     if scope["type"] == "http":
+        await session.load()
         act: dict[str, Any] = {
             "/login": lambda: session.login("ann"),
             "/logout": session.logout,
@@ -65,7 +66,10 @@ class Site(NamedTuple):
 
     def connect(self, client: httpx.AsyncClient, path: str = "/") -> connect:
         """A WebSocket of the browser's."""
-        cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+        return self.opened("; ".join(f"{name}={value}" for name, value in client.cookies.items()), path)
+
+    def opened(self, cookie: str, path: str = "/") -> connect:
+        """A WebSocket with such a cookie."""
         return connect(f"ws://127.0.0.1:{self.port}{path}", additional_headers={"Cookie": cookie})
 
 
