@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from heapq import nsmallest
 from typing import Final
 from urllib.parse import urlsplit
@@ -28,6 +28,7 @@ from ...core.store import (
     Missing,
     Page,
     Replaced,
+    Seen,
     Stored,
     Version,
     check_size,
@@ -281,6 +282,11 @@ class MemoryStore:
                 if not any(table.is_due(now) for table in (self._records, self._tombstones, self._locks)):
                     return removed
 
+    def has_expired(self, key: str) -> bool:
+        check_key(key)
+        entry = self._records.entries.get(key)
+        return entry is not None and entry.deadline <= self._clock()
+
     def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)
         with self._mutex:
@@ -302,6 +308,19 @@ class MemoryStore:
         if self._records.size > self._most_bytes:
             self._shrink()
         return True
+
+    def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        found = {key: self.load(key) for key in keys}
+        return {
+            key: Seen(one.version, one.expires_in) if isinstance(one, Stored) else one
+            for key, one in found.items()
+            if one is not None
+        }
+
+    @staticmethod
+    def mark(version: Version) -> bytes:
+        data: bytes = version
+        return data
 
     def lock(self, key: str, ttl: int) -> str | None:
         check_key(key)
@@ -443,11 +462,19 @@ class AsyncMemoryStore:
     async def delete_expired(self) -> int:
         return self._store.delete_expired()
 
+    async def has_expired(self, key: str) -> bool:
+        return self._store.has_expired(key)
+
     async def by_owner(self, owner: str) -> list[str]:
         return self._store.by_owner(owner)
 
     async def set_owner(self, key: str, owner: str | None, *, version: Version) -> bool | Conflict | Missing:
         return self._store.set_owner(key, owner, version=version)
+
+    async def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        return self._store.look(keys)
+
+    mark = staticmethod(MemoryStore.mark)
 
     async def lock(self, key: str, ttl: int) -> str | None:
         return self._store.lock(key, ttl)

@@ -171,6 +171,12 @@ class Statements:
             writes=False,
             keyed=True,
         )
+        # key -> the key if it is a record whose time is up
+        self.expired = Statement.of(
+            f"SELECT {key} FROM {t} WHERE sid = {_key(1)} AND expire <= {now} AND sess::text <> 'null'",
+            writes=False,
+            keyed=True,
+        )
         # key, data, ttl[, owner] -> the key if it was free
         self.create = Statement.of(
             f"INSERT INTO {t} AS kept ({columns}) VALUES ({_text(1)}, {_text(2)}::json, {after(3)}{owner(4)})"
@@ -215,6 +221,15 @@ class Statements:
             f" WHERE sid = ANY ({keys}) AND expire > {now} ORDER BY sid FOR UPDATE),"
             f" gone AS (DELETE FROM {t} AS kept USING found WHERE record AND kept.sid = found.sid)"
             f" SELECT record, successor, {key} FROM found",
+            keyed=True,
+        )
+
+        # keys -> digest, NULL for a tombstone; ms left, successor, key, for each that is live or a tombstone
+        self.look = Statement.of(
+            "SELECT CASE WHEN sess::text = 'null' THEN NULL ELSE"
+            f" sha256(convert_to(coalesce(sess::text, ''), 'UTF8')) END, {left}, {successor}, {key} FROM {t}"
+            f" WHERE sid = ANY ({keys}) AND expire > {now}",
+            writes=False,
             keyed=True,
         )
 

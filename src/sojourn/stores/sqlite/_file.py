@@ -31,6 +31,7 @@ __all__ = [
     "FACTS",
     "LOAD",
     "PRUNE_BATCH",
+    "PULSE",
     "SCAN",
     "clear",
     "connect_reader",
@@ -42,6 +43,7 @@ __all__ = [
     "identity",
     "is_busy",
     "lock",
+    "looking_at",
     "prune",
     "regenerate",
     "replace",
@@ -97,6 +99,8 @@ COUNT: Final = """SELECT (SELECT count(*) FROM sessions WHERE expires > ?)
 BY_OWNER: Final = (
     "SELECT key FROM sessions WHERE owner = ? AND typeof(key) = 'text' AND data IS NOT NULL AND expires > ?"
 )
+# Another number, on one connection, once any other has committed.
+PULSE: Final = "PRAGMA data_version"
 # Keys as bytes, since they need not be UTF-8.
 SCAN: Final = f"""SELECT CAST(key AS BLOB), CAST(data AS BLOB), {_VERSION}, expires FROM sessions
     WHERE key > CAST(? AS TEXT) AND typeof(key) = 'text' AND data IS NOT NULL AND expires > ? ORDER BY key LIMIT ?"""
@@ -137,6 +141,14 @@ _LOCK: Final = """INSERT INTO locks (key, token, expires) VALUES (?, ?, ?)
     ON CONFLICT (key) DO UPDATE SET token = excluded.token, expires = excluded.expires
     WHERE locks.expires <= ? OR locks.expires > ?"""
 _UNLOCK: Final = "DELETE FROM locks WHERE key = ? AND token = ? AND expires > ?"
+
+
+def looking_at(count: int) -> str:
+    """What tells so many records' versions, without their data."""
+    return (
+        f"SELECT key, data IS NULL, {_VERSION}, expires, CAST(successor AS TEXT) FROM sessions"
+        f" WHERE key IN ({', '.join('?' * count)})"
+    )
 
 
 # -- operations

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -20,6 +20,7 @@ from ...core.store import (
     Missing,
     Page,
     Replaced,
+    Seen,
     Stored,
     Version,
     check_size,
@@ -189,6 +190,11 @@ class SQLiteStore:
             removed += batch
         return removed
 
+    def has_expired(self, key: str) -> bool:
+        check_key(key)
+        rows = self._file.read(file.LOAD, key)
+        return bool(rows) and type(rows[0][0]) is bytes and _interpret(rows, self._clock()) is None
+
     def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)
         return [key for (key,) in self._file.read(file.BY_OWNER, owner, self._clock())]
@@ -197,6 +203,18 @@ class SQLiteStore:
         check_key(key)
         check_optional_owner(owner)
         return self._file.write(file.set_owner, key, owner, version)
+
+    def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        check_keys(tuple(keys))
+        return _seen(self._file.read(file.looking_at(len(keys)), *keys), self._clock()) if keys else {}
+
+    @staticmethod
+    def mark(version: Version) -> int:
+        number: int = version
+        return number
+
+    def pulse(self) -> object:
+        return self._file.pulse()
 
     def lock(self, key: str, ttl: int) -> str | None:
         check_key(key)
@@ -336,6 +354,9 @@ class AsyncSQLiteStore:
     async def delete_expired(self) -> int:
         return await run_in_thread(self._store.delete_expired)
 
+    async def has_expired(self, key: str) -> bool:
+        return await run_in_thread(partial(self._store.has_expired, key))
+
     async def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)
         return await run_in_thread(partial(self._store.by_owner, owner))
@@ -344,6 +365,18 @@ class AsyncSQLiteStore:
         check_key(key)
         check_optional_owner(owner)
         return await self._file.write_async(file.set_owner, key, owner, version)
+
+    async def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        check_keys(tuple(keys))
+        rows = None if self._read_in_thread else self._file.try_read(file.looking_at(len(keys)), *keys)
+        if rows is None:
+            return await run_in_thread(partial(self._store.look, keys))
+        return _seen(rows, self._clock())
+
+    mark = staticmethod(SQLiteStore.mark)
+
+    def pulse(self) -> object:
+        return None if self._read_in_thread else self._store.pulse()
 
     async def lock(self, key: str, ttl: int) -> str | None:
         check_key(key)
@@ -368,6 +401,15 @@ def _interpret(rows: list[Any], now: int) -> Stored | Replaced | None:
 def _left(expires: object, now: int) -> int:
     """Milliseconds left, at most four centuries, where the cell may hold anything; so many where it is no number."""
     return int(max(0, min(expires - now, LONGEST_MS))) if isinstance(expires, int | float) else LONGEST_MS
+
+
+def _seen(rows: list[Any], now: int) -> dict[str, Seen | Replaced]:
+    seen: dict[str, Seen | Replaced] = {}
+    for key, is_replaced, version, expires, successor in rows:
+        left = _left(expires, now)
+        if left > 0:
+            seen[key] = Replaced(as_key(successor)) if is_replaced else Seen(version, left)
+    return seen
 
 
 _Page: TypeAlias = list[tuple[bytes, bytes, int, object]]

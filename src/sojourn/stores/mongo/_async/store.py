@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple
@@ -33,6 +33,7 @@ from ....core.store import (
     Outcome,
     Page,
     Replaced,
+    Seen,
     Stored,
     Version,
     check_size,
@@ -44,7 +45,7 @@ from ..._raising import raise_alone
 from .._conversion import CODEC
 from .._errors import Guard, reading, writing
 from .._homes import AsyncGiven, AsyncOwned
-from .._layout import LOCKS, OWNER, SESSION, STATE, SUCCESSOR, Document, MongoLayout, cursor_of, id_in
+from .._layout import LOCKS, OWNER, SESSION, STATE, SUCCESSOR, Document, MongoLayout, cursor_of, id_in, mark_of
 from .._settings import Settings, has_index, is_indexed, warn_of_index
 from .._url import connect, parse_url
 
@@ -265,6 +266,24 @@ class AsyncMongoStore:
             successors = {self._layout.key_of(document): as_key(document.get(SUCCESSOR)) async for document in found}
         return tuple(filter(None, dict.fromkeys(map(successors.get, keys))))
 
+    async def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        check_keys(tuple(keys))
+        if not keys:
+            return {}
+        handles, now = await self._open(), self._clock()
+        condition = {self._layout.id_field: {"$in": list(keys)}, **self._layout.unexpired(now)}
+        seen: dict[str, Seen | Replaced] = {}
+        with reading():
+            async for document in handles.sessions.find(condition, self._layout.projection):
+                key, found = self._layout.key_of(document), self._layout.seen(document, now)
+                if key is not None and found is not None:
+                    seen[key] = found
+        return seen
+
+    @staticmethod
+    def mark(version: Version) -> bytes:
+        return mark_of(version)
+
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         handles, now = await self._open(), self._clock()
         # In the order of an index that no write moves a document in, each document is met once. A batch of MongoDB's own,
@@ -335,6 +354,12 @@ class AsyncMongoStore:
         await self._remove(handles, handles.sessions, {**expired, STATE: {"$exists": True}})
         await self._remove(handles, handles.locks, LOCKS.expired(now))
         return await self._remove(handles, handles.sessions, expired)
+
+    async def has_expired(self, key: str) -> bool:
+        check_key(key)
+        handles, layout = await self._open(), self._layout
+        with reading():
+            return await handles.sessions.find_one(layout.at(key, layout.lapsed(self._clock()))) is not None
 
     async def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)
