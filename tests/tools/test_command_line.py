@@ -156,7 +156,7 @@ def test_a_session_is_watched_until_it_ends(site, run, monkeypatch) -> None:
         else:
             site.store.delete(key)
 
-    monkeypatch.setattr("sojourn.cli.look.time.sleep", sleep)
+    monkeypatch.setattr("sojourn.cli.look.sleep", sleep)
     status, output, _ = run("watch", "ann", "--times", "3", "--json")
     lines = [json.loads(line) for line in output.splitlines()]
     assert status == 0
