@@ -228,9 +228,10 @@ class Line(NamedTuple):
         cells = [cell.strip() for cell in text.split("|")[1:-1]]
         if len(cells) != len(_HEAD) or not cells[4].replace(",", "").isdigit():
             return None
-        *counts, away = cells[4:10]
-        found = Found(*(int(count.replace(",", "")) for count in counts), away=float(away))
-        return cls(*cells[:4], found, cells[10], int(cells[11]))
+        commits, refused, lost, doubled, revived = (int(count.replace(",", "")) for count in cells[4:9])
+        found = Found(commits, refused, lost, doubled, revived, float(cells[9]))
+        name, versions, what, loses = cells[:4]
+        return cls(name, versions, what, loses, found, cells[10], int(cells[11]))
 
     def add(self, other: Line | None) -> Line:
         """With the runs of another one, of the same day and versions."""
