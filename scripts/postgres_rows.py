@@ -139,7 +139,7 @@ def _read_only(stack: ExitStack) -> Scene:
         name = "default_transaction_read_only"
         _ask(server.url, f"ALTER SYSTEM SET {name} = on", "SELECT pg_reload_conf()")
         time.sleep(_SPELL)
-        _ask(server.url, f"SET {name} = off; ALTER SYSTEM RESET {name}", "SELECT pg_reload_conf()")
+        _ask(server.url, f"ALTER SYSTEM RESET {name}", "SELECT pg_reload_conf()")
 
     return Scene(_with_table(server.url), version, strike)
 

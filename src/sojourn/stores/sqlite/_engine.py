@@ -293,7 +293,9 @@ class Engine:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             if error_code(error) in _NO_SPACE:
-                with suppress(sqlite3.Error):  # the log has room once it is moved into the file, which writes do only when they succeed
+                with suppress(
+                    sqlite3.Error
+                ):  # the log has room once it is moved into the file, which writes do only when they succeed
                     connection.execute("PRAGMA wal_checkpoint")
             if one_by_one:  # one of them cannot be carried out, such as with a key that is no text
                 for job in jobs:
