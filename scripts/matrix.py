@@ -137,7 +137,10 @@ def _run(scene: Scene, seconds: float) -> Found:
                     worker.communicate()
     if any(worker.returncode for worker in workers):
         raise RuntimeError("a process failed; its error stands above")
-    return together([json.loads(text) for text in said])
+    tallies = [json.loads(text) for text in said]
+    if scene.kills:
+        tallies[-1]["buckets"] = []  # that one began when all was over
+    return together(tallies)
 
 
 def _is_there(package: str) -> bool:
