@@ -7,7 +7,7 @@ the row is left out, and the last lines say why.
 
 ``--seconds 12`` is how long each row runs, and ``--runs 3`` how often: counts are those of all runs together, and the time without service is
 the longest. ``--write docs/servers.md`` puts the rows that were run into the tables of that page, each between ``<!-- matrix: family -->`` and
-``<!-- end -->``, and leaves the others as they are. The exit status is 1 if anything was lost, doubled or revived in a row that promises
+``<!-- end -->``, and leaves the others as they are; with ``--add`` to what the page has of this day and these versions. The exit status is 1 if anything was lost, doubled or revived in a row that promises
 otherwise.
 """
 
@@ -22,7 +22,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -184,34 +184,71 @@ _HEAD: Final = (
     "doubled",
     "revived",
     "seconds without service",
-    "run",
+    "day",
+    "runs",
 )
 _NEVER: Final = "not run"
 """What a line says of a row that was not run yet, or could not be."""
 
 
-def _line(row: Row, versions: str, found: Sequence[object], when: str) -> list[object]:
-    return [row.name, versions, row.what, row.loses or "nothing", *found, when]
+class Line(NamedTuple):
+    """A line of a table."""
+
+    name: str
+    versions: str
+    what: str
+    loses: str
+    found: Found | None
+    day: str
+    runs: int
+
+    def cells(self) -> list[object]:
+        found = [f"{count:,}" for count in self.found[:-1]] + [f"{self.found.away:.2f}"] if self.found else [""] * 6
+        return [self.name, self.versions, self.what, self.loses or "nothing", *found, self.day, self.runs]
+
+    @classmethod
+    def read(cls, text: str) -> Line | None:
+        """What `cells` has written; None where it is no such line."""
+        cells = [cell.strip() for cell in text.split("|")[1:-1]]
+        if len(cells) != len(_HEAD) or not cells[4].replace(",", "").isdigit():
+            return None
+        *counts, away = cells[4:10]
+        found = Found(*(int(count.replace(",", "")) for count in counts), away=float(away))
+        return cls(*cells[:4], found, cells[10], int(cells[11]))
+
+    def add(self, other: Line | None) -> Line:
+        """With the runs of another one, of the same day and versions."""
+        if (
+            other is None
+            or not self.found
+            or not other.found
+            or (self.day, self.versions) != (other.day, other.versions)
+        ):
+            return self
+        return self._replace(found=Found.of_all([self.found, other.found]), runs=self.runs + other.runs)
 
 
-def write(page: Path, lines: Iterable[list[object]]) -> None:
+def write(page: Path, lines: Iterable[Line], *, adds: bool = False) -> None:
     """Put lines into the tables of a page, each with the rows of a family in their order."""
     text = page.read_text("utf-8")
-    fresh = {(line[0], line[2]): line for line in lines}
+    fresh = {(line.name, line.what): line for line in lines}
     for family in dict.fromkeys(row.family for row in ROWS):
         mark = re.compile(rf"(<!-- matrix: {re.escape(family)} -->\n).*?(<!-- end -->)", re.DOTALL)
         found = mark.search(text)
         if found is None:
             raise ValueError(f"{page} has no table for {family!r}: it begins with <!-- matrix: {family} -->")
-        cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in found[0].splitlines()]
-        known = {(line[0], line[2]): line for line in cells if len(line) == len(_HEAD)}
-        empty = [""] * 6
-        shown = [
-            fresh.get(name) or known.get(name) or _line(row, "", empty, _NEVER)
-            for row in ROWS
-            if row.family == family and (name := (row.name, row.what))
-        ]
-        text = f"{text[: found.start()]}{found[1]}\n{table(list(_HEAD), shown)}\n\n{found[2]}{text[found.end() :]}"
+        known = {(line.name, line.what): line for line in map(Line.read, found[0].splitlines()) if line}
+        shown = []
+        for row in ROWS:
+            if row.family == family:
+                name = (row.name, row.what)
+                old = known.get(name)
+                if name in fresh:
+                    line = fresh[name].add(old if adds else None)
+                else:
+                    line = old or Line(row.name, "", row.what, row.loses, None, _NEVER, 0)
+                shown.append(line.cells())
+        text = f"{text[: found.start()]}{found[1]}\n{table(_HEAD, shown)}\n\n{found[2]}{text[found.end() :]}"
     page.write_text(text, "utf-8")
 
 
@@ -223,8 +260,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=12)
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--write", type=Path, help="a page with the tables")
+    parser.add_argument("--add", action="store_true", help="to the runs that the page has already")
     given = parser.parse_args(argv)
-    lines: list[list[object]] = []
+    lines: list[Line] = []
     left_out: list[str] = []
     is_good = True
     for row in _chosen(given.names):
@@ -240,19 +278,19 @@ def main(argv: list[str]) -> int:
                     versions = scene.versions
                     if scene.after is not None:
                         print(f"matrix: {row.name}: {row.what}: {scene.after()}", file=sys.stderr)
-        except pytest.skip.Exception as reason:
-            left_out.append(f"{row.name}: {reason}")
+        except pytest.skip.Exception as skipped:
+            left_out.append(f"{row.name}: {skipped}")
             continue
         found = Found.of_all(runs)
         is_good = is_good and (bool(row.loses) or found.is_good)
-        when = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {given.runs} of {given.seconds:g} s"
-        lines.append(_line(row, versions, (*found[:-1], f"{found.away:.2f}"), when))
+        day = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}"
+        lines.append(Line(row.name, versions, row.what, row.loses, found, day, given.runs))
         print(f"matrix: {found}", file=sys.stderr)
         if given.write:
-            write(given.write, lines)
-    print(table(list(_HEAD), lines))
-    for line in left_out:
-        print(f"left out: {line}")
+            write(given.write, lines[-1:], adds=given.add)
+    print(table(_HEAD, [line.cells() for line in lines]))
+    for reason in left_out:
+        print(f"left out: {reason}")
     return 0 if is_good else 1
 
 

@@ -91,6 +91,9 @@ def test_a_change_that_was_refused_may_be_there_or_not_and_may_come_late() -> No
     assert (tally.lost, tally.doubled) == (0, 1)
     played(counter.add(None), 200, Seen(n=3))
     assert tally.lost == 4
+    played(counter.add(None), 503, None, reaches_it=False)
+    played(counter.add(None), 200, Seen(n=7))  # read from the one that has it
+    assert (tally.lost, tally.doubled) == (4, 1)
 
 
 def test_what_the_processes_found_is_summed_and_the_longest_gap_is_that_of_all() -> None:
@@ -123,6 +126,8 @@ def test_the_rows_that_were_run_are_written_into_their_familys_table_and_the_oth
     assert [line.split(" | ")[0] for line in here.splitlines()[5:-2]] == ["| one", "| two", "| three"]
     assert "| two | 1.2 | nothing | nothing | 7 | 0 |" in here and "| three |  | nothing |" in here
     assert "| other |" in there and there.endswith("\nc\n")
+    assert matrix.main(["two", "--write", str(page), "--add"]) == 0
+    assert "| two | 1.2 | nothing | nothing | 14 | 0 | 0 | 0 | 0 | 0.50 |" in page.read_text()
     page.write_text("no table")
     with pytest.raises(ValueError, match="no table for 'here'"):
         matrix.write(page, [])
@@ -153,6 +158,6 @@ def test_rows_are_chosen_by_name_and_what_cannot_be_run_is_said(
     monkeypatch.setattr(matrix, "ROWS", rows)
     assert matrix.main(["sound", "missing"]) == 0
     out = capsys.readouterr().out
-    assert "| Sound | 1.2 | nothing | all | 1 | 0 | 1 | 0 | 0 | 0.50 | 2" in out
+    assert "| Sound | 1.2 | nothing | all | 1 | 0 | 1 | 0 | 0 | 0.50 | 20" in out
     assert "left out: Missing: there is no such server" in out and "Strict" not in out
     assert matrix.main([]) == 1

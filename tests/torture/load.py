@@ -97,6 +97,8 @@ class Counter:
         self._journal = Journal(None) if journal is None else journal
         self._least = least
         self._open = maybe
+        self._missing = 0
+        """Changes that were lost. They may be seen again, where two servers hold themselves to be the master for a while."""
         self.is_gone = False
 
     def add(self, cookie: str | None) -> Steps:
@@ -110,7 +112,7 @@ class Counter:
 
         self._journal.note("add", cookie, self._name)
         ((status, _cookie),) = yield (Request(cookie, do),)
-        if seen and (status == 200 or seen[0] is not None):
+        if seen and (status == 200 or seen[0] is not None) and not self.is_gone:
             self._compare(seen[0])
         if status == 200 and not self.is_gone:
             self._least += 1
@@ -136,8 +138,12 @@ class Counter:
             self.is_gone = True
             self._tally.lost += self._least
             return
-        self._tally.lost += max(0, self._least - seen)
+        lost = max(0, self._least - seen)
+        self._tally.lost += lost
         more = max(0, seen - self._least)
+        again = min(more, self._missing)
+        self._missing += lost - again
+        more -= again
         self._tally.doubled += max(0, more - self._open)
         self._open = max(0, self._open - more)
         self._least = seen
