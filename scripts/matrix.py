@@ -24,26 +24,22 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
-import psycopg
 import pytest
 
 from benchmarks.measure import table
-from scripts import redis_rows
-from scripts.scenes import KILLED, Row, Scene, again
-from sojourn.stores import PostgresStore
-from tests.servers import pgbouncer, postgres_server
+from scripts import mongo_rows, postgres_rows, redis_rows, sqlite_rows
+from scripts.scenes import Row, Scene
 from tests.torture.load import BUCKET
 from tests.torture.worker import Visitor
 
 __all__ = ["ROWS", "Found", "main", "together", "write"]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-PROCESSES: Final = 8
 _SHARED: Final = 3
 """Sessions that all processes change."""
 _LONGEST: Final = 120
@@ -73,50 +69,7 @@ class Found(NamedTuple):
         return cls(sum(commits), sum(refused), sum(lost), sum(doubled), sum(revived), max(away))
 
 
-# The rows' servers.
-
-
-def _postgres(stack: ExitStack) -> tuple[Any, str]:
-    server = stack.enter_context(postgres_server())
-    server.init()
-    server.start(**_DURABLE)
-    with psycopg.connect(server.url) as connection:
-        version = str(connection.execute("SHOW server_version").fetchone()[0])  # type: ignore[index]
-    return server, f"PostgreSQL {version}"
-
-
-def _url(url: str, **options: object) -> str:
-    """The URL with options, its table made."""
-    url = f"{url}?{'&'.join(f'{name}={value}' for name, value in options.items())}"
-    store = PostgresStore.from_url(f"{url}&create_table=true")
-    store.open()
-    store.close()
-    return url
-
-
-def _direct(stack: ExitStack) -> Scene:
-    server, version = _postgres(stack)
-    return Scene(_url(server.url), version, lambda: again(server, **_DURABLE))
-
-
-def _pooled(mode: str, victim: str, stack: ExitStack) -> Scene:
-    server, version = _postgres(stack)
-    pooler = stack.enter_context(pgbouncer(server.url, mode, default_pool_size=10))
-    said = subprocess.run([pooler.program, "--version"], capture_output=True, text=True, check=True).stdout
-    strike = partial(again, pooler) if victim == "pooler" else partial(again, server, **_DURABLE)
-    return Scene(_url(pooler.url, prepare="false"), f"{version}, {said.splitlines()[0]}", strike)
-
-
-_POOLER_KILLED: Final = "the pooler is killed, and started again"
-ROWS: Final[list[Row]] = [
-    Row("PostgreSQL", KILLED, _direct, family="postgresql"),
-    *(
-        Row(f"PgBouncer, {mode} mode", what, partial(_pooled, mode, victim), package="pgbouncer", family="postgresql")
-        for mode in ("transaction", "statement")
-        for victim, what in (("server", KILLED), ("pooler", _POOLER_KILLED))
-    ),
-    *redis_rows.ROWS,
-]
+ROWS: Final[list[Row]] = [*postgres_rows.ROWS, *sqlite_rows.ROWS, *mongo_rows.ROWS, *redis_rows.ROWS]
 
 
 # Running one.
@@ -132,47 +85,78 @@ def together(tallies: list[dict[str, Any]]) -> Found:
     return Found(**counts, away=away)
 
 
+def _worker(scene: Scene, number: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.torture.load", ("async", "sync")[number % 2], scene.url],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **scene.environments[number // 2 % len(scene.environments)]},
+    )
+
+
+def _order(worker: subprocess.Popen[str], **orders: object) -> None:
+    """Tell a process what to do, once it is ready."""
+    assert worker.stdin is not None
+    worker.stdin.write(f"{json.dumps(orders)}\n")
+    worker.stdin.flush()
+
+
 def _run(scene: Scene, seconds: float) -> Found:
     visitor = Visitor(scene.url)
     shared = [visitor.request(None, lambda session: session.update(shared=True))[1] for _ in range(_SHARED)]
     visitor.close()
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.torture.load", ("async", "sync")[number % 2], scene.url],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **scene.environments[number // 2 % len(scene.environments)]},
-        )
-        for number in range(PROCESSES)
-    ]
-    try:
-        for worker in workers:
-            assert worker.stdout is not None
-            worker.stdout.readline()  # it is ready
-        for number, worker in enumerate(workers):
-            orders = {"name": str(number), "shared": shared, "seconds": seconds}
-            assert worker.stdin is not None
-            worker.stdin.write(f"{json.dumps(orders)}\n")
-            worker.stdin.flush()
-        time.sleep(seconds / 3)
-        if scene.strike is not None:
-            scene.strike()
-        said = [worker.communicate(timeout=seconds + _LONGEST)[0] for worker in workers]
-    finally:
-        for worker in workers:
-            if worker.poll() is None:
+    workers: list[subprocess.Popen[str]] = []
+    with TemporaryDirectory(prefix="sojourn-") as folder:
+        journals = [f"{folder}/{number}" for number in range(scene.kills)]
+        try:
+            workers += [_worker(scene, number) for number in range(scene.processes)]
+            for worker in workers:
+                assert worker.stdout is not None
+                worker.stdout.readline()  # it is ready
+            for number, worker in enumerate(workers):
+                journal = {"journal": journals[number]} if number < scene.kills else {}
+                _order(worker, name=str(number), shared=shared, seconds=seconds, **journal)
+            time.sleep(seconds / 3)
+            for worker in workers[: scene.kills]:
                 worker.kill()
                 worker.communicate()
+            if scene.strike is not None:
+                scene.strike()
+            del workers[: scene.kills]
+            said = [worker.communicate(timeout=seconds + _LONGEST)[0] for worker in workers]
+            if journals:
+                workers.append(_worker(scene, 1))
+                _order(workers[-1], journals=journals)
+                said.append(workers[-1].communicate(timeout=_LONGEST)[0].removeprefix("ready\n"))
+        finally:
+            for worker in workers:
+                if worker.poll() is None:
+                    worker.kill()
+                    worker.communicate()
     if any(worker.returncode for worker in workers):
         raise RuntimeError("a process failed; its error stands above")
-    return together([json.loads(text) for text in said])
+    tallies = [json.loads(text) for text in said]
+    if scene.kills:
+        tallies[-1]["buckets"] = []  # that one began when all was over
+    return together(tallies)
+
+
+def _is_there(package: str) -> bool:
+    """Whether its program is, or the package itself, where it has no program of its name."""
+    if shutil.which(package, path=f"{os.environ['PATH']}:/usr/sbin"):
+        return True
+    query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]
+    return (
+        bool(shutil.which("dpkg-query"))
+        and subprocess.run(query, capture_output=True, check=False).stdout == b"installed"
+    )
 
 
 def _install(packages: str) -> None:
     """Install what is missing of Debian's, if this is Debian and we are root."""
-    missing = [name for name in packages.split() if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")]
+    missing = [name for name in packages.split() if not _is_there(name)]
     if not missing or os.geteuid() != 0 or not shutil.which("apt-get"):
         return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -293,6 +277,8 @@ def main(argv: list[str]) -> int:
                     print(f"matrix: {row.name}: {row.what} ({number + 1} of {given.runs})", file=sys.stderr)
                     runs.append(_run(scene, given.seconds))
                     versions = scene.versions
+                    if scene.after is not None:
+                        print(f"matrix: {row.name}: {row.what}: {scene.after()}", file=sys.stderr)
         except pytest.skip.Exception as skipped:
             left_out.append(f"{row.name}: {skipped}")
             continue

@@ -25,6 +25,11 @@ class Scene(NamedTuple):
     """What goes wrong, after a third of the time."""
     environments: Sequence[dict[str, str]] = ({},)
     """Variables of the processes, in turn: of the two colours one each, then the next."""
+    processes: int = 8
+    kills: int = 0
+    """How many of the processes are killed when it goes wrong."""
+    after: Callable[[], str] | None = None
+    """Looks at what is left, and says what it found."""
 
 
 class Row(NamedTuple):
