@@ -7,8 +7,8 @@ the row is left out, and the last lines say why.
 
 ``--seconds 12`` is how long each row runs, and ``--runs 3`` how often: counts are those of all runs together, and the time without service is
 the longest. ``--write docs/servers.md`` puts the rows that were run into the tables of that page, each between ``<!-- matrix: family -->`` and
-``<!-- end -->``, and leaves the others as they are; with ``--add`` to what the page has of this day and these versions. The exit status is 1 if anything was lost, doubled or revived in a row that promises
-otherwise.
+``<!-- end -->``, and leaves the others as they are; with ``--add`` to what the page has of this day and these versions. The exit status is 1
+if a row failed, or anything was lost, doubled or revived in one that promises otherwise.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ _SHARED: Final = 3
 """Sessions that all processes change."""
 _LONGEST: Final = 120
 """Seconds after the run within which each process has to end."""
-_DURABLE: Final = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 
 
 class Found(NamedTuple):
@@ -212,9 +211,10 @@ class Line(NamedTuple):
         cells = [cell.strip() for cell in text.split("|")[1:-1]]
         if len(cells) != len(_HEAD) or not cells[4].replace(",", "").isdigit():
             return None
-        *counts, away = cells[4:10]
-        found = Found(*(int(count.replace(",", "")) for count in counts), away=float(away))
-        return cls(*cells[:4], found, cells[10], int(cells[11]))
+        commits, refused, lost, doubled, revived = (int(count.replace(",", "")) for count in cells[4:9])
+        found = Found(commits, refused, lost, doubled, revived, float(cells[9]))
+        name, versions, what, loses = cells[:4]
+        return cls(name, versions, what, loses, found, cells[10], int(cells[11]))
 
     def add(self, other: Line | None) -> Line:
         """With the runs of another one, of the same day and versions."""
@@ -280,6 +280,10 @@ def main(argv: list[str]) -> int:
                         print(f"matrix: {row.name}: {row.what}: {scene.after()}", file=sys.stderr)
         except pytest.skip.Exception as skipped:
             left_out.append(f"{row.name}: {skipped}")
+            continue
+        except (RuntimeError, subprocess.TimeoutExpired) as failure:
+            left_out.append(f"{row.name}: {row.what}: {failure}")
+            is_good = False
             continue
         found = Found.of_all(runs)
         is_good = is_good and (bool(row.loses) or found.is_good)

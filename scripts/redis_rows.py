@@ -107,17 +107,16 @@ def _flushed(kind: str, stack: ExitStack) -> Scene:
 
 
 def _full(policy: str, kind: str, stack: ExitStack) -> Scene:
-    """Without room for anything new. With ``noeviction`` only for a while: until then all is refused."""
+    """Without room for anything new for a while; with eviction, for half of what is there."""
     server = _started(kind, stack, "--maxmemory-policy", policy)
     client = _client(server)
-    empty = client.info("memory")["used_memory"]
 
     def strike() -> None:
-        used = client.info("memory")["used_memory"]
-        client.config_set("maxmemory", used if policy == "noeviction" else empty + (used - empty) // 10)
-        if policy == "noeviction":
-            time.sleep(_LONG)
-            client.config_set("maxmemory", 0)
+        memory = client.info("memory")
+        spare = 0 if policy == "noeviction" else memory["used_memory_dataset"] // 2
+        client.config_set("maxmemory", memory["used_memory"] - spare)
+        time.sleep(_LONG)
+        client.config_set("maxmemory", 0)
 
     return Scene(server.url, _version(server), strike)
 
@@ -315,7 +314,10 @@ def _rows(kind: str, package: str) -> list[Row]:
         Row("a user with few rights", KILLED, partial(_few_rights, kind)),
         Row("no persistence", "somebody else's `FLUSHALL`", partial(_flushed, kind), loses="all"),
         Row("noeviction", f"the memory is full for {_LONG:g} s", partial(_full, "noeviction", kind)),
-        *(Row(policy, "the memory is full", partial(_full, policy, kind), loses=_EVICTED) for policy in _POLICIES),
+        *(
+            Row(policy, f"the memory is full for {_LONG:g} s", partial(_full, policy, kind), loses=_EVICTED)
+            for policy in _POLICIES
+        ),
         Row("one of two", f"it is a replica for {_LONG:g} s", partial(_turned, kind)),
         Row("Sentinel", "a planned failover", partial(_sentinels, "planned", (), kind), loses=_ASYNCHRONOUS),
         Row(
@@ -364,8 +366,8 @@ def _rows(kind: str, package: str) -> list[Row]:
         ),
     ]
     if kind == "Valkey":
+        rows = [row for row in rows if row.name not in {"TLS", *_POLICIES[1:-1]}]
         rows.append(Row("cluster", "slots are migrated at once", partial(_migrated, "atomic", kind)))
-        rows = [row for row in rows if row.name != "TLS"]
     return [
         row._replace(name=f"{kind}, {row.name}", package=f"{package} {row.package}".strip(), family="redis")
         for row in rows

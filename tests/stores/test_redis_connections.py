@@ -15,14 +15,14 @@ import redis.asyncio
 import redis.asyncio.sentinel
 import redis.sentinel
 
-from sojourn.core.store import Deleted, Replaced, Stored
+from sojourn.core.store import Deleted, Stored
 from sojourn.errors import StoreError, StoreUnavailable
 from sojourn.stores.redis._async.store import AsyncRedisStore
 from sojourn.stores.redis._sync.store import RedisStore
-from sojourn.testing import FullStore, as_async
+from sojourn.testing import as_async
 from tests.certificates import certificate
 from tests.servers import ValkeyServer, valkey
-from tests.stores.redis_kinds import KINDS, opened, proxied
+from tests.stores.redis_kinds import KINDS, everything, opened, proxied
 
 pytestmark = [pytest.mark.server, pytest.mark.anyio]
 
@@ -46,23 +46,6 @@ def client(server: ValkeyServer) -> Iterator[Any]:
     with redis.Redis.from_url(server.url) as client:
         client.flushall()
         yield client
-
-
-async def everything(store: FullStore) -> None:
-    """Every operation there is."""
-    version = await store.create("k", b"1", 60_000, owner="ann")
-    version = await store.replace("k", b"2", 60_000, version=version, owner="bob")
-    assert await store.regenerate("k", "l", b"3", 60_000, version=version, tombstone=30_000, owner="bob") == b"3"
-    assert await store.load("k") == Replaced("l")
-    assert await store.touch("l", 60_000) is True
-    assert await store.by_owner("bob") == ["l"]
-    token = await store.lock("l", 60_000)
-    assert token is not None and await store.unlock("l", token) is True
-    assert [(key, stored.data) async for key, stored in store.scan()] == [("l", b"3")]
-    assert await store.count() == 1
-    assert await store.delete("k", "l") == Deleted(1, ("l",))
-    assert await store.clear() == 0
-    assert await store.delete_expired() == 0
 
 
 @pytest.mark.parametrize("kind", OWN)

@@ -135,8 +135,8 @@ class Counter:
 
     def _compare(self, seen: int | None) -> None:
         if seen is None:  # the session has gone, with all that was in it
+            self._tally.lost += 0 if self.is_gone else self._least
             self.is_gone = True
-            self._tally.lost += self._least
             return
         lost = max(0, self._least - seen)
         self._tally.lost += lost
