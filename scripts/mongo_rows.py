@@ -127,15 +127,15 @@ _SCENES: Final[tuple[tuple[str, Callable[[ExitStack], Scene], str], ...]] = (
     ("writes are interrupted by its shutdown for 3 s", partial(_failing, _INTERRUPTED), ""),
     ("replies to writes are lost for 3 s", partial(_failing, CutReply()), ""),
     (
-        "our clocks an hour behind its own, then set right",
-        partial(_at_another_time, "-1h", "+0", "all"),
+        "ours an hour behind its own, then right",
+        partial(_at_another_time, "-3600", "+0", "all"),
         "",
     ),
     (
-        "our clocks an hour ahead of its own, then set back",
-        partial(_at_another_time, "+1h", "+0", "all"),
+        "ours an hour ahead of its own, then set back",
+        partial(_at_another_time, "+3600", "+0", "all"),
         "",
     ),
-    ("half of our clocks an hour behind", partial(_at_another_time, "-1h", "-1h", "half"), ""),
+    ("half of ours an hour behind", partial(_at_another_time, "-3600", "-3600", "half"), ""),
 )
 ROWS: Final[list[Row]] = [Row("MongoDB", what, scene, loses=loses, family="mongodb") for what, scene, loses in _SCENES]

@@ -65,7 +65,7 @@ def _shifted(file: Path, shift: str) -> Callable[[str], None]:
 
 
 def our_clock(folder: Path, shift: str) -> tuple[dict[str, str], Callable[[str], None]]:
-    """The variables of a process of the load whose clock is shifted (``"+1h"``), and what shifts it anew.
+    """The variables of a process of the load whose clock is shifted (``"+3600"``), and what shifts it anew.
 
     It shifts its clock itself: under libfaketime Python's ``time.sleep`` fails, or lasts as long as the shift.
     """
@@ -77,7 +77,7 @@ _FAKETIME: Final = "faketime/libfaketime.so.1"
 
 
 def clock(folder: Path, name: str, shift: str) -> tuple[dict[str, str], Callable[[str], None]]:
-    """The variables of a process whose clock is shifted (``"+1h"``), and what shifts it anew. Its monotonic clock is the machine's."""
+    """The variables of a process whose clock is shifted (``"+3600"``), and what shifts it anew. Its monotonic clock is the machine's."""
     found = [path for path in Path("/usr/lib").glob(f"*/{_FAKETIME}") if path.exists()]
     if not found:
         pytest.skip("there is no libfaketime; on Debian it comes with the package faketime")

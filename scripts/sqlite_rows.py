@@ -238,8 +238,8 @@ ROWS: Final[list[Row]] = [
     *(
         Row("SQLite", what, partial(_at_another_time, *shifts), family="sqlite")
         for what, shifts in (
-            ("the clock is set back by an hour", ("+0", "-1h")),
-            ("the clock is set forward by an hour", ("-1h", "+0")),
+            ("the clock is set back by an hour", ("+0", "-3600")),
+            ("the clock is set forward by an hour", ("-3600", "+0")),
         )
     ),
 ]

@@ -311,12 +311,11 @@ def lanes(tally: Tally) -> list[Steps]:
 
 
 def shift_clock(file: Path) -> None:
-    """Read the time as a file has it, in whole hours (``+1h``), now and whenever it changes. The monotonic clock stays."""
+    """Shift the time by as many seconds as a file has (``+3600``), now and whenever it changes. The monotonic clock stays."""
     right = time.time_ns
-    hour = 3600 * 10**9
 
     def shifted() -> int:
-        return right() + int(file.read_text().strip().removesuffix("h")) * hour
+        return right() + int(file.read_text()) * 10**9
 
     time.time_ns = shifted
 
