@@ -217,13 +217,8 @@ class Line(NamedTuple):
         return cls(name, versions, what, loses, found, cells[10], int(cells[11]))
 
     def add(self, other: Line | None) -> Line:
-        """With the runs of another one, of the same day and versions."""
-        if (
-            other is None
-            or not self.found
-            or not other.found
-            or (self.day, self.versions) != (other.day, other.versions)
-        ):
+        """With the runs of another one, of the same versions."""
+        if other is None or not self.found or not other.found or self.versions != other.versions:
             return self
         return self._replace(found=Found.of_all([self.found, other.found]), runs=self.runs + other.runs)
 

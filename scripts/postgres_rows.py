@@ -351,8 +351,8 @@ ROWS: Final[list[Row]] = [
     *_rows(
         "PostgreSQL 15, its clock",
         [
-            ("an hour before ours, then set back to it", partial(_at_another_time, "+1h", "+0"), ""),
-            ("an hour after ours, then set back by one more", partial(_at_another_time, "-1h", "-2h"), ""),
+            ("an hour ahead, then set back", partial(_at_another_time, "+3600", "+0"), ""),
+            ("an hour behind, then set back by one more", partial(_at_another_time, "-3600", "-7200"), ""),
         ],
         f"{_PACKAGE} faketime",
     ),
