@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
 from sphinx.ext.napoleon import GoogleDocstring
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `keywords`
 
 project = "Sojourn"
 author = "The Sojourn authors"
@@ -21,6 +25,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "sphinxext.opengraph",
+    "keywords",
 ]
 exclude_patterns = ["_build", "diagrams"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
@@ -29,6 +34,7 @@ myst_heading_anchors = 3
 
 # `Stored` in a docstring is a link where there is such an object, and plain code where there is none.
 default_role = "py:obj"
+maximum_signature_line_length = 80
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
