@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -80,9 +81,10 @@ ogp_description_length = 160
 
 
 def _reachable(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _tree: object) -> None:
-    """Let the keyboard reach what can be scrolled sideways: the wide tables."""
-    if "body" in context:
-        context["body"] = context["body"].replace('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')
+    """Let the keyboard reach what can be moved sideways: wide tables, and diagrams on a phone."""
+    body = context.get("body", "").replace('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')
+    body = body.replace('<svg class="diagram"', '<div class="diagram" tabindex="0"><svg')
+    context["body"] = re.sub(r"(<div class=\"diagram\".*?</svg>)", r"\1</div>", body, flags=re.DOTALL)
 
 
 def setup(app: Sphinx) -> None:

@@ -16,7 +16,12 @@ from sojourn.guard import CrossSiteRules
 from sojourn.options import Options, OptionsDict
 
 _UNTOLD = {"profile", "clock"}
-_IN_WORDS = {"secret": "required", "store": "memory://, with a warning", "absolute_timeout": "30 days", "signature_cache": "4 MiB"}
+_IN_WORDS = {
+    "secret": "required",
+    "store": "memory://, with a warning",
+    "absolute_timeout": "30 days",
+    "signature_cache": "4 MiB",
+}
 
 
 def _default(name: str) -> str:
@@ -27,7 +32,7 @@ def _default(name: str) -> str:
     return "..." if default is MISSING or callable(default) else repr(default)
 
 
-def _keywords(of_guard: bool) -> str:  # noqa: FBT001
+def _keywords(of_guard: bool) -> str:
     if of_guard:
         found = inspect.signature(CrossSiteRules.__init__).parameters.values()
         return ", ".join(f"{each.name}={each.default!r}" for each in found if each.kind is each.KEYWORD_ONLY)
@@ -35,7 +40,9 @@ def _keywords(of_guard: bool) -> str:  # noqa: FBT001
     return ", ".join("secret" if name == "secret" else f"{name}={_default(name)}" for name in names)
 
 
-def _signature(_app: Sphinx, what: str, _name: str, obj: Any, _options: Any, signature: str | None, result: str | None) -> Any:
+def _signature(
+    _app: Sphinx, what: str, _name: str, obj: Any, _options: Any, signature: str | None, result: str | None
+) -> Any:
     """Put the keywords in the place of ``**options``."""
     if signature is None or "**options" not in signature:
         return None
@@ -48,7 +55,7 @@ def _signature(_app: Sphinx, what: str, _name: str, obj: Any, _options: Any, sig
 def _docstring(_app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
     """And say what they are."""
     for number, line in enumerate(lines):
-        lines[number] = re.sub(r"^(\s+)options: (the middleware's; )?see ", r"\1the other keywords: see ", line)
+        lines[number] = re.sub(r"^(\s+)options: (the middleware's; )?see ", r"\1others: options by name; see ", line)
 
 
 def _described() -> dict[str, str]:
