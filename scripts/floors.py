@@ -20,6 +20,7 @@ FLOORS: Final[dict[str, int]] = {
     "cookie": 0,
     "cookie_parser": 0,
     "errors": 0,
+    "events": 0,
     "guard": 0,
     "ids": 0,
     "logs": 0,
@@ -50,6 +51,9 @@ FLOORS: Final[dict[str, int]] = {
     "quart": 4,
     "starlette": 4,
     "wsgi": 4,
+    # and, beside the doors, what listens to events
+    "otel": 4,
+    "prometheus": 4,
     # 5 tools: they know everything
     "__main__": 5,
     "cli": 5,

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypedDict
 from .clock import DAY_MS, Clock, Duration, duration_ms, system_clock
 from .cookie import Cookie, check_among
 from .errors import ConfigurationError, SojournWarning
+from .events import Listener, check_listeners
 from .ids import new_id
 from .logs import warn_of_order
 from .transports import CookieTransport, Transport, check_transports
@@ -112,6 +113,7 @@ class OptionsDict(TypedDict, total=False):
     exclusive: Callable[[Request], bool] | None
     fresh: Callable[[Request], bool] | None
     describe: Callable[[Request], Mapping[str, str | None] | None] | None
+    on_event: Listener | Sequence[Listener] | None
     connect_flash: bool
     clear_site_data: Sequence[str]
     passport: bool | type[int]
@@ -162,6 +164,8 @@ class Options:
         fresh: a predicate of the request; where it is true, a store with a near cache asks the server nevertheless.
         describe: a function of the request, called at a login: what is to be kept of the device, a dict with any of ``label``,
             ``user_agent`` and ``address``, which `devices()` shows. Nothing unless given.
+        on_event: is called with a `SessionEvent` for whatever happens to sessions and their store: a function, or a sequence of them. Under
+            ASGI, Quart, Litestar and aiohttp they may be coroutine functions.
         connect_flash: keep flash messages where, and in the shape in which, the Node package connect-flash has them.
         clear_site_data: what else the browser is to forget where a response ends the session and expires its cookie: types of data for
             ``Clear-Site-Data`` (W3C Clear Site Data, section 3.1), such as ``("cache", "storage")``. It goes over https alone, where browsers heed
@@ -198,6 +202,7 @@ class Options:
     exclusive: Callable[[Request], bool] | None = None
     fresh: Callable[[Request], bool] | None = None
     describe: Callable[[Request], Mapping[str, str | None] | None] | None = None
+    on_event: Listener | Sequence[Listener] | None = None
     clear_site_data: Sequence[str] = ()
     passport: bool | type[int] = False
     signature_cache: int = 4 * 1024 * 1024
@@ -213,6 +218,8 @@ class Options:
     """``idle_timeout`` in milliseconds; None where the cookie or the default decides."""
     absolute_ms: int | None = field(init=False)
     touch_after_ms: int | None = field(init=False)
+    listeners: tuple[Listener, ...] = field(init=False)
+    """``on_event`` as a tuple."""
 
     @classmethod
     def of(cls, given: OptionsDict) -> Options:
@@ -261,6 +268,7 @@ class Options:
         derive(self, "exclude", check_paths(self.exclude))
         derive(self, "clear_site_data", _site_data(self.clear_site_data))
         derive(self, "ways", check_transports(self.transports))
+        derive(self, "listeners", check_listeners(self.on_event))
         self._check_name()
         self._check_cookie_and_timeouts(derive)
 

@@ -14,9 +14,11 @@ from typing import Any, Final, NamedTuple
 
 from ..clock import from_ms
 from ..errors import SessionDecodeError
+from ..events import SessionEvent
 from ..ids import mask_id
 from ..logs import log
 from .data import look_at, unpack_stored
+from .noting import notes_of
 from .record import Record
 from .settings import SessionSettings
 from .state import State
@@ -132,7 +134,7 @@ def end_device(state: State, handle: str, log_out: Callable[[], object]) -> Step
             if key in own_keys(state):
                 log_out()
                 return True
-            return (yield from _end(settings, (key,), owner)) > 0
+            return (yield from _end(settings, (key,), owner, "device", notes_of(state))) > 0
     return False
 
 
@@ -141,16 +143,30 @@ def end_others(state: State) -> Steps[int]:
     owner = _owner(state)
     if owner is None:
         return 0
-    return (yield from end_owner(state.settings, owner, own_keys(state)))
+    return (yield from end_owner(state.settings, owner, own_keys(state), "others", notes_of(state)))
 
 
-def end_owner(settings: SessionSettings, owner: str, spared: Iterable[str] = ()) -> Steps[int]:
-    """End all sessions of an owner but those with such keys; returns how many there were."""
+def end_owner(
+    settings: SessionSettings,
+    owner: str,
+    spared: Iterable[str] = (),
+    reason: str = "owner",
+    noted: list[SessionEvent] | None = None,
+) -> Steps[int]:
+    """End all sessions of an owner but those with such keys; returns how many there were.
+
+    Args:
+        settings: the settings.
+        owner: the owner.
+        spared: the keys.
+        reason: what the events say.
+        noted: where they are added; None where nobody listens.
+    """
     kept = frozenset(spared)
     keys = [key for key in (yield Owned(owner)) if key not in kept]
     ended = 0
     for first in range(0, len(keys), _AT_ONCE):
-        ended += yield from _end(settings, keys[first : first + _AT_ONCE], owner)
+        ended += yield from _end(settings, keys[first : first + _AT_ONCE], owner, reason, noted)
     return ended
 
 
@@ -163,7 +179,9 @@ def _owner(state: State) -> str | None:
     return state.owner
 
 
-def _end(settings: SessionSettings, keys: Iterable[str], owner: str) -> Steps[int]:
+def _end(
+    settings: SessionSettings, keys: Iterable[str], owner: str, reason: str, noted: list[SessionEvent] | None
+) -> Steps[int]:
     """End those that are the owner's still."""
 
     def is_theirs(key: str, found: object) -> bool:
@@ -175,7 +193,10 @@ def _end(settings: SessionSettings, keys: Iterable[str], owner: str) -> Steps[in
         found = yield Load(key)
         if is_theirs(key, found):
             owned.append(key)
-    return (yield from end(tuple(owned), still=is_theirs)) if owned else 0
+    count = (yield from end(tuple(owned), still=is_theirs)) if owned else 0
+    if noted is not None:
+        noted += [settings.event("revoked", key, owner=owner, reason=reason) for key in owned[:count]]
+    return count
 
 
 def live_record(settings: SessionSettings, key: str, found: object, owner: str) -> Record | None:

@@ -46,6 +46,9 @@ class defines it: a subclass may well have changed a method, which the inherited
 **What is left.** A store whose ``load`` leaves ``expires_in`` None, as it would need a second command, may have ``lifetime(key)``, which returns the milliseconds
 that a record has left, or None. It is asked where somebody wants to know, as for the list of an owner's devices.
 
+**What has expired.** A store that keeps expired records until it sweeps may have ``has_expired(key)``: whether there is such a record still. It
+is asked, where somebody listens to events, about a key that was missing. False says nothing.
+
 **A near cache**, as `AsyncRedisStore` can have one: an attribute ``near``, a function of a key that returns a record (a `Stored`) without asking the
 server, or None where the server is to be asked by ``load``. What it returns may be older than what ``load`` would, by a bound that the store
 states, but never older than what this store has itself written. The first look-up of a request uses it, and nothing else. ``near`` is None

@@ -58,6 +58,7 @@ def arrive(
         state = State(config.settings, Arrival(cookie, secure), config.sync)
         state.on(Event.DISCARD)
         return state
+    ids: list[Verified]
     ids, source = reader.read_all(parts, cookie, body, secure=secure)
     if not ids and _is_tested() and (key := plain(config.settings.options.name)):
         ids = [Verified(key, needs_resigning=False)]

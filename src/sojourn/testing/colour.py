@@ -24,6 +24,8 @@ T = TypeVar("T")
 class FullStore(AsyncStore, AsyncScanningStore, AsyncLockingStore, AsyncIndexingStore, AsyncExaminableStore, Protocol):
     """An async store with every capability. Each case uses only those that it has asked for."""
 
+    async def has_expired(self, key: str) -> bool: ...
+
 
 def as_async(store: Store, *, threads: bool = False) -> FullStore:
     """Give a sync store async methods, those that it has and no others.

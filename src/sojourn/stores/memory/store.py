@@ -281,6 +281,11 @@ class MemoryStore:
                 if not any(table.is_due(now) for table in (self._records, self._tombstones, self._locks)):
                     return removed
 
+    def has_expired(self, key: str) -> bool:
+        check_key(key)
+        entry = self._records.entries.get(key)
+        return entry is not None and entry.deadline <= self._clock()
+
     def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)
         with self._mutex:
@@ -442,6 +447,9 @@ class AsyncMemoryStore:
 
     async def delete_expired(self) -> int:
         return self._store.delete_expired()
+
+    async def has_expired(self, key: str) -> bool:
+        return self._store.has_expired(key)
 
     async def by_owner(self, owner: str) -> list[str]:
         return self._store.by_owner(owner)

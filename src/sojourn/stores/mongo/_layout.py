@@ -213,6 +213,10 @@ class MongoLayout:
         """Documents whose time is up, in whatever state."""
         return {self.expires_key: {"$lte": DatetimeMS(now)}}
 
+    def lapsed(self, now: int) -> Document:
+        """Sessions whose time is up."""
+        return {**self.expired(now), STATE: {"$exists": False}}
+
     def free(self, now: int, ttl: int) -> Document:
         """Locks whose time is up, or that were taken before the clock was set back."""
         early = {self.expires_key: {"$gt": DatetimeMS(now + longest_lock(ttl))}}

@@ -171,6 +171,12 @@ class Statements:
             writes=False,
             keyed=True,
         )
+        # key -> the key if it is a record whose time is up
+        self.expired = Statement.of(
+            f"SELECT {key} FROM {t} WHERE sid = {_key(1)} AND expire <= {now} AND sess::text <> 'null'",
+            writes=False,
+            keyed=True,
+        )
         # key, data, ttl[, owner] -> the key if it was free
         self.create = Statement.of(
             f"INSERT INTO {t} AS kept ({columns}) VALUES ({_text(1)}, {_text(2)}::json, {after(3)}{owner(4)})"

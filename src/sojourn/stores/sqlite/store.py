@@ -189,6 +189,11 @@ class SQLiteStore:
             removed += batch
         return removed
 
+    def has_expired(self, key: str) -> bool:
+        check_key(key)
+        rows = self._file.read(file.LOAD, key)
+        return bool(rows) and type(rows[0][0]) is bytes and _interpret(rows, self._clock()) is None
+
     def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)
         return [key for (key,) in self._file.read(file.BY_OWNER, owner, self._clock())]
@@ -335,6 +340,9 @@ class AsyncSQLiteStore:
 
     async def delete_expired(self) -> int:
         return await run_in_thread(self._store.delete_expired)
+
+    async def has_expired(self, key: str) -> bool:
+        return await run_in_thread(partial(self._store.has_expired, key))
 
     async def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)

@@ -336,6 +336,12 @@ class AsyncMongoStore:
         await self._remove(handles, handles.locks, LOCKS.expired(now))
         return await self._remove(handles, handles.sessions, expired)
 
+    async def has_expired(self, key: str) -> bool:
+        check_key(key)
+        handles, layout = await self._open(), self._layout
+        with reading():
+            return await handles.sessions.find_one(layout.at(key, layout.lapsed(self._clock()))) is not None
+
     async def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)
         handles = await self._open()

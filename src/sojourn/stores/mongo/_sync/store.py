@@ -335,6 +335,12 @@ class MongoStore:
         self._remove(handles, handles.locks, LOCKS.expired(now))
         return self._remove(handles, handles.sessions, expired)
 
+    def has_expired(self, key: str) -> bool:
+        check_key(key)
+        handles, layout = self._open(), self._layout
+        with reading():
+            return handles.sessions.find_one(layout.at(key, layout.lapsed(self._clock()))) is not None
+
     def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)
         handles = self._open()

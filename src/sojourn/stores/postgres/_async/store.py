@@ -267,6 +267,11 @@ class AsyncPostgresStore:
     async def delete_expired(self) -> int:
         return await self._delete_expired(alone=False)
 
+    async def has_expired(self, key: str) -> bool:
+        check_key(key)
+        sql = await self._statements()
+        return bool(await self._run(sql.expired, key.encode()))
+
     async def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)
         sql = await self._owning_statements()

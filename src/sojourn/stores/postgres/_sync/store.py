@@ -263,6 +263,11 @@ class PostgresStore:
     def delete_expired(self) -> int:
         return self._delete_expired(alone=False)
 
+    def has_expired(self, key: str) -> bool:
+        check_key(key)
+        sql = self._statements()
+        return bool(self._run(sql.expired, key.encode()))
+
     def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)
         sql = self._owning_statements()
