@@ -30,6 +30,7 @@ class ASGIDashboard(Face):
         reveals: whether an operator may see the values that sessions hold. Each time is logged.
         trusted_origins: as of `sojourn.guard.CrossSiteRules`, which guard the dashboard's forms.
         options: the middleware's, as the site's sessions have them: the same ``secret``, ``store``, ``codec`` and so on.
+        sessions: instead of options, a middleware or a driver that has them, of this colour.
 
     Raises:
         ConfigurationError: there is no guard, or an option is wrong.
@@ -39,11 +40,12 @@ class ASGIDashboard(Face):
         self,
         *,
         operator: Callable[[Any], str | Awaitable[str | None] | None],
+        sessions: Any = None,
         reveals: bool = True,
         trusted_origins: Sequence[str] = (),
         **options: Unpack[OptionsDict],
     ) -> None:
-        super().__init__(AsyncMiddleware(options), operator, options, reveals=reveals, trusted_origins=trusted_origins)
+        super().__init__(AsyncMiddleware, operator, sessions, options, reveals=reveals, trusted_origins=trusted_origins)
         self._home: object = None
         self._sampler: Any = None
         self._sampled: Any = None
@@ -83,7 +85,10 @@ class ASGIDashboard(Face):
         query = scope.get("query_string", b"").decode("latin-1")
         await self._keep_sampling()
         request = Request(scope["method"], base, path, query, body.decode("latin-1"), name)
-        return await run_async(self.board.respond(request), self.middleware.store)
+        response = await run_async(self.board.respond(request), self.sessions.store)
+        if response.ended is not None:
+            await self.sessions.tell(self.events(response.ended))
+        return response
 
     async def _keep_sampling(self) -> None:
         """See to it that samples are taken on this event loop; wait a moment for the first."""
@@ -102,6 +107,6 @@ class ASGIDashboard(Face):
 
     async def _sample(self) -> None:
         while True:
-            await run_async(self.board.sample(), self.middleware.store)
+            await run_async(self.board.sample(), self.sessions.store)
             self._sampled.set()
             await sleep(self.board.pause)

@@ -338,7 +338,7 @@ class Board:
         name, owner = given.get("name", ""), given.get("owner") or None
         count = yield from tasks.end_named(self.settings, (name,), owner, budget=_BUDGET)
         self._act(request, "ended session %s", name[:8], owner=owner, session=name)
-        ended = Ended(count, session=name[:8], owner=owner)
+        ended = Ended(count, session=f"{name[:8]}…", owner=owner)
         return self._to(request, "/sessions", ended=ended, **({} if owner is None else {"owner": owner}))
 
     def _asked_owner(self, request: Request, given: Mapping[str, str]) -> Steps[Response]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
 
 from ..errors import ConfigurationError
+from ..events import SessionEvent
 from ..guard import CrossSiteRules
 from ..logs import log
-from ..middleware.base import Middleware
-from .board import Board, Response, refusal, text_response
+from ..options import OptionsDict
+from .board import Board, Ended, Response, refusal, text_response
 
-__all__ = ["Face"]
+__all__ = ["Face", "place", "too_large"]
 
 _TOO_LARGE: Final = 413
 
@@ -22,9 +24,10 @@ class Face:
 
     def __init__(
         self,
-        middleware: Middleware,
+        make: Callable[[OptionsDict], Any],
         operator: Callable[[Any], Any],
-        options: Mapping[str, Any],
+        sessions: Any,
+        options: OptionsDict,
         *,
         reveals: bool,
         trusted_origins: Sequence[str],
@@ -35,16 +38,29 @@ class Face:
                 repr(operator),
                 "give a function of the request that returns who the operator is, or None: without one the dashboard is open to anybody",
             )
-        self.middleware: Any = middleware
+        if sessions is not None and options:
+            raise ConfigurationError(
+                "sessions", f"it and {', '.join(sorted(options))}", "give a middleware, or its options"
+            )
+        self.sessions: Any = make(options) if sessions is None else sessions
         self.operator = operator
+        self._own: SessionEvent | None = None
         self.rules = CrossSiteRules(
             strict=True, trust_proxy=options.get("trust_proxy"), trusted_origins=trusted_origins
         )
-        self.board = Board(middleware.settings, middleware.store, reveals=reveals)
+        self.board = Board(self.sessions.settings, self.sessions.store, reveals=reveals)
 
-    def on_event(self, event: Any) -> None:
+    def on_event(self, event: SessionEvent) -> None:
         """What the middlewares of the site are given as ``on_event``, so that the charts have what happens in this process."""
+        if event is not self._own:  # which is noted
+            self.board.samples.note_event(event)
+
+    def events(self, ended: Ended) -> list[SessionEvent]:
+        """What the listeners of the sessions are told of sessions that an operator has ended."""
+        revoked = self.board.settings.event("revoked", owner=ended.owner, reason="operator")
+        self._own = event = replace(revoked, session=ended.session, count=ended.number)
         self.board.samples.note_event(event)
+        return [event]
 
     def named(self, who: object) -> str | Response:
         """The operator's name; or the 403, for what is none."""
@@ -64,4 +80,5 @@ def place(base: str, path: str) -> tuple[str, str]:
 
 
 def too_large() -> Response:
+    """What a form gets that is larger than any of ours."""
     return text_response(_TOO_LARGE, "Content Too Large")

@@ -28,6 +28,7 @@ class WSGIDashboard(Face):
         reveals: whether an operator may see the values that sessions hold.
         trusted_origins: other origins whose forms may reach the dashboard.
         options: the middleware's, as the site's sessions have them.
+        sessions: instead of options, a middleware or a driver that has them.
 
     Raises:
         ConfigurationError: there is no guard, or an option is wrong.
@@ -37,11 +38,12 @@ class WSGIDashboard(Face):
         self,
         *,
         operator: Callable[[Any], str | None],
+        sessions: Any = None,
         reveals: bool = True,
         trusted_origins: Sequence[str] = (),
         **options: Unpack[OptionsDict],
     ) -> None:
-        super().__init__(SyncMiddleware(options), operator, options, reveals=reveals, trusted_origins=trusted_origins)
+        super().__init__(SyncMiddleware, operator, sessions, options, reveals=reveals, trusted_origins=trusted_origins)
         self._process: int | None = None
         self._sampled = threading.Event()
         self._stopped = threading.Event()
@@ -69,7 +71,10 @@ class WSGIDashboard(Face):
         path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
         self._keep_sampling()
         request = Request(method, *place(base, path), environ.get("QUERY_STRING", ""), form.decode("latin-1"), name)
-        return run(self.board.respond(request), self.middleware.store)
+        response = run(self.board.respond(request), self.sessions.store)
+        if response.ended is not None:
+            self.sessions.tell(self.events(response.ended))
+        return response
 
     def _keep_sampling(self) -> None:
         """See to it that samples are taken in this process; wait a moment for the first."""
@@ -82,7 +87,7 @@ class WSGIDashboard(Face):
     def _sample(self) -> None:
         stopped = self._stopped
         while not stopped.is_set():
-            run(self.board.sample(), self.middleware.store)
+            run(self.board.sample(), self.sessions.store)
             self._sampled.set()
             stopped.wait(self.board.pause)
 
