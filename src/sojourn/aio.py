@@ -26,6 +26,7 @@ __all__ = [
     "spawn",
     "unbroken",
     "wait",
+    "within",
 ]
 
 T = TypeVar("T")
@@ -101,6 +102,22 @@ async def wait(event: Any, seconds: float) -> bool:
             async with asyncio.timeout(seconds):
                 await event.wait()
     return bool(event.is_set())
+
+
+async def within(seconds: float, work: Awaitable[T]) -> T:
+    """Wait for work, for so long at most.
+
+    Raises:
+        TimeoutError: it took longer, and was cancelled.
+    """
+    if in_trio():
+        with sys.modules["trio"].move_on_after(seconds):
+            return await work
+        raise TimeoutError
+    import asyncio
+
+    async with asyncio.timeout(seconds):
+        return await work
 
 
 async def shielded(work: Coroutine[Any, Any, T]) -> T:

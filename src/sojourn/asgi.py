@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias, TypeVar, Unpack
 
 from .cookie import Cookie
 from .core.ended import become, ended
+from .core.noting import notes_of
 from .core.plan import Phase, Plan
 from .core.policy import needs_late_commit
 from .core.session import AsyncSession, set_state
@@ -124,7 +125,9 @@ class SessionMiddleware(AsyncMiddleware):
                     else:
                         self.find(state, self.direct)
                 except StoreError as error:
-                    if not self.load_failed(state, error):
+                    goes_on = self.load_failed(state, error)
+                    await self.tell(notes_of(state))
+                    if not goes_on:
                         await exchange.send_unavailable(receive)
                         return
         scope[_SLOT] = scope[OWN_PLACE] = session
@@ -139,7 +142,12 @@ class SessionMiddleware(AsyncMiddleware):
             raise
         # Where nothing was used, that there is nothing left to do is told without a call.
         is_used = state.dirty or state.parts or state.cookie is not None or state.intent is not _UNCHANGED
-        if scope.get(_SLOT) is not session or state.lock is not None or (is_used and needs_late_commit(state)):
+        if (
+            scope.get(_SLOT) is not session
+            or state.lock is not None
+            or self.listeners is not None
+            or (is_used and needs_late_commit(state))
+        ):
             await self.finish(exchange, failed=False)
         else:  # `end`, without the call
             state.over = True
@@ -281,7 +289,7 @@ class ASGIExchange(Exchange[D]):
         """Send a 503 in the application's place, and swallow what it still sends (contract 175)."""
         self.state.sent = self.refused = True
         closing = 1013, "session store unavailable"
-        await _send_instead(self.slot, receive, self.forward, self.middleware.unavailable(), closing)
+        await _send_instead(self.slot, receive, self.forward, self.middleware.unavailable(self.slot), closing)
 
 
 SessionMiddleware.exchange_class = ASGIExchange

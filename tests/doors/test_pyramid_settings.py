@@ -61,6 +61,8 @@ READ: list[tuple[str, str, Any]] = [
     ("exclude", "\n/static\n/favicon.ico", ("/static", "/favicon.ico")),
     ("on_store_error", "anonymous", "anonymous"),
     ("store_error_page", "<p>Later.", "<p>Later."),
+    ("store_error_page", "Later.", "Later."),
+    ("store_error_page", f"{HERE}:is_exclusive", is_exclusive),
     ("signature_cache", "0", 0),
     ("generate_id", "tests.doors.pyramid_apps.cookie", cookie),
     ("exclusive", f"{HERE}:is_exclusive", is_exclusive),

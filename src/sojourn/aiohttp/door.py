@@ -64,8 +64,6 @@ _MESSAGES: Final = (web.WSMsgType.TEXT, web.WSMsgType.BINARY)
 _NAP: Final = 0.01
 """Seconds between two tries to close a WebSocket that is being accepted."""
 _HOSTS: Final = ("Host", "X-Forwarded-Host")
-_OWN_HEADERS: Final = ("Content-Type", "Content-Length")
-"""Those of the 503 that aiohttp makes itself."""
 
 
 class AiohttpExchange(Exchange[AsyncMiddleware]):
@@ -134,7 +132,7 @@ class SessionMiddleware(AsyncMiddleware):
         if arrival.ids:
             state.found = Found.PENDING
             if not self.options.lazy and not await self.look_up_or_note(state):
-                raise self._unavailable()
+                raise self._unavailable(request)
         slot: MutableMapping[Any, Any] = {} if request.get(_SLOT) is not None else request  # another layer's stays
         exchange = AiohttpExchange(self, state, session, slot, _SLOT, request)
         slot[_SLOT] = request[SESSION] = session
@@ -154,7 +152,7 @@ class SessionMiddleware(AsyncMiddleware):
         except BaseException as error:
             await self.finish(exchange, failed=not (state.sent and isinstance(error, _GONE)))
             if isinstance(error, StoreError) and not state.sent and not self.commit_failed(state, error):
-                raise self._unavailable() from None  # of the handler's own save() or reload()
+                raise self._unavailable(request) from None  # of the handler's own save() or reload()
             raise
         finally:
             if exchange.socket is not None:
@@ -204,16 +202,17 @@ class SessionMiddleware(AsyncMiddleware):
         if plan is None:
             exchange.state.on(Event.DISCARD)  # a response that is sent instead does not try again, but for a logout
             exchange.refused = True
-            raise self._unavailable()
+            raise self._unavailable(exchange.forward)
         exchange.state.sent = True
         if plan.header is not None:
             exchange.check_domain(plan.header)
         return plan
 
-    def _unavailable(self) -> web.HTTPServiceUnavailable:
-        _status, headers, body = self.unavailable()
-        kept = {name: value for name, value in headers if name not in _OWN_HEADERS}
-        return web.HTTPServiceUnavailable(headers=kept, text=body.decode(), content_type="text/html")
+    def _unavailable(self, request: web.Request) -> web.HTTPServiceUnavailable:
+        _status, headers, body = self.unavailable(request)
+        made = web.HTTPServiceUnavailable(headers=[one for one in headers if one[0] != "Content-Length"])
+        made.body = body
+        return made
 
     # -- what it brings -------------------------------------------------------------------------------------------
 

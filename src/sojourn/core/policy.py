@@ -205,7 +205,8 @@ def decide(state: State, phase: Phase = Phase.RESPONSE) -> Plan:
         )
     increments = dict(state.increments) if state.increments else None
     clears = cleared(state, header, expires=expires)
-    return Plan(made, keys, header, seen, changed, record, expires, now, state.asked, increments, clears)
+    is_another = intent is Intent.INVALIDATE
+    return Plan(made, keys, header, seen, changed, record, expires, now, state.asked, increments, clears, is_another)
 
 
 def is_too_late(state: State) -> bool:

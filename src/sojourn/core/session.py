@@ -428,7 +428,7 @@ T = TypeVar("T")
 class SyncIO(Protocol):
     """What `Session` needs of the middleware that made it."""
 
-    def run(self, steps: Steps[T]) -> T: ...
+    def run(self, steps: Steps[T], state: State | None = None) -> T: ...
     def save(self, state: State) -> None: ...
     def reload(self, state: State) -> None: ...
     def load(self, state: State) -> None: ...
@@ -439,7 +439,7 @@ class SyncIO(Protocol):
 class AsyncIO(Protocol):
     """What `AsyncSession` needs of the middleware that made it."""
 
-    async def run(self, steps: Steps[T]) -> T: ...
+    async def run(self, steps: Steps[T], state: State | None = None) -> T: ...
     async def save(self, state: State) -> None: ...
     async def reload(self, state: State) -> None: ...
     async def load(self, state: State) -> None: ...
@@ -539,7 +539,8 @@ class Session(BaseSession):
                 remember=remember,
                 stamp=stamp,
                 sid=sid,
-            )
+            ),
+            self._state,
         )
 
     def end(self, handle: str) -> bool:
@@ -550,7 +551,7 @@ class Session(BaseSession):
         """
         io: SyncIO = self._state.io
         self._data()
-        return io.run(end_device(self._state, handle, self.logout))
+        return io.run(end_device(self._state, handle, self.logout), self._state)
 
     def end_others(self) -> int:
         """End all sessions of the owner but this one; returns how many there were.
@@ -560,7 +561,7 @@ class Session(BaseSession):
         """
         io: SyncIO = self._state.io
         self._data()
-        return io.run(end_others(self._state))
+        return io.run(end_others(self._state), self._state)
 
     def _load_now(self) -> None:
         io: SyncIO = self._state.io
@@ -636,20 +637,21 @@ class AsyncSession(BaseSession):
                 remember=remember,
                 stamp=stamp,
                 sid=sid,
-            )
+            ),
+            self._state,
         )
 
     async def end(self, handle: str) -> bool:
         """End that one of the owner's sessions; see `Session.end`."""
         io: AsyncIO = self._state.io
         self._data()
-        return await io.run(end_device(self._state, handle, self.logout))
+        return await io.run(end_device(self._state, handle, self.logout), self._state)
 
     async def end_others(self) -> int:
         """End all sessions of the owner but this one; see `Session.end_others`."""
         io: AsyncIO = self._state.io
         self._data()
-        return await io.run(end_others(self._state))
+        return await io.run(end_others(self._state), self._state)
 
     @property
     def sessions(self) -> AsyncSessions:

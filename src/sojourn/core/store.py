@@ -46,6 +46,9 @@ class defines it: a subclass may well have changed a method, which the inherited
 **What is left.** A store whose ``load`` leaves ``expires_in`` None, as it would need a second command, may have ``lifetime(key)``, which returns the milliseconds
 that a record has left, or None. It is asked where somebody wants to know, as for the list of an owner's devices.
 
+**What has expired.** A store that keeps expired records until it sweeps may have ``has_expired(key)``: whether there is such a record still. It
+is asked, where somebody listens to events, about a key that was missing. False says nothing.
+
 **A near cache**, as `AsyncRedisStore` can have one: an attribute ``near``, a function of a key that returns a record (a `Stored`) without asking the
 server, or None where the server is to be asked by ``load``. What it returns may be older than what ``load`` would, by a bound that the store
 states, but never older than what this store has itself written. The first look-up of a request uses it, and nothing else. ``near`` is None
@@ -74,6 +77,7 @@ __all__ = [
     "EXISTS",
     "LOCK_MS",
     "MISSING",
+    "AsyncExaminableStore",
     "AsyncIndexingStore",
     "AsyncLockingStore",
     "AsyncLookingStore",
@@ -81,12 +85,15 @@ __all__ = [
     "AsyncStore",
     "Conflict",
     "Deleted",
+    "ExaminableStore",
     "Exists",
+    "Facts",
     "IndexingStore",
     "LockingStore",
     "LookingStore",
     "Missing",
     "Outcome",
+    "Page",
     "Replaced",
     "ScanningStore",
     "Seen",
@@ -149,6 +156,19 @@ class Deleted(NamedTuple):
     successors: tuple[str, ...]
     """The known successors of those keys that are tombstones: in the order of the keys, each once. Their sessions are
     still there: call ``delete`` with them, until none is returned."""
+
+
+class Page(NamedTuple):
+    """Some of a store's live records, as ``page`` returns them."""
+
+    items: list[tuple[str, Stored]]
+    """Keys and records. It may be empty, and not the last page."""
+    next: str | None
+    """Where the next page begins; None: this was the last. It may hold a key."""
+
+
+Facts: TypeAlias = dict[str, str | int | bool]
+"""What a store knows of its server, by names of the store's own."""
 
 
 class Outcome(enum.Enum):
@@ -269,6 +289,27 @@ class IndexingStore(Protocol):
 
 
 @runtime_checkable
+class ExaminableStore(Protocol):
+    """The capability to be looked at by an operator: what ``sojourn list``, ``sojourn stats`` and ``sojourn ping`` need."""
+
+    def page(self, cursor: str = "", limit: int = 100) -> Page:
+        """Some live records, about ``limit``, from where an earlier page says that the next begins.
+
+        One after the other, until ``next`` is None, they have every record that is live throughout; some perhaps twice. The store keeps nothing
+        between two of them.
+
+        Raises:
+            ValueError: the cursor is none of this store's.
+        """
+
+    def facts(self) -> Facts:
+        """What the server says of itself: ``server``, ``version``, and what it was told that matters to sessions.
+
+        ``now`` is its clock, milliseconds since the epoch, where it has one of its own. What it refuses to tell is left out.
+        """
+
+
+@runtime_checkable
 class LockingStore(Protocol):
     """The capability that ``exclusive`` needs: a lock per key, whether or not the key has a record."""
 
@@ -368,6 +409,14 @@ class AsyncLookingStore(Protocol):
 
     async def look(self, keys: Sequence[str]) -> Mapping[str, Seen | Replaced]: ...
     def mark(self, version: Version) -> Hashable: ...
+
+
+@runtime_checkable
+class AsyncExaminableStore(Protocol):
+    """`ExaminableStore` in the async colour."""
+
+    async def page(self, cursor: str = "", limit: int = 100) -> Page: ...
+    async def facts(self) -> Facts: ...
 
 
 @runtime_checkable

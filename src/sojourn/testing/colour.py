@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeVar, cast
 
 from ..core.store import (
+    AsyncExaminableStore,
     AsyncIndexingStore,
     AsyncLockingStore,
     AsyncLookingStore,
@@ -23,8 +24,18 @@ _PLAIN: Final = ("mark", "pulse")
 """What is no coroutine in either colour."""
 
 
-class FullStore(AsyncStore, AsyncScanningStore, AsyncLockingStore, AsyncIndexingStore, AsyncLookingStore, Protocol):
+class FullStore(
+    AsyncStore,
+    AsyncScanningStore,
+    AsyncLockingStore,
+    AsyncIndexingStore,
+    AsyncLookingStore,
+    AsyncExaminableStore,
+    Protocol,
+):
     """An async store with every capability. Each case uses only those that it has asked for."""
+
+    async def has_expired(self, key: str) -> bool: ...
 
 
 def as_async(store: Store, *, threads: bool = False) -> FullStore:

@@ -11,6 +11,7 @@ import secrets
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
+from heapq import nsmallest
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -23,7 +24,9 @@ from ...core.store import (
     Conflict,
     Deleted,
     Exists,
+    Facts,
     Missing,
+    Page,
     Replaced,
     Seen,
     Stored,
@@ -245,6 +248,18 @@ class MemoryStore:
             if isinstance(stored, Stored):
                 yield key, stored
 
+    def page(self, cursor: str = "", limit: int = 100) -> Page:
+        with self._mutex:
+            every = list(self._records.entries)
+        keys = nsmallest(limit, (key for key in every if key > cursor))
+        found = [(key, self.load(key)) for key in keys]
+        items = [(key, stored) for key, stored in found if isinstance(stored, Stored)]
+        return Page(items, keys[-1] if len(keys) == limit else None)
+
+    def facts(self) -> Facts:
+        bounds = {bound: getattr(self, bound) for bound in _BOUNDS}
+        return {"server": "memory of this process", **{name: most for name, most in bounds.items() if most is not None}}
+
     def count(self) -> int:
         with self._mutex:
             self._sweep(sys.maxsize)
@@ -266,6 +281,11 @@ class MemoryStore:
                 self._locks.sweep(now, _BATCH)
                 if not any(table.is_due(now) for table in (self._records, self._tombstones, self._locks)):
                     return removed
+
+    def has_expired(self, key: str) -> bool:
+        check_key(key)
+        entry = self._records.entries.get(key)
+        return entry is not None and entry.deadline <= self._clock()
 
     def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)
@@ -427,6 +447,12 @@ class AsyncMemoryStore:
         for item in self._store.scan():
             yield item
 
+    async def page(self, cursor: str = "", limit: int = 100) -> Page:
+        return self._store.page(cursor, limit)
+
+    async def facts(self) -> Facts:
+        return self._store.facts()
+
     async def count(self) -> int:
         return self._store.count()
 
@@ -435,6 +461,9 @@ class AsyncMemoryStore:
 
     async def delete_expired(self) -> int:
         return self._store.delete_expired()
+
+    async def has_expired(self, key: str) -> bool:
+        return self._store.has_expired(key)
 
     async def by_owner(self, owner: str) -> list[str]:
         return self._store.by_owner(owner)

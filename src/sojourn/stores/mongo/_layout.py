@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from bson import DatetimeMS
+from bson import DatetimeMS, json_util
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 
@@ -35,6 +35,8 @@ __all__ = [
     "SUCCESSOR",
     "Document",
     "MongoLayout",
+    "cursor_of",
+    "id_in",
     "layout_of",
     "mark_of",
 ]
@@ -211,6 +213,10 @@ class MongoLayout:
         """Those of the keys that are tombstones."""
         return {self.id_field: {"$in": keys}, **self.unexpired(now), STATE: TOMBSTONE}
 
+    def tombstone(self, key: str, successor: str) -> Document:
+        """The key, if it is a tombstone with this successor."""
+        return self.at(key, {STATE: TOMBSTONE, SUCCESSOR: successor})
+
     def at(self, key: str, condition: Document) -> Document:
         """The filter for one key's document where a condition holds as well."""
         return {self.id_field: key, **condition}
@@ -222,6 +228,10 @@ class MongoLayout:
     def expired(self, now: int) -> Document:
         """Documents whose time is up, in whatever state."""
         return {self.expires_key: {"$lte": DatetimeMS(now)}}
+
+    def lapsed(self, now: int) -> Document:
+        """Sessions whose time is up."""
+        return {**self.expired(now), STATE: {"$exists": False}}
 
     def free(self, now: int, ttl: int) -> Document:
         """Locks whose time is up, or that were taken before the clock was set back."""
@@ -306,6 +316,23 @@ _LAYOUTS: Final[dict[str, MongoLayout]] = {
         MongoLayout.connect_mongodb_session(),
     )
 }
+
+
+def cursor_of(document_id: Any) -> str:
+    """A document's ``_id`` as text, of whatever type."""
+    return json_util.dumps({"_id": document_id})
+
+
+def id_in(cursor: str) -> Any:
+    """The ``_id`` in such a text.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return json_util.loads(cursor)["_id"]
+    except (KeyError, TypeError, BSONError):
+        raise ValueError("no cursor of MongoDB's") from None
 
 
 def layout_of(given: object) -> MongoLayout:

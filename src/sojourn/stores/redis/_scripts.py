@@ -26,6 +26,7 @@ __all__ = [
     "ENTRIES",
     "HEAL",
     "INDEX",
+    "INFO",
     "LEAVE",
     "LIFETIMES",
     "LOCK",
@@ -336,6 +337,11 @@ end
 return seen
 """)
 """KEYS names. Of each the hash of the data and the milliseconds left, the two items of a tombstone, or nothing."""
+
+INFO: Final = Script.of("""
+return {redis.call('INFO'), redis.call('TIME')}
+""")
+"""KEYS any. What the server says of itself, and its time. By a script, as clients take these replies apart, each in its way."""
 
 LOCK: Final = Script.of(
     """

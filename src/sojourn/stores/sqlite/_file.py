@@ -23,11 +23,14 @@ from typing import Final, TypeVar
 from ...chance import chance
 from ...core.store import CONFLICT, EXISTS, MISSING, Conflict, Deleted, Exists, Missing, longest_lock
 from ...errors import StoreError
+from ...logs import warn_once
 from .._arguments import as_key
+from ._network import network_file_system
 
 __all__ = [
     "BY_OWNER",
     "COUNT",
+    "FACTS",
     "LOAD",
     "PRUNE_BATCH",
     "PULSE",
@@ -102,7 +105,9 @@ BY_OWNER: Final = (
 PULSE: Final = "PRAGMA data_version"
 # Keys as bytes, since they need not be UTF-8.
 SCAN: Final = f"""SELECT CAST(key AS BLOB), CAST(data AS BLOB), {_VERSION}, expires FROM sessions
-    WHERE key > CAST(? AS TEXT) AND typeof(key) = 'text' AND data IS NOT NULL AND expires > ? ORDER BY key LIMIT 100"""
+    WHERE key > CAST(? AS TEXT) AND typeof(key) = 'text' AND data IS NOT NULL AND expires > ? ORDER BY key LIMIT ?"""
+
+FACTS: Final = "SELECT (SELECT * FROM pragma_journal_mode), sqlite_version()"
 
 _GET_VERSION: Final = f"SELECT {_VERSION} FROM sessions WHERE key = ? AND data IS NOT NULL AND expires > ?"
 _GET_OWNER: Final = (
@@ -330,6 +335,13 @@ def connect_writer(path: str, synchronous: str, timeout: float) -> sqlite3.Conne
         retry_while_busy(lambda: _prepare(connection), timeout)
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        if kind := network_file_system(path):
+            warn_once(
+                f"network {path}",
+                "the SQLite file is on a network file system (%s): more than one machine would damage it, and one may find it slow; "
+                "give it a local disk",
+                kind,
+            )
     except BaseException:
         connection.close()
         raise

@@ -16,7 +16,9 @@ from ...core.store import (
     Conflict,
     Deleted,
     Exists,
+    Facts,
     Missing,
+    Page,
     Replaced,
     Seen,
     Stored,
@@ -36,6 +38,10 @@ __all__ = ["AsyncSQLiteStore", "SQLiteStore"]
 
 _TIMEOUT: Final = 10.0
 _PRUNE_INTERVAL: Final = 60.0
+_AT_ONCE: Final = 100
+"""Records that a scan reads at once."""
+_ODD: Final = "surrogateescape"
+"""How a key that is not UTF-8 stands in a cursor."""
 
 
 class SQLiteStore:
@@ -86,6 +92,7 @@ class SQLiteStore:
         self.path: str = settings.path
         self.max_size: int = settings.max_size
         self._clock = clock
+        self._synchronous = settings.synchronous
         self._file = Handle(settings)
 
     @classmethod
@@ -158,6 +165,16 @@ class SQLiteStore:
             yield from _unexpired(page, self._clock)
             after = page[-1][0]
 
+    def page(self, cursor: str = "", limit: int = _AT_ONCE) -> Page:
+        rows = _page(self._file, self._clock(), cursor.encode(errors=_ODD), limit)
+        return Page(
+            list(_unexpired(rows, self._clock)), rows[-1][0].decode(errors=_ODD) if len(rows) == limit else None
+        )
+
+    def facts(self) -> Facts:
+        ((journal, version),) = self._file.read(file.FACTS)
+        return {"server": "SQLite", "version": version, "journal_mode": journal, "synchronous": self._synchronous}
+
     def count(self) -> int:
         now = self._clock()
         ((count,),) = self._file.read(file.COUNT, now, now)
@@ -172,6 +189,11 @@ class SQLiteStore:
             batch, more = self._file.write(file.prune)
             removed += batch
         return removed
+
+    def has_expired(self, key: str) -> bool:
+        check_key(key)
+        rows = self._file.read(file.LOAD, key)
+        return bool(rows) and type(rows[0][0]) is bytes and _interpret(rows, self._clock()) is None
 
     def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)
@@ -317,6 +339,12 @@ class AsyncSQLiteStore:
                 yield item
             after = page[-1][0]
 
+    async def page(self, cursor: str = "", limit: int = _AT_ONCE) -> Page:
+        return await run_in_thread(partial(self._store.page, cursor, limit))
+
+    async def facts(self) -> Facts:
+        return await run_in_thread(self._store.facts)
+
     async def count(self) -> int:
         return await run_in_thread(self._store.count)
 
@@ -325,6 +353,9 @@ class AsyncSQLiteStore:
 
     async def delete_expired(self) -> int:
         return await run_in_thread(self._store.delete_expired)
+
+    async def has_expired(self, key: str) -> bool:
+        return await run_in_thread(partial(self._store.has_expired, key))
 
     async def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)
@@ -384,8 +415,8 @@ def _seen(rows: list[Any], now: int) -> dict[str, Seen | Replaced]:
 _Page: TypeAlias = list[tuple[bytes, bytes, int, object]]
 
 
-def _page(handle: Handle, now: int, after: bytes) -> _Page:
-    return handle.read(file.SCAN, after, now)
+def _page(handle: Handle, now: int, after: bytes, limit: int = _AT_ONCE) -> _Page:
+    return handle.read(file.SCAN, after, now, limit)
 
 
 def _unexpired(page: _Page, clock: Clock) -> Iterator[tuple[str, Stored]]:

@@ -87,6 +87,35 @@ class ScanCases(Harness):
         await self.create(store)
         assert len(await scanned(store)) == 51
 
+    @case("page")
+    async def test_the_pages_have_every_record_as_load_gives_it(self, store: FullStore) -> None:
+        assert (await paged(store, 10)) == {}
+        mine = {(await self.create(store, number))[0]: number for number in range(25)}
+        await self.missing_keys(store)
+        found: dict[str, Stored] = {}
+        for limit in (1, 7, 100):
+            found = await paged(store, limit)
+            assert {key: number_of(stored) for key, stored in found.items() if key in mine} == mine
+        for key in list(mine)[:3]:
+            await self.assert_unchanged(store, key, found[key])
+
+    @case("page")
+    async def test_what_ends_between_two_pages_is_left_out_and_nothing_else(self, store: FullStore) -> None:
+        keys = [(await self.create(store, number))[0] for number in range(30)]
+        seen: set[str] = set()
+        cursor: str | None = ""
+        while cursor is not None:
+            items, cursor = await store.page(cursor, 4)
+            seen.update(key for key, _ in items)
+            if gone := [key for key in keys if key not in seen][:1]:
+                await store.delete(*gone)
+                keys.remove(gone[0])
+        assert set(keys) <= seen
+
+    @case("facts")
+    async def test_a_store_says_what_it_runs_on(self, store: FullStore) -> None:
+        assert (await store.facts())["server"]
+
     @case("clear", "count")
     async def test_clear_deletes_every_live_record_and_tells_how_many(self, store: FullStore) -> None:
         keys = [(await self.create(store, number, owner="ann"))[0] for number in range(5)]
@@ -435,6 +464,16 @@ class LockCases(Harness):
         assert await store.delete_expired() == 0
         assert await store.lock(held, LONG) is None
         assert await store.unlock(held, kept) is True
+
+
+async def paged(store: FullStore, limit: int) -> dict[str, Stored]:
+    """All records, page by page."""
+    found: dict[str, Stored] = {}
+    cursor: str | None = ""
+    while cursor is not None:
+        items, cursor = await store.page(cursor, limit)
+        found.update(items)
+    return found
 
 
 async def scanned(store: FullStore) -> dict[str, Stored]:

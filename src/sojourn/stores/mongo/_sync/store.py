@@ -29,8 +29,10 @@ from ....core.store import (
     Conflict,
     Deleted,
     Exists,
+    Facts,
     Missing,
     Outcome,
+    Page,
     Replaced,
     Seen,
     Stored,
@@ -44,8 +46,8 @@ from ..._raising import raise_alone
 from .._conversion import CODEC
 from .._errors import Guard, reading, writing
 from .._homes import Given, Owned
-from .._layout import LOCKS, OWNER, SESSION, STATE, SUCCESSOR, Document, MongoLayout, mark_of
-from .._settings import Settings, is_indexed, warn_of_index
+from .._layout import LOCKS, OWNER, SESSION, STATE, SUCCESSOR, Document, MongoLayout, cursor_of, id_in, mark_of
+from .._settings import Settings, has_index, is_indexed, warn_of_index
 from .._url import connect, parse_url
 
 __all__ = ["MongoStore"]
@@ -221,7 +223,12 @@ class MongoStore:
         except StoreUnavailable as error:  # pragma: no cover - the tests of failures run it in the sync colour
             message = "MongoDB: the old session has ended, and the new one was not released"
             raise_alone(StoreTimeout(message, driver_error=error.driver_error))
-        return session if result.matched_count else MISSING
+        if result.matched_count:
+            return session
+        # It was ended on its way, or its reservation ran out. To the caller it had ended before: no tombstone leads to it.
+        with suppress(StoreError), handles.write():
+            handles.sessions.delete_one(self._layout.tombstone(old, new))
+        return MISSING
 
     def touch(self, key: str, ttl: int) -> bool:
         check_key(key)
@@ -299,6 +306,43 @@ class MongoStore:
             finally:
                 cursor.close()
 
+    def page(self, cursor: str = "", limit: int = _PAGE) -> Page:
+        handles, now = self._open(), self._clock()
+        condition = self._layout.live(now)
+        if cursor:
+            condition["_id"] = {"$gt": id_in(cursor)}
+        with reading():
+            found = handles.sessions.find(condition, self._layout.projection).hint([("_id", 1)]).limit(limit)
+            documents = list(found)
+        items = []
+        for document in documents:
+            key = self._layout.key_of(document)
+            stored = None if key is None else self._layout.found(key, document, now)
+            if isinstance(stored, Stored):
+                assert key is not None
+                items.append((key, stored))
+        return Page(items, cursor_of(documents[-1]["_id"]) if len(documents) == limit else None)
+
+    def facts(self) -> Facts:
+        handles = self._open()
+        database = handles.sessions.database
+        with reading():
+            hello = database.command("hello")
+            facts: Facts = {"server": "MongoDB", "is_writable": bool(hello["isWritablePrimary"])}
+            facts["now"] = int(hello["localTime"].timestamp() * 1000)
+            facts["is_replicated"] = "setName" in hello
+            concern = handles.sessions.write_concern.document
+            facts |= {"write_concern": str(concern.get("w", "majority")), "journal": bool(concern.get("j", True))}
+            with suppress(OperationFailure):
+                facts["version"] = (database.client.server_info())["version"]
+            with suppress(OperationFailure):
+                existing = handles.sessions.index_information()
+                facts |= {
+                    f"index_on_{field}": has_index(existing, field, options)
+                    for field, options in self._layout.indexes.items()
+                }
+        return facts
+
     def count(self) -> int:
         handles = self._open()
         with reading():
@@ -314,6 +358,12 @@ class MongoStore:
         self._remove(handles, handles.sessions, {**expired, STATE: {"$exists": True}})
         self._remove(handles, handles.locks, LOCKS.expired(now))
         return self._remove(handles, handles.sessions, expired)
+
+    def has_expired(self, key: str) -> bool:
+        check_key(key)
+        handles, layout = self._open(), self._layout
+        with reading():
+            return handles.sessions.find_one(layout.at(key, layout.lapsed(self._clock()))) is not None
 
     def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)

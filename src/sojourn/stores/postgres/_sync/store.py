@@ -20,6 +20,7 @@ except ImportError as error:
     raise ImportError(message, name=error.name) from error
 
 from ....clock import DAY_MS, Duration
+from ....codecs import loads
 from ....core.store import (
     CONFLICT,
     DEFAULT_MAX_SIZE,
@@ -28,7 +29,9 @@ from ....core.store import (
     Conflict,
     Deleted,
     Exists,
+    Facts,
     Missing,
+    Page,
     Replaced,
     Seen,
     Stored,
@@ -248,6 +251,18 @@ class PostgresStore:
                 return
             last = rows[-1][0]
 
+    def page(self, cursor: str = "", limit: int = _PAGE) -> Page:
+        sql = self._statements()
+        rows = self._run(sql.scan, cursor.encode(), _int8(limit))
+        items = [(key.decode(), Stored(data, data, _integer(left))) for key, data, left in rows]
+        return Page(items, items[-1][0] if len(items) == limit else None)
+
+    def facts(self) -> Facts:
+        self._statements()
+        ((text,),) = self._run(self._settings.table.facts())
+        facts: Facts = loads(text)
+        return {**facts, "pool_size": self._settings.pool_size}
+
     def count(self) -> int:
         sql = self._statements()
         ((count,),) = self._run(sql.count)
@@ -264,6 +279,11 @@ class PostgresStore:
 
     def delete_expired(self) -> int:
         return self._delete_expired(alone=False)
+
+    def has_expired(self, key: str) -> bool:
+        check_key(key)
+        sql = self._statements()
+        return bool(self._run(sql.expired, key.encode()))
 
     def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)

@@ -28,7 +28,9 @@ from ....core.store import (
     Conflict,
     Deleted,
     Exists,
+    Facts,
     Missing,
+    Page,
     Replaced,
     Seen,
     Stored,
@@ -46,6 +48,7 @@ from ..._home import refuse_trio  # async only
 from ..._raising import raise_alone
 from ..._url import check_positive
 from .._errors import ErrorReply
+from .._facts import facts_in
 from .._multiplex import Multiplexed, Tracking  # async only
 from .._names import LAYOUTS, Names, decode, encode, slots
 from .._scripts import (
@@ -55,6 +58,7 @@ from .._scripts import (
     ENTRIES,
     HEAL,
     INDEX,
+    INFO,
     LEAVE,
     LIFETIMES,
     LOCK,
@@ -339,16 +343,37 @@ class AsyncRedisStore:
             if not fresh:
                 continue
             seen.update(fresh)
-            values, lifetimes, read_at = await self._driver.values(fresh), await self._lifetimes(fresh), monotonic()
-            for name, data, lifetime in zip(fresh, values, lifetimes, strict=True):
-                left = lifetime - int((monotonic() - read_at) * 1000) if lifetime >= 0 else lifetime
-                if data is None or not (left > 0 or left == _ENDLESS):
-                    continue
-                key = self._names.key(name)
-                if key is None:
-                    log.error("a stored session has a key that is not UTF-8, which no visitor can have: it is left out")
-                else:
-                    yield key, Stored(data, data, left if left > 0 else None)
+            # sync only: yield from self._records(fresh)
+            async for record in self._records(fresh):  # async only
+                yield record  # async only
+
+    async def _records(self, names: list[bytes]) -> AsyncIterator[tuple[str, Stored]]:
+        values, lifetimes, read_at = await self._driver.values(names), await self._lifetimes(names), monotonic()
+        for name, data, lifetime in zip(names, values, lifetimes, strict=True):
+            left = lifetime - int((monotonic() - read_at) * 1000) if lifetime >= 0 else lifetime
+            if data is None or not (left > 0 or left == _ENDLESS):
+                continue
+            key = self._names.key(name)
+            if key is None:
+                log.error("a stored session has a key that is not UTF-8, which no visitor can have: it is left out")
+            else:
+                yield key, Stored(data, data, left if left > 0 else None)
+
+    async def page(self, cursor: str = "", limit: int = 100) -> Page:
+        names, after = await self._driver.some_names(self._names.pattern, cursor, limit)
+        fresh = list(dict.fromkeys(names))
+        if not fresh:
+            return Page([], after)
+        # sync only: return Page(list(self._records(fresh)), after)
+        return Page([record async for record in self._records(fresh)], after)  # async only
+
+    async def facts(self) -> Facts:
+        name, told, saves = self._names.record(""), None, None
+        with suppress(ErrorReply):  # rights may be few
+            told = await self._run(INFO, (name,), writes=False)
+        with suppress(ErrorReply):
+            saves = await self._call(name, "CONFIG", "GET", "save", writes=False)
+        return facts_in(told, saves)
 
     async def _lifetimes(self, names: list[bytes]) -> list[int]:
         if isinstance(self._driver, AsyncCluster):

@@ -29,7 +29,9 @@ from ....core.store import (
     Conflict,
     Deleted,
     Exists,
+    Facts,
     Missing,
+    Page,
     Replaced,
     Seen,
     Stored,
@@ -44,6 +46,7 @@ from ..._arguments import as_key, check_key, check_keys, check_optional_owner, c
 from ..._raising import raise_alone
 from ..._url import check_positive
 from .._errors import ErrorReply
+from .._facts import facts_in
 from .._names import LAYOUTS, Names, decode, encode, slots
 from .._scripts import (
     BATCH,
@@ -52,6 +55,7 @@ from .._scripts import (
     ENTRIES,
     HEAL,
     INDEX,
+    INFO,
     LEAVE,
     LIFETIMES,
     LOCK,
@@ -309,16 +313,34 @@ class RedisStore:
             if not fresh:
                 continue
             seen.update(fresh)
-            values, lifetimes, read_at = self._driver.values(fresh), self._lifetimes(fresh), monotonic()
-            for name, data, lifetime in zip(fresh, values, lifetimes, strict=True):
-                left = lifetime - int((monotonic() - read_at) * 1000) if lifetime >= 0 else lifetime
-                if data is None or not (left > 0 or left == _ENDLESS):
-                    continue
-                key = self._names.key(name)
-                if key is None:
-                    log.error("a stored session has a key that is not UTF-8, which no visitor can have: it is left out")
-                else:
-                    yield key, Stored(data, data, left if left > 0 else None)
+            yield from self._records(fresh)
+
+    def _records(self, names: list[bytes]) -> Iterator[tuple[str, Stored]]:
+        values, lifetimes, read_at = self._driver.values(names), self._lifetimes(names), monotonic()
+        for name, data, lifetime in zip(names, values, lifetimes, strict=True):
+            left = lifetime - int((monotonic() - read_at) * 1000) if lifetime >= 0 else lifetime
+            if data is None or not (left > 0 or left == _ENDLESS):
+                continue
+            key = self._names.key(name)
+            if key is None:
+                log.error("a stored session has a key that is not UTF-8, which no visitor can have: it is left out")
+            else:
+                yield key, Stored(data, data, left if left > 0 else None)
+
+    def page(self, cursor: str = "", limit: int = 100) -> Page:
+        names, after = self._driver.some_names(self._names.pattern, cursor, limit)
+        fresh = list(dict.fromkeys(names))
+        if not fresh:
+            return Page([], after)
+        return Page(list(self._records(fresh)), after)
+
+    def facts(self) -> Facts:
+        name, told, saves = self._names.record(""), None, None
+        with suppress(ErrorReply):  # rights may be few
+            told = self._run(INFO, (name,), writes=False)
+        with suppress(ErrorReply):
+            saves = self._call(name, "CONFIG", "GET", "save", writes=False)
+        return facts_in(told, saves)
 
     def _lifetimes(self, names: list[bytes]) -> list[int]:
         if isinstance(self._driver, Cluster):
