@@ -51,9 +51,9 @@ _MORE: Final = object()
 _what: Final = attrgetter("what")
 _TURNS: Final = 2
 """Waits for the event loop, each of two of its turns: it reads in the first, and tells of the end in the one after."""
-_TRACK: Final = (("HELLO", "3"), ("CLIENT", "TRACKING", "ON", "OPTIN"))
 _REMEMBER: Final = ("CLIENT", "CACHING", "YES")
 """What the command that follows reads is to be tracked."""
+_TRACK: Final = (("HELLO", "3"), ("CLIENT", "TRACKING", "ON", "OPTIN"), _REMEMBER)
 
 
 class _Line(Line, asyncio.Protocol):
