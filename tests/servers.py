@@ -35,6 +35,7 @@ __all__ = [
     "pgbouncer",
     "postgres_server",
     "postgres_url",
+    "redis_program",
     "redis_url",
     "secantus",
     "valkey",
@@ -366,10 +367,13 @@ def valkey_program() -> Path:
 class ValkeyServer:
     """A Valkey server, or another program that takes the same options. ``socket`` is its Unix socket."""
 
-    def __init__(self, program: Path, folder: Path, *options: object) -> None:
+    def __init__(
+        self, program: Path, folder: Path, *options: object, environment: dict[str, str] | None = None
+    ) -> None:
         self._program = program
         self._folder = folder
         self._options = list(map(str, options))
+        self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
         self.socket = folder / "socket"
@@ -387,7 +391,9 @@ class ValkeyServer:
         command += ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
         log = self._folder / "log"
         with log.open("ab") as output:
-            self._process = subprocess.Popen([*command, *self._options], stdout=output, stderr=output)
+            self._process = subprocess.Popen(
+                [*command, *self._options], stdout=output, stderr=output, env=self._environment
+            )
         deadline = time.monotonic() + 10
         while True:
             try:
@@ -419,12 +425,22 @@ class ValkeyServer:
             self._process = None
 
 
+def redis_program() -> Path:
+    """Redis's own program, where there is one on PATH."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("there is no redis-server on PATH; on Debian it is the package of that name")
+    return Path(program)
+
+
 @contextmanager
-def valkey(*options: object) -> Iterator[ValkeyServer]:
-    """A Valkey server while the block runs."""
+def valkey(
+    *options: object, program: Path | None = None, environment: dict[str, str] | None = None
+) -> Iterator[ValkeyServer]:
+    """A Valkey server, or another program that takes the same options, while the block runs."""
     # A short path, as that of a Unix socket must be.
     folder = Path(tempfile.mkdtemp(prefix="sojourn-"))
-    server = ValkeyServer(valkey_program(), folder, *options)
+    server = ValkeyServer(program or valkey_program(), folder, *options, environment=environment)
     try:
         server.start()
         yield server

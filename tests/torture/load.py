@@ -73,6 +73,8 @@ class Counter:
         """What must be there."""
         self._open = 0
         """Changes that may be there or not, besides."""
+        self._missing = 0
+        """Changes that were lost. They may be seen again, where two servers hold themselves to be the master for a while."""
         self.is_gone = False
 
     def add(self, cookie: str | None) -> Steps:
@@ -110,8 +112,12 @@ class Counter:
             self.is_gone = True
             self._tally.lost += self._least
             return
-        self._tally.lost += max(0, self._least - seen)
+        lost = max(0, self._least - seen)
+        self._tally.lost += lost
         more = max(0, seen - self._least)
+        again = min(more, self._missing)
+        self._missing += lost - again
+        more -= again
         self._tally.doubled += max(0, more - self._open)
         self._open = max(0, self._open - more)
         self._least = seen

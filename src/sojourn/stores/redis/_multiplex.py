@@ -9,6 +9,9 @@ time is over without a reply, while the writes go on waiting for theirs on the o
 
 Nothing but its order says whose a reply is. So what a server may push at any time is dropped, and anything else that is no
 reply to what was asked, or one too many, ends the connection before any caller gets a reply that was another's.
+
+Pushes of `CLIENT TRACKING` are heard by the near cache, and by who watches sessions (`Tracking`). Without a near cache tracking begins with
+the first that are watched, and the server remembers the keys that they look at alone (``OPTIN``).
 """
 
 from __future__ import annotations
@@ -17,10 +20,10 @@ import asyncio
 import contextvars
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from operator import attrgetter, contains
 from os import getpid
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 from weakref import WeakSet
 
 import hiredis
@@ -32,19 +35,26 @@ from .._raising import raise_alone
 from .._waiting import Line, LostError, Note, Reply
 from ._async.clients import AsyncOwned
 from ._async.driver import AsyncDriver
-from ._errors import ErrorReply, OutOfStepError, unknown, unreachable
+from ._errors import ErrorReply, OutOfStepError, code_of, unknown, unreachable
 from ._idle import LONGEST_IDLE, keep_awake, looking
 from ._near import Kept, NearCache, NearCaches
 from ._replies import KINDS, accepted
+from ._scripts import Script
 from ._url import Server
 
-__all__ = ["Multiplexed", "Wire"]
+__all__ = ["Multiplexed", "Tracking", "Wire"]
+
+Hear: TypeAlias = Callable[[Iterable[bytes] | None], object]
+"""What is called with the names that have been written; with None where it may be any, as after a loss."""
 
 _MORE: Final = object()
 """What the parser returns while a reply is not complete."""
 _what: Final = attrgetter("what")
 _TURNS: Final = 2
 """Waits for the event loop, each of two of its turns: it reads in the first, and tells of the end in the one after."""
+_TRACK: Final = (("HELLO", "3"), ("CLIENT", "TRACKING", "ON", "OPTIN"))
+_REMEMBER: Final = ("CLIENT", "CACHING", "YES")
+"""What the command that follows reads is to be tracked."""
 
 
 class _Line(Line, asyncio.Protocol):
@@ -53,6 +63,9 @@ class _Line(Line, asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float, near: NearCache | None) -> None:
         super().__init__(loop, timeout)
         self.near = near
+        self.hear: Hear | None = None
+        self.is_untrackable = False
+        """The server refuses to track."""
         self._transport: asyncio.WriteTransport | None = None
         self._reader = hiredis.Reader(notEnoughData=_MORE)
         self._unsent: list[bytes] = []
@@ -125,7 +138,7 @@ class _Line(Line, asyncio.Protocol):
             while (reply := reader.gets()) is not _MORE:
                 if type(reply) is not hiredis.PushNotification:
                     replies.append(reply)
-                elif near is not None:
+                elif near is not None or self.hear is not None:
                     pushes.append((len(replies), reply))
         except hiredis.HiredisError as error:
             self.lose(error)  # not the protocol
@@ -137,15 +150,16 @@ class _Line(Line, asyncio.Protocol):
             self.lose(next(refusals, None) or OutOfStepError())  # such as that of a server with too many clients
             return
         answered = deque(zip(replies, [waiting.popleft() for _ in replies], strict=True))
-        if near is not None:
+        if near is not None or pushes:
             for place, (reply, asked) in enumerate(answered):
                 while pushes and pushes[0][0] == place:
-                    near.invalidate(pushes.pop(0)[1])
-                near.heard(asked.asked_at)
-                if asked.note is not None:
-                    asked.note(reply)
+                    self._pushed(pushes.pop(0)[1])
+                if near is not None:
+                    near.heard(asked.asked_at)
+                    if asked.note is not None:
+                        asked.note(reply)
             for _, push in pushes:
-                near.invalidate(push)
+                self._pushed(push)
         self._is_waking = True
         try:
             while answered:
@@ -156,6 +170,12 @@ class _Line(Line, asyncio.Protocol):
             for reply, asked in answered:  # of an interrupt of the process, in the midst of it
                 asked.reply.hand_over(reply, soon=True)
             self._flush()
+
+    def _pushed(self, push: list[Any]) -> None:
+        if self.near is not None:
+            self.near.invalidate(push)
+        if self.hear is not None and push[0] == b"invalidate":
+            self.hear(push[1])
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = self._unread = None
@@ -177,6 +197,9 @@ class _Line(Line, asyncio.Protocol):
     def _abort(self) -> None:
         if self.near is not None:
             self.near.close()
+        if self.hear is not None:
+            hear, self.hear = self.hear, None
+            hear(None)
         if self._transport is not None:
             self._transport.abort()
 
@@ -231,6 +254,39 @@ class Wire:
             if refused.code == "READONLY":
                 line.lose(reply)  # a replica by now; another connection may lead to the new master
             raise
+
+    async def tracked(self, script: Script, names: Sequence[bytes], hear: Hear) -> Any:
+        """Run a script that reads, and be told once of each name that is written from now on. None where the server does not tell.
+
+        Raises:
+            StoreUnavailable: the server failed.
+        """
+        line = self._line
+        if line is None or not line.is_open or line.is_idle_for(LONGEST_IDLE):
+            line = await self._connected(asyncio.shield)
+        try:
+            if line.is_untrackable or not (line.hear or line.near or await self._track(line)):
+                return None
+            line.hear = hear
+            reply = None
+            for verb, text in (("EVALSHA", script.sha), ("EVAL", script.text)):
+                if line.near is None:
+                    line.send(_REMEMBER).cancel()  # nobody waits for it
+                reply = await line.send((verb, text, len(names), *names))
+                if type(reply) is not hiredis.ReplyError or code_of(str(reply)) != "NOSCRIPT":
+                    break
+        except LostError as lost:
+            raise_alone(unreachable(lost.cause))
+        return accepted(reply)
+
+    @staticmethod
+    async def _track(line: _Line) -> bool:
+        """Have the server tell of what is written. False: it does not."""
+        for command in _TRACK:
+            if type(await line.send(command)) is hiredis.ReplyError:
+                line.is_untrackable = True
+                return False
+        return True
 
     def near(self, name: bytes, now: float) -> Kept | None:
         """A record that is known without asking."""
@@ -288,6 +344,34 @@ class Wire:
         return line
 
 
+class Tracking:
+    """What the server tells, on the connection of an event loop, of the keys that were asked for through this."""
+
+    def __init__(self, wires: AsyncOwned, told: Hear) -> None:
+        self._wires = wires
+        self._told: Hear | None = told
+        self.is_on = False
+        """Whether the server tells of the keys that were asked for last."""
+
+    async def ask(self, script: Script, names: Sequence[bytes]) -> Any:
+        """See `Wire.tracked`."""
+        self.is_on = False
+        wire: Wire = await self._wires.here()
+        reply = await wire.tracked(script, names, self._hear)
+        self.is_on = reply is not None
+        return reply
+
+    def end(self) -> None:
+        """Hear no more. What the server remembers it tells once, to nobody."""
+        self._told = None
+
+    def _hear(self, names: Iterable[bytes] | None) -> None:
+        if names is None:
+            self.is_on = False
+        if self._told is not None:
+            self._told(names)
+
+
 class Multiplexed(AsyncDriver):
     """Commands to one server, over a `Wire` in each event loop that uses it."""
 
@@ -311,6 +395,10 @@ class Multiplexed(AsyncDriver):
         if kept is None:
             return None
         return kept.data, None if kept.end == math.inf else math.ceil((kept.end - now) * 1000)
+
+    def tracking(self, told: Hear) -> Tracking:
+        """Be told of what becomes of keys."""
+        return Tracking(self._owned, told)
 
     def call(self, name: bytes, *command: Any, writes: bool) -> Coroutine[Any, Any, Any]:
         """See `AsyncDriver`. No coroutine itself, but returning one: a layer less is felt."""

@@ -18,6 +18,7 @@ _LIST: Final = (list, hiredis.ReplyError)
 KINDS: Final[dict[str, tuple[type, ...]]] = {
     "AUTH": _TEXT,
     "CLIENT": _TEXT,
+    "CONFIG": (list, dict),
     "EVAL": _VALUE,
     "EVALSHA": _VALUE,
     "EXISTS": _NUMBER,

@@ -61,13 +61,21 @@ class AsyncDriver(ABC):
 
     async def names(self, pattern: bytes) -> AsyncIterator[list[bytes]]:
         """The names of all strings that match, in batches, some perhaps repeated."""
-        cursor = b"0"
-        while True:
-            command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _BATCH, "TYPE", "string")
-            cursor, names = await self.call(pattern, *command, writes=False)
+        cursor: str | None = ""
+        while cursor is not None:
+            names, cursor = await self.some_names(pattern, cursor, _BATCH)
             yield names
-            if cursor == b"0":
-                return
+
+    async def some_names(self, pattern: bytes, cursor: str, count: int) -> tuple[list[bytes], str | None]:
+        """About so many names of strings that match, and where the rest begins; None at the end.
+
+        Raises:
+            ValueError: the cursor is none.
+        """
+        at = int(cursor or 0)
+        command = ("SCAN", at, "MATCH", pattern, "COUNT", count, "TYPE", "string")
+        after, names = await self.call(pattern, *command, writes=False)
+        return names, None if after == b"0" else after.decode()
 
     async def values(self, names: Sequence[bytes]) -> list[bytes | None]:
         """What is stored under each name; None for what is no string."""
@@ -143,22 +151,25 @@ class AsyncCluster(AsyncDriver):
         except DRIVER_ERRORS as error:
             raise_alone(translate(error, sent=sent))
 
-    async def names(self, pattern: bytes) -> AsyncIterator[list[bytes]]:
+    async def some_names(self, pattern: bytes, cursor: str, count: int) -> tuple[list[bytes], str | None]:
+        address, _, at = cursor.partition(" ")  # of the node
+        start = int(at or 0)
         client = await self._clients.here()
         try:
             await client.initialize()  # async only
-            for node in client.get_primaries():
-                await _drop_out_of_step(node)  # async only
-                cursor = 0
-                while True:
-                    command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _BATCH, "TYPE", "string")
-                    cursors, names = await client.execute_command(*command, target_nodes=node, **{NEVER_DECODE: True})
-                    yield names
-                    cursor = cursors[node.name]
-                    if cursor == 0:
-                        break
+            nodes = sorted(client.get_primaries(), key=_name_of)
+            node = next((node for node in nodes if node.name >= address), None)
+            if node is None:  # that which it was at has left the cluster, and was the last
+                return [], None
+            await _drop_out_of_step(node)  # async only
+            command = ("SCAN", start if node.name == address else 0, "MATCH", pattern, "COUNT", count, "TYPE", "string")
+            cursors, names = await client.execute_command(*command, target_nodes=node, **{NEVER_DECODE: True})
         except DRIVER_ERRORS as error:
             raise_alone(translate(error, sent=False))
+        if cursors[node.name]:
+            return names, f"{node.name} {cursors[node.name]}"
+        later = [other.name for other in nodes if other.name > node.name]
+        return names, f"{later[0]} 0" if later else None
 
     async def values(self, names: Sequence[bytes]) -> list[bytes | None]:
         return [value if isinstance(value, bytes) else None for value in await self._each("GET", names)]
@@ -208,6 +219,11 @@ async def _exchange(connection: Any, command: tuple[Any, ...]) -> Any:
 async def _renew(connection: Any) -> None:
     await connection.disconnect(_NOWAIT)
     await connection.connect()
+
+
+def _name_of(node: Any) -> str:
+    name: str = node.name
+    return name
 
 
 def _is_old(connection: Any) -> bool:
