@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from operator import attrgetter, contains
 from os import getpid
@@ -149,9 +148,9 @@ class _Line(Line, asyncio.Protocol):
             refusals = (reply for reply in replies if type(reply) is hiredis.ReplyError)
             self.lose(next(refusals, None) or OutOfStepError())  # such as that of a server with too many clients
             return
-        answered = deque(zip(replies, [waiting.popleft() for _ in replies], strict=True))
+        answered = [waiting.popleft() for _ in replies]
         if near is not None or pushes:
-            for place, (reply, asked) in enumerate(answered):
+            for place, (asked, reply) in enumerate(zip(answered, replies, strict=True)):
                 while pushes and pushes[0][0] == place:
                     self._pushed(pushes.pop(0)[1])
                 if near is not None:
@@ -161,13 +160,13 @@ class _Line(Line, asyncio.Protocol):
             for _, push in pushes:
                 self._pushed(push)
         self._is_waking = True
+        left = zip(answered, replies, strict=True)
         try:
-            while answered:
-                reply, asked = answered.popleft()
+            for asked, reply in left:
                 asked.reply.hand_over(reply)
         finally:
             self._is_waking = False
-            for reply, asked in answered:  # of an interrupt of the process, in the midst of it
+            for asked, reply in left:  # of an interrupt of the process, in the midst of it
                 asked.reply.hand_over(reply, soon=True)
             self._flush()
 
