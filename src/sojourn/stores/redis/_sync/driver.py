@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import Any, Final
 
+import hiredis
 from redis.client import NEVER_DECODE
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, ResponseError
@@ -206,7 +207,8 @@ def _within(connection: Any, command: tuple[Any, ...]) -> Any:
 
 
 def _exchange(connection: Any, command: tuple[Any, ...]) -> Any:
-    connection.send_packed_command(connection.pack_command(*command))
+    # Packed here: redis-py's async connections do it in Python, at a tenth of the cost of a whole request.
+    connection.send_packed_command([hiredis.pack_command(command)])
     reply = connection.read_response(disable_decoding=True)
     check_reply(command[0], reply)
     return reply
