@@ -5,68 +5,45 @@ tells what became of what they were told. A row is an entry in `ROWS`: how its s
 processes use. What it needs beside the test servers' wheels is a program of a Debian package: as root on Debian it is installed, elsewhere
 the row is left out, and the last lines say why.
 
-``--seconds 12`` is how long each row runs. The exit status is 1 if anything was lost, doubled or revived in a row that promises otherwise.
+``--seconds 12`` is how long each row runs, and ``--runs 3`` how often: counts are those of all runs together, and the time without service is
+the longest. ``--write docs/servers.md`` puts the rows that were run into the tables of that page, each between ``<!-- matrix: family -->`` and
+``<!-- end -->``, and leaves the others as they are; with ``--add`` to what the page has of this day and these versions. The exit status is 1
+if a row failed, or anything was lost, doubled or revived in one that promises otherwise.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
-import psycopg
 import pytest
 
 from benchmarks.measure import table
-from sojourn.stores import PostgresStore
-from tests.servers import pgbouncer, postgres_server
+from scripts import mongo_rows, postgres_rows, redis_rows, sqlite_rows
+from scripts.scenes import Row, Scene
 from tests.torture.load import BUCKET
 from tests.torture.worker import Visitor
 
-__all__ = ["ROWS", "Found", "Row", "Scene", "main", "together"]
+__all__ = ["ROWS", "Found", "main", "together", "write"]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-PROCESSES: Final = 8
 _SHARED: Final = 3
 """Sessions that all processes change."""
 _LONGEST: Final = 120
 """Seconds after the run within which each process has to end."""
-_DURABLE: Final = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
-
-
-class Scene(NamedTuple):
-    """A row's servers, which run."""
-
-    url: str
-    """What the processes use."""
-    versions: str
-    """Of the servers."""
-    strike: Callable[[], object] | None = None
-    """What goes wrong, after a third of the time."""
-
-
-class Row(NamedTuple):
-    """A line of the table."""
-
-    name: str
-    what: str
-    """What goes wrong."""
-    scene: Callable[[ExitStack], Scene]
-    """Starts the servers, which the stack stops."""
-    package: str = ""
-    """Debian's, with the program of this name."""
-    loses: bool = False
-    """Whether the server's own settings let it lose what it has confirmed."""
 
 
 class Found(NamedTuple):
@@ -84,57 +61,14 @@ class Found(NamedTuple):
     def is_good(self) -> bool:
         return not (self.lost or self.doubled or self.revived)
 
-
-# The rows' servers.
-
-
-def _postgres(stack: ExitStack) -> tuple[Any, str]:
-    server = stack.enter_context(postgres_server())
-    server.init()
-    server.start(**_DURABLE)
-    with psycopg.connect(server.url) as connection:
-        version = str(connection.execute("SHOW server_version").fetchone()[0])  # type: ignore[index]
-    return server, f"PostgreSQL {version}"
+    @classmethod
+    def of_all(cls, runs: Iterable[Found]) -> Found:
+        """The counts together, and the longest time."""
+        commits, refused, lost, doubled, revived, away = zip(*runs, strict=True)
+        return cls(sum(commits), sum(refused), sum(lost), sum(doubled), sum(revived), max(away))
 
 
-def _url(url: str, **options: object) -> str:
-    """The URL with options, its table made."""
-    url = f"{url}?{'&'.join(f'{name}={value}' for name, value in options.items())}"
-    store = PostgresStore.from_url(f"{url}&create_table=true")
-    store.open()
-    store.close()
-    return url
-
-
-def _again(server: Any, **settings: object) -> None:
-    """Kill a server, and start it again."""
-    server.kill()
-    server.start(**settings)
-
-
-def _direct(stack: ExitStack) -> Scene:
-    server, version = _postgres(stack)
-    return Scene(_url(server.url), version, lambda: _again(server, **_DURABLE))
-
-
-def _pooled(mode: str, victim: str, stack: ExitStack) -> Scene:
-    server, version = _postgres(stack)
-    pooler = stack.enter_context(pgbouncer(server.url, mode, default_pool_size=10))
-    said = subprocess.run([pooler.program, "--version"], capture_output=True, text=True, check=True).stdout
-    strike = partial(_again, pooler) if victim == "pooler" else partial(_again, server, **_DURABLE)
-    return Scene(_url(pooler.url, prepare="false"), f"{version}, {said.splitlines()[0]}", strike)
-
-
-_KILLED: Final = "the server is killed, and started again"
-_POOLER_KILLED: Final = "the pooler is killed, and started again"
-ROWS: Final = [
-    Row("PostgreSQL", _KILLED, _direct),
-    *(
-        Row(f"PgBouncer, {mode} mode", what, partial(_pooled, mode, victim), package="pgbouncer")
-        for mode in ("transaction", "statement")
-        for victim, what in (("server", _KILLED), ("pooler", _POOLER_KILLED))
-    ),
-]
+ROWS: Final[list[Row]] = [*postgres_rows.ROWS, *sqlite_rows.ROWS, *mongo_rows.ROWS, *redis_rows.ROWS]
 
 
 # Running one.
@@ -150,49 +84,82 @@ def together(tallies: list[dict[str, Any]]) -> Found:
     return Found(**counts, away=away)
 
 
+def _worker(scene: Scene, number: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.torture.load", ("async", "sync")[number % 2], scene.url],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **scene.environments[number // 2 % len(scene.environments)]},
+    )
+
+
+def _order(worker: subprocess.Popen[str], **orders: object) -> None:
+    """Tell a process what to do, once it is ready."""
+    assert worker.stdin is not None
+    worker.stdin.write(f"{json.dumps(orders)}\n")
+    worker.stdin.flush()
+
+
 def _run(scene: Scene, seconds: float) -> Found:
     visitor = Visitor(scene.url)
     shared = [visitor.request(None, lambda session: session.update(shared=True))[1] for _ in range(_SHARED)]
     visitor.close()
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.torture.load", ("async", "sync")[number % 2], scene.url],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(PROCESSES)
-    ]
-    try:
-        for worker in workers:
-            assert worker.stdout is not None
-            worker.stdout.readline()  # it is ready
-        for number, worker in enumerate(workers):
-            orders = {"name": str(number), "shared": shared, "seconds": seconds}
-            assert worker.stdin is not None
-            worker.stdin.write(f"{json.dumps(orders)}\n")
-            worker.stdin.flush()
-        time.sleep(seconds / 3)
-        if scene.strike is not None:
-            scene.strike()
-        said = [worker.communicate(timeout=seconds + _LONGEST)[0] for worker in workers]
-    finally:
-        for worker in workers:
-            if worker.poll() is None:
+    workers: list[subprocess.Popen[str]] = []
+    with TemporaryDirectory(prefix="sojourn-") as folder:
+        journals = [f"{folder}/{number}" for number in range(scene.kills)]
+        try:
+            workers += [_worker(scene, number) for number in range(scene.processes)]
+            for worker in workers:
+                assert worker.stdout is not None
+                worker.stdout.readline()  # it is ready
+            for number, worker in enumerate(workers):
+                journal = {"journal": journals[number]} if number < scene.kills else {}
+                _order(worker, name=str(number), shared=shared, seconds=seconds, **journal)
+            time.sleep(seconds / 3)
+            for worker in workers[: scene.kills]:
                 worker.kill()
                 worker.communicate()
+            if scene.strike is not None:
+                scene.strike()
+            del workers[: scene.kills]
+            said = [worker.communicate(timeout=seconds + _LONGEST)[0] for worker in workers]
+            if journals:
+                workers.append(_worker(scene, 1))
+                _order(workers[-1], journals=journals)
+                said.append(workers[-1].communicate(timeout=_LONGEST)[0].removeprefix("ready\n"))
+        finally:
+            for worker in workers:
+                if worker.poll() is None:
+                    worker.kill()
+                    worker.communicate()
     if any(worker.returncode for worker in workers):
         raise RuntimeError("a process failed; its error stands above")
-    return together([json.loads(text) for text in said])
+    tallies = [json.loads(text) for text in said]
+    if scene.kills:
+        tallies[-1]["buckets"] = []  # that one began when all was over
+    return together(tallies)
 
 
-def _install(package: str) -> None:
-    """Install a package of Debian's, if this is Debian and we are root."""
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
+def _is_there(package: str) -> bool:
+    """Whether its program is, or the package itself, where it has no program of its name."""
+    if shutil.which(package, path=f"{os.environ['PATH']}:/usr/sbin"):
+        return True
+    query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]
+    return (
+        bool(shutil.which("dpkg-query"))
+        and subprocess.run(query, capture_output=True, check=False).stdout == b"installed"
+    )
+
+
+def _install(packages: str) -> None:
+    """Install what is missing of Debian's, if this is Debian and we are root."""
+    missing = [name for name in packages.split() if not _is_there(name)]
+    if not missing or os.geteuid() != 0 or not shutil.which("apt-get"):
         return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for arguments in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", package]):
+    for arguments in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *missing]):
         command = ["apt-get", "-o", "DPkg::Lock::Timeout=120", *arguments]
         subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
 
@@ -203,37 +170,126 @@ def _chosen(names: list[str]) -> Iterator[Row]:
             yield row
 
 
+# The tables.
+
+_HEAD: Final = (
+    "",
+    "version",
+    "in mid-run",
+    "may lose",
+    "acknowledged",
+    "refused",
+    "lost",
+    "doubled",
+    "revived",
+    "seconds without service",
+    "day",
+    "runs",
+)
+_NEVER: Final = "not run"
+"""What a line says of a row that was not run yet, or could not be."""
+
+
+class Line(NamedTuple):
+    """A line of a table."""
+
+    name: str
+    versions: str
+    what: str
+    loses: str
+    found: Found | None
+    day: str
+    runs: int
+
+    def cells(self) -> list[object]:
+        found = [f"{count:,}" for count in self.found[:-1]] + [f"{self.found.away:.2f}"] if self.found else [""] * 6
+        return [self.name, self.versions, self.what, self.loses or "nothing", *found, self.day, self.runs]
+
+    @classmethod
+    def read(cls, text: str) -> Line | None:
+        """What `cells` has written; None where it is no such line."""
+        cells = [cell.strip() for cell in text.split("|")[1:-1]]
+        if len(cells) != len(_HEAD) or not cells[4].replace(",", "").isdigit():
+            return None
+        commits, refused, lost, doubled, revived = (int(count.replace(",", "")) for count in cells[4:9])
+        found = Found(commits, refused, lost, doubled, revived, float(cells[9]))
+        name, versions, what, loses = cells[:4]
+        return cls(name, versions, what, loses, found, cells[10], int(cells[11]))
+
+    def add(self, other: Line | None) -> Line:
+        """With the runs of another one, of the same versions."""
+        if other is None or not self.found or not other.found or self.versions != other.versions:
+            return self
+        return self._replace(found=Found.of_all([self.found, other.found]), runs=self.runs + other.runs)
+
+
+def write(page: Path, lines: Iterable[Line], *, adds: bool = False) -> None:
+    """Put lines into the tables of a page, each with the rows of a family in their order."""
+    text = page.read_text("utf-8")
+    fresh = {(line.name, line.what): line for line in lines}
+    for family in dict.fromkeys(row.family for row in ROWS):
+        mark = re.compile(rf"(<!-- matrix: {re.escape(family)} -->\n).*?(<!-- end -->)", re.DOTALL)
+        found = mark.search(text)
+        if found is None:
+            raise ValueError(f"{page} has no table for {family!r}: it begins with <!-- matrix: {family} -->")
+        known = {(line.name, line.what): line for line in map(Line.read, found[0].splitlines()) if line}
+        shown = []
+        for row in ROWS:
+            if row.family == family:
+                name = (row.name, row.what)
+                old = known.get(name)
+                if name in fresh:
+                    line = fresh[name].add(old if adds else None)
+                else:
+                    line = old or Line(row.name, "", row.what, row.loses, None, _NEVER, 0)
+                shown.append(line.cells())
+        text = f"{text[: found.start()]}{found[1]}\n{table(_HEAD, shown)}\n\n{found[2]}{text[found.end() :]}"
+    page.write_text(text, "utf-8")
+
+
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.matrix", description="The servers that people run, and what goes wrong with them."
     )
     parser.add_argument("names", nargs="*", help="parts of the names of rows; by default all")
     parser.add_argument("--seconds", type=float, default=12)
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--write", type=Path, help="a page with the tables")
+    parser.add_argument("--add", action="store_true", help="to the runs that the page has already")
     given = parser.parse_args(argv)
-    lines: list[list[object]] = []
+    lines: list[Line] = []
     left_out: list[str] = []
     is_good = True
     for row in _chosen(given.names):
-        if row.package and not shutil.which(row.package, path=f"{os.environ['PATH']}:/usr/sbin"):
-            _install(row.package)
-        with ExitStack() as stack:
-            try:
-                scene = row.scene(stack)
-            except pytest.skip.Exception as reason:
-                left_out.append(f"{row.name}: {reason}")
-                continue
-            print(f"matrix: {row.name}: {row.what}", file=sys.stderr)
-            found = _run(scene, given.seconds)
-        is_good = is_good and (row.loses or found.is_good)
-        lines.append([f"{row.name} ({scene.versions})", row.what, *found[:-1], f"{found.away:.2f}"])
-    print(
-        table(
-            ["", "in mid-run", "acknowledged", "refused", "lost", "doubled", "revived", "seconds without service"],
-            lines,
-        )
-    )
-    for line in left_out:
-        print(f"left out: {line}")
+        _install(row.package)
+        runs: list[Found] = []
+        versions = ""
+        try:
+            for number in range(given.runs):
+                with ExitStack() as stack:
+                    scene = row.scene(stack)
+                    print(f"matrix: {row.name}: {row.what} ({number + 1} of {given.runs})", file=sys.stderr)
+                    runs.append(_run(scene, given.seconds))
+                    versions = scene.versions
+                    if scene.after is not None:
+                        print(f"matrix: {row.name}: {row.what}: {scene.after()}", file=sys.stderr)
+        except pytest.skip.Exception as skipped:
+            left_out.append(f"{row.name}: {skipped}")
+            continue
+        except (RuntimeError, subprocess.TimeoutExpired) as failure:
+            left_out.append(f"{row.name}: {row.what}: {failure}")
+            is_good = False
+            continue
+        found = Found.of_all(runs)
+        is_good = is_good and (bool(row.loses) or found.is_good)
+        day = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}"
+        lines.append(Line(row.name, versions, row.what, row.loses, found, day, given.runs))
+        print(f"matrix: {found}", file=sys.stderr)
+        if given.write:
+            write(given.write, lines[-1:], adds=given.add)
+    print(table(_HEAD, [line.cells() for line in lines]))
+    for reason in left_out:
+        print(f"left out: {reason}")
     return 0 if is_good else 1
 
 

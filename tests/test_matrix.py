@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from contextlib import ExitStack
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import pytest
 
 from scripts import matrix
-from scripts.matrix import Found, Row, together
+from scripts.matrix import Found, together
+from scripts.scenes import Row, Scene
 from sojourn.stores import MemoryStore
 from tests.torture import load
 from tests.torture.load import Counter, Steps, Tally
@@ -89,6 +91,9 @@ def test_a_change_that_was_refused_may_be_there_or_not_and_may_come_late() -> No
     assert (tally.lost, tally.doubled) == (0, 1)
     played(counter.add(None), 200, Seen(n=3))
     assert tally.lost == 4
+    played(counter.add(None), 503, None, reaches_it=False)
+    played(counter.add(None), 200, Seen(n=7))  # read from the one that has it
+    assert (tally.lost, tally.doubled) == (4, 1)
 
 
 def test_what_the_processes_found_is_summed_and_the_longest_gap_is_that_of_all() -> None:
@@ -99,6 +104,43 @@ def test_what_the_processes_found_is_summed_and_the_longest_gap_is_that_of_all()
     assert Found(1, 9, 0, 0, 0, 1.0).is_good
 
 
+def test_runs_are_summed_and_the_longest_time_counts() -> None:
+    assert Found.of_all([Found(1, 2, 3, 4, 5, 0.5), Found(10, 20, 30, 40, 50, 0.1)]) == (11, 22, 33, 44, 55, 0.5)
+
+
+def test_the_rows_that_were_run_are_written_into_their_familys_table_and_the_others_stay(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def scene(_stack: ExitStack) -> Scene:
+        return Scene("memory://", "1.2")
+
+    names = ("one", "two", "three")
+    rows = [Row(name, "nothing", scene, family="here") for name in names] + [Row("other", "", scene, family="there")]
+    monkeypatch.setattr(matrix, "ROWS", rows)
+    monkeypatch.setattr(matrix, "_run", lambda _scene, _seconds: Found(7, 0, 0, 0, 0, 0.5))
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- matrix: here -->\n<!-- end -->\nb\n<!-- matrix: there -->\n<!-- end -->\nc\n")
+    assert matrix.main(["two", "--write", str(page)]) == 0
+    assert matrix.main(["one", "--write", str(page)]) == 0
+    here, there = page.read_text().split("\nb\n")
+    assert [line.split(" | ")[0] for line in here.splitlines()[5:-2]] == ["| one", "| two", "| three"]
+    assert "| two | 1.2 | nothing | nothing | 7 | 0 |" in here and "| three |  | nothing |" in here
+    assert "| other |" in there and there.endswith("\nc\n")
+    assert matrix.main(["two", "--write", str(page), "--add"]) == 0
+    assert "| two | 1.2 | nothing | nothing | 14 | 0 | 0 | 0 | 0 | 0.50 |" in page.read_text()
+    page.write_text("no table")
+    with pytest.raises(ValueError, match="no table for 'here'"):
+        matrix.write(page, [])
+
+
+def test_the_page_has_the_rows_that_there_are(tmp_path: Path) -> None:
+    text = (matrix.ROOT / "docs" / "servers.md").read_text("utf-8")
+    (tmp_path / "servers.md").write_text(text)
+    matrix.write(tmp_path / "servers.md", [])
+    assert (tmp_path / "servers.md").read_text() == text
+    assert len({(row.name, row.what) for row in matrix.ROWS}) == len(matrix.ROWS)
+
+
 def test_rows_are_chosen_by_name_and_what_cannot_be_run_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,16 +148,23 @@ def test_rows_are_chosen_by_name_and_what_cannot_be_run_is_said(
         pytest.skip("there is no such server")
 
     bad = Found(1, 0, 1, 0, 0, 0.5)
-    scene = matrix.Scene("memory://", "1.2")
+    scene = Scene("memory://", "1.2")
     monkeypatch.setattr(matrix, "_run", lambda _scene, _seconds: bad)
     rows = [
-        Row("Sound", "nothing", lambda _stack: scene, loses=True),
+        Row("Sound", "nothing", lambda _stack: scene, loses="all"),
         Row("Missing", "nothing", missing),
         Row("Strict", "nothing", lambda _stack: scene),
     ]
     monkeypatch.setattr(matrix, "ROWS", rows)
     assert matrix.main(["sound", "missing"]) == 0
     out = capsys.readouterr().out
-    assert "| Sound (1.2) | nothing | 1 | 0 | 1 | 0 | 0 | 0.50 |" in out
+    assert "| Sound | 1.2 | nothing | all | 1 | 0 | 1 | 0 | 0 | 0.50 | 20" in out
     assert "left out: Missing: there is no such server" in out and "Strict" not in out
     assert matrix.main([]) == 1
+
+    def fails(_scene: Scene, _seconds: float) -> Found:
+        raise RuntimeError("a process failed")
+
+    monkeypatch.setattr(matrix, "_run", fails)
+    assert matrix.main(["sound"]) == 1
+    assert "left out: Sound: nothing: a process failed" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The few things that asyncio and trio do differently and Sojourn needs: sleeping, waiting, and finishing what cancellation would cut.
+"""The few things that asyncio and trio do differently and Sojourn needs: waiting, tasks of our own, and finishing what cancellation would cut.
 
 Whatever runs under one of the two has imported it. Here asyncio is imported no sooner: it is a third of what a middleware would cost to
 import, and whoever runs under trio, or only reads a configuration, does without.
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "deliver_cancellation",
+    "has_ended",
     "here",
     "in_trio",
     "new_event",
     "patiently",
     "shielded",
     "sleep",
+    "spawn",
     "unbroken",
     "wait",
     "within",
@@ -53,6 +55,30 @@ def here() -> object:
     import asyncio
 
     return asyncio.get_running_loop()
+
+
+def has_ended(loop: object) -> bool:
+    """Whether an event loop, as `here` gave it, is closed. Not known of trio's, which is forgotten once it ends."""
+    return bool(getattr(loop, "is_closed", bool)())
+
+
+_spawned: Final[set[Any]] = set()
+"""An event loop does not keep its tasks."""
+
+
+def spawn(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run some work on this event loop, for nobody in particular: it must handle its own errors, and ends with the loop at the latest."""
+    import contextvars
+
+    context = contextvars.Context()  # not that of a request, which would live as long
+    if in_trio():
+        sys.modules["trio"].lowlevel.spawn_system_task(work, context=context)
+        return
+    import asyncio
+
+    task = asyncio.get_running_loop().create_task(work(), context=context)
+    _spawned.add(task)
+    task.add_done_callback(_spawned.discard)
 
 
 def new_event() -> Any:

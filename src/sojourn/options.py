@@ -112,6 +112,7 @@ class OptionsDict(TypedDict, total=False):
     signature_cache: int
     exclusive: Callable[[Request], bool] | None
     fresh: Callable[[Request], bool] | None
+    close_on_end: bool
     describe: Callable[[Request], Mapping[str, str | None] | None] | None
     on_event: Listener | Sequence[Listener] | None
     connect_flash: bool
@@ -162,6 +163,8 @@ class Options:
             request need not have them verified anew; 0 for none. Over http and https together.
         exclusive: a predicate of the request; where it is true, requests of one session run one at a time.
         fresh: a predicate of the request; where it is true, a store with a near cache asks the server nevertheless.
+        close_on_end: close a WebSocket with 1008 when its session ends, wherever that happens: at a logout, by a timeout, or by another id.
+            Its messages count as use of the session.
         describe: a function of the request, called at a login: what is to be kept of the device, a dict with any of ``label``,
             ``user_agent`` and ``address``, which `devices()` shows. Nothing unless given.
         on_event: is called with a `SessionEvent` for whatever happens to sessions and their store: a function, or a sequence of them. Under
@@ -201,6 +204,7 @@ class Options:
     store_error_page: PageOption = None
     exclusive: Callable[[Request], bool] | None = None
     fresh: Callable[[Request], bool] | None = None
+    close_on_end: bool = False
     describe: Callable[[Request], Mapping[str, str | None] | None] | None = None
     on_event: Listener | Sequence[Listener] | None = None
     clear_site_data: Sequence[str] = ()
@@ -234,7 +238,7 @@ class Options:
     def __post_init__(self) -> None:
         derive = object.__setattr__  # the dataclass is frozen
         derive(self, "secrets", _secrets(self.secret))
-        for name in ("rolling", "resave", "save_uninitialized", "hash_ids", "lazy", "connect_flash"):
+        for name in ("rolling", "resave", "save_uninitialized", "hash_ids", "lazy", "close_on_end", "connect_flash"):
             check_among(name, getattr(self, name), (True, False))
         check_among("unset", self.unset, ("destroy", "keep"))
         check_among("on_store_error", self.on_store_error, ("fail", "anonymous"))

@@ -67,6 +67,7 @@ READ: list[tuple[str, str, Any]] = [
     ("generate_id", "tests.doors.pyramid_apps.cookie", cookie),
     ("exclusive", f"{HERE}:is_exclusive", is_exclusive),
     ("fresh", f"{HERE}:is_exclusive", is_exclusive),
+    ("close_on_end", "true", True),
     ("connect_flash", "true", True),
     ("describe", f"{HERE}:is_exclusive", is_exclusive),
     ("clear_site_data", "cache storage", ("cache", "storage")),

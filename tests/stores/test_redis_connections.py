@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
+import inspect
 import ssl
 import time
 from collections.abc import Iterator
@@ -17,13 +16,16 @@ import redis.asyncio
 import redis.asyncio.sentinel
 import redis.sentinel
 
-from sojourn.core.store import Deleted, Replaced, Stored
-from sojourn.errors import StoreError, StoreUnavailable
+from sojourn.core.store import Deleted, Stored
+from sojourn.errors import StoreError, StoreTimeout, StoreUnavailable
+from sojourn.stores.redis._async import driver as async_driver
 from sojourn.stores.redis._async.store import AsyncRedisStore
+from sojourn.stores.redis._sync import driver as sync_driver
 from sojourn.stores.redis._sync.store import RedisStore
-from sojourn.testing import FullStore, as_async
+from sojourn.testing import as_async
+from tests.certificates import certificate
 from tests.servers import ValkeyServer, valkey
-from tests.stores.redis_kinds import KINDS, opened, proxied
+from tests.stores.redis_kinds import KINDS, everything, opened, proxied
 
 pytestmark = [pytest.mark.server, pytest.mark.anyio]
 
@@ -47,23 +49,6 @@ def client(server: ValkeyServer) -> Iterator[Any]:
     with redis.Redis.from_url(server.url) as client:
         client.flushall()
         yield client
-
-
-async def everything(store: FullStore) -> None:
-    """Every operation there is."""
-    version = await store.create("k", b"1", 60_000, owner="ann")
-    version = await store.replace("k", b"2", 60_000, version=version, owner="bob")
-    assert await store.regenerate("k", "l", b"3", 60_000, version=version, tombstone=30_000, owner="bob") == b"3"
-    assert await store.load("k") == Replaced("l")
-    assert await store.touch("l", 60_000) is True
-    assert await store.by_owner("bob") == ["l"]
-    token = await store.lock("l", 60_000)
-    assert token is not None and await store.unlock("l", token) is True
-    assert [(key, stored.data) async for key, stored in store.scan()] == [("l", b"3")]
-    assert await store.count() == 1
-    assert await store.delete("k", "l") == Deleted(1, ("l",))
-    assert await store.clear() == 0
-    assert await store.delete_expired() == 0
 
 
 @pytest.mark.parametrize("kind", OWN)
@@ -125,33 +110,9 @@ async def test_without_the_right_to_read_tombstones_a_delete_is_refused_before_i
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
     """A certificate for 127.0.0.1 signed by itself, and a server's context with it."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "sojourn test")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    folder = tmp_path_factory.mktemp("tls")
-    path = folder / "certificate.pem"
-    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    path = certificate(tmp_path_factory.mktemp("tls"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path, folder / "key.pem")
+    context.load_cert_chain(path, path.with_name("key.pem"))
     return path, context
 
 
@@ -260,6 +221,43 @@ async def test_sentinel_leads_to_the_master_and_after_a_failover_to_the_new_one(
                     time.sleep(0.1)  # noqa: ASYNC251 - nothing else runs
                 else:
                     break
+
+
+@pytest.mark.parametrize("kind", OWN)
+async def test_once_sentinel_has_named_another_master_the_former_ones_connections_are_not_used_and_not_believed(
+    kind: str, sentinels: tuple[str, ValkeyServer, ValkeyServer], monkeypatch: pytest.MonkeyPatch
+):
+    address, master, replica = sentinels
+    async with opened(kind, f"redis+sentinel://{address}/main/0") as store:
+        await store.create("k", b"1", 60_000)
+        assert await store.touch("k", 60_000) is True  # the server knows the script from now on
+        inner: Any = getattr(store, "sync_store", store)
+        found = inner._driver._clients.here()
+        pool: Any = (await found if inspect.isawaitable(found) else found).connection_pool
+        named = getattr(pool, "proxy", pool)
+
+        def name_another() -> None:
+            named.master_address = ("127.0.0.1", replica.port)
+
+        name_another()
+        assert isinstance(await store.load("k"), Stored)
+        assert pool.master_address == ("127.0.0.1", master.port), "it was asked for"
+        driver = async_driver if kind == "async" else sync_driver
+        exchange, asked = driver._exchange, list[Any]()
+
+        def late(connection: Any, command: Any) -> Any:
+            asked.append(command[0])
+            if len(asked) == 1:
+                name_another()
+            return exchange(connection, command)
+
+        monkeypatch.setattr(driver, "_exchange", late)
+        with pytest.raises(StoreTimeout, match="may have happened"):
+            await store.touch("k", 60_000)
+        assert asked == ["EVALSHA"]
+        asked.clear()
+        assert isinstance(await store.load("k"), Stored)
+        assert asked == ["GET", "GET"], "from the one that is the master now"
 
 
 async def test_a_client_of_the_app_that_asks_sentinel(sentinels: tuple[str, ValkeyServer, ValkeyServer]):

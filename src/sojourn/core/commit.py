@@ -46,7 +46,7 @@ from ..errors import (
 from .limits import keep_limit
 from .noting import note
 from .plan import Phase, Plan, Regenerate, Replace, Touch, Write
-from .policy import decide, is_too_late
+from .policy import decide, is_too_late, touch_alone
 from .state import Intent, State
 from .steps import Delete, Load, Lock, Pause, Steps, Turn, Unlock, acquire, end
 from .store import CONFLICT, EXISTS, LOCK_MS, MISSING, Replaced, Stored
@@ -79,6 +79,7 @@ __all__ = [
     "reload",
     "save",
     "unlock",
+    "use",
 ]
 
 PATIENCE: Final = 5.0
@@ -147,6 +148,13 @@ def save(state: State) -> Steps[None]:
     yield from commit(state, decide(state, phase), phase)
     if state.intent is Intent.ENDED:
         raise SessionNotFound("the session has ended elsewhere; the changes are not saved")
+
+
+def use(state: State) -> Steps[None]:
+    """Touch a session that an open connection uses, and save nothing. One that has ended stays ended."""
+    plan = touch_alone(state)
+    if plan is not None:
+        yield from carry_out(state, plan, Phase.LATE)
 
 
 def commit(state: State, plan: Plan, phase: Phase = Phase.RESPONSE) -> Steps[Plan]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterator, KeysView, MutableMapping, ValuesView
+from collections.abc import AsyncIterator, Callable, ItemsView, Iterator, KeysView, MutableMapping, ValuesView
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self, TypeVar
 
@@ -14,6 +14,7 @@ from msgspec import Raw
 from ..clock import Duration, from_ms
 from ..errors import SessionNotLoaded
 from . import flashes, logins, transitions
+from .changes import Change
 from .data import look_at, read, read_all
 from .devices import Devices, devices, end_device, end_others
 from .flashes import Flash
@@ -442,6 +443,7 @@ class AsyncIO(Protocol):
     async def save(self, state: State) -> None: ...
     async def reload(self, state: State) -> None: ...
     async def load(self, state: State) -> None: ...
+    def changes(self, state: State) -> AsyncIterator[Change]: ...
     @property
     def sessions(self) -> AsyncSessions: ...
 
@@ -591,6 +593,21 @@ class AsyncSession(BaseSession):
         """Discard this request's changes and take what the store holds now; see `Session.reload`."""
         io: AsyncIO = self._state.io
         await io.reload(self._state)
+
+    def changes(self) -> AsyncIterator[Change]:
+        """What becomes of the session elsewhere, from now on: for a WebSocket, or a stream. Each `Change` comes within a second or two.
+
+        What this session object saves is not among them. A reader that is slow gets the latest alone. The iteration ends after the change
+        that ends the session for this connection: ``"ended"``, or ``"regenerated"``, as what goes on under the new id is for whoever
+        has that. It is over at once where nothing is stored. Leaving it, or being cancelled, costs the store nothing more.
+
+        Raises:
+            SessionDestroyed: it was destroyed.
+            SessionNotLoaded: with ``lazy=True``, it was not loaded.
+        """
+        self._data()
+        io: AsyncIO = self._state.io
+        return io.changes(self._state)
 
     async def devices(self, *, limit: int = 100, after: str | None = None) -> Devices:
         """The owner's live sessions; see `Session.devices`."""

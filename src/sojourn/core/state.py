@@ -227,6 +227,8 @@ class State(Struct, weakref=True):
     """The ids that the request brought have been ended."""
     over: bool = False
     """The request has ended. Whoever still holds the session takes no lock for it, which nobody would give back."""
+    saving: int = 0
+    """How many of its tasks are in a ``save()``: what lies in the store may be theirs."""
     looking: Any = None
     """In the async colour, by what a task of the request learns that another one's look-up is done."""
     lock: Held | None = None

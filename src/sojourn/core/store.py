@@ -53,12 +53,20 @@ is asked, where somebody listens to events, about a key that was missing. False 
 server, or None where the server is to be asked by ``load``. What it returns may be older than what ``load`` would, by a bound that the store
 states, but never older than what this store has itself written. The first look-up of a request uses it, and nothing else. ``near`` is None
 where there is no cache, and counts where ``direct`` would.
+
+**Who watches sessions**, as an open WebSocket does, asks again and again whether they are still what they were. A store may have three things
+for it, each by itself:
+
+- ``look(keys)`` and ``mark(version)``: see `LookingStore`. Without them each key is asked for by ``load``.
+- ``pulse()``, a plain function, which is called on the event loop's thread ten times a second: what it returns is equal to what it returned
+  before only if nobody has written anything since. None: it cannot tell. Where it is equal, no key is looked at.
+- ``watch(told)``, of the async colour: see `Watch`. None where the server at hand does not tell of changes.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from ..errors import SessionTooLarge
@@ -72,6 +80,7 @@ __all__ = [
     "AsyncExaminableStore",
     "AsyncIndexingStore",
     "AsyncLockingStore",
+    "AsyncLookingStore",
     "AsyncScanningStore",
     "AsyncStore",
     "Conflict",
@@ -81,14 +90,18 @@ __all__ = [
     "Facts",
     "IndexingStore",
     "LockingStore",
+    "LookingStore",
     "Missing",
     "Outcome",
     "Page",
     "Replaced",
     "ScanningStore",
+    "Seen",
     "Store",
     "Stored",
+    "Told",
     "Version",
+    "Watch",
     "check_size",
     "direct_of",
     "longest_lock",
@@ -124,6 +137,15 @@ class Replaced(NamedTuple):
 
     def __bool__(self) -> Literal[False]:
         return False
+
+
+class Seen(NamedTuple):
+    """A live record, as ``look`` gives it: without its data."""
+
+    mark: Hashable
+    """What ``mark`` gives for the record's version. Another one as soon as the data are others; never with a touch."""
+    expires_in: int | None
+    """Milliseconds left. None where the record never ends."""
 
 
 class Deleted(NamedTuple):
@@ -178,7 +200,8 @@ class Store(Protocol):
 
     `AsyncStore` has the same methods with ``async def``. Capabilities that only some stores have are found by
     their presence: ``scan()``, ``count()``, ``clear()``, ``delete_expired()``, ``by_owner(owner)``, ``lock(key, ttl)`` and
-    ``unlock(key, token)``, ``set_owner(key, owner, version)``; see `ScanningStore`, `LockingStore` and `IndexingStore`.
+    ``unlock(key, token)``, ``set_owner(key, owner, version)``, ``look(keys)`` and ``mark(version)``; see `ScanningStore`, `LockingStore`,
+    `IndexingStore` and `LookingStore`.
     """
 
     def open(self) -> None:
@@ -301,6 +324,42 @@ class LockingStore(Protocol):
 
 
 @runtime_checkable
+class LookingStore(Protocol):
+    """The capability to look at many records at once, to see whether they are still what they were."""
+
+    def look(self, keys: Sequence[str]) -> Mapping[str, Seen | Replaced]:
+        """What is under each of the keys: `Seen`, or `Replaced` for a tombstone. Those that are missing are left out.
+
+        One command, where the server can, for up to 500 keys; without the data, where the server can tell of them by less.
+        """
+
+    def mark(self, version: Version) -> Hashable:
+        """What ``look`` tells of a record that has this version. No I/O."""
+
+
+Told: TypeAlias = Callable[[Iterable[str] | None], object]
+"""What a `Watch` calls, on its event loop: with the keys that have been written, ended or expired; with None where it may be any."""
+
+
+class Watch(Protocol):
+    """The changes of a store's records as the server tells of them, to one event loop. Made by ``watch(told)`` of the store."""
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the server tells of what has been looked at. False also after a loss, until a look that finds it mended."""
+
+    async def look(self, keys: Sequence[str]) -> Mapping[str, Seen | Replaced]:
+        """See `LookingStore.look`. From now on what becomes of these keys is told, once each until it is looked at again.
+
+        Raises:
+            StoreError: the store failed.
+        """
+
+    async def close(self) -> None:
+        """Be told no more."""
+
+
+@runtime_checkable
 class AsyncStore(Protocol):
     """A store in the async colour; each method means what it means in `Store`."""
 
@@ -342,6 +401,14 @@ class AsyncIndexingStore(Protocol):
     """`IndexingStore` in the async colour."""
 
     async def set_owner(self, key: str, owner: str | None, *, version: Version) -> bool | Conflict | Missing: ...
+
+
+@runtime_checkable
+class AsyncLookingStore(Protocol):
+    """`LookingStore` in the async colour."""
+
+    async def look(self, keys: Sequence[str]) -> Mapping[str, Seen | Replaced]: ...
+    def mark(self, version: Version) -> Hashable: ...
 
 
 @runtime_checkable

@@ -8,7 +8,7 @@ from inspect import isawaitable
 from typing import Any, Final, TypeVar, cast
 
 from ..aio import deliver_cancellation, here, new_event, patiently, shielded, sleep, wait
-from ..core.commit import look_up_alone, reload, save
+from ..core.commit import look_up_alone, reload, save, use
 from ..core.plan import Create, Phase, Plan, Regenerate, Replace, Touch
 from ..core.state import Found, State
 from ..core.steps import Lock, Pause, Steps, Turn, lock_turn
@@ -23,6 +23,7 @@ from .exchange import Exchange
 from .sessions import AsyncStoreSessions
 from .telling import told_async
 from .turns import Line, patience, waited_too_long
+from .watching import Changes, Watchers, watchers_of
 
 __all__ = ["AsyncMiddleware"]
 
@@ -40,6 +41,7 @@ class AsyncMiddleware(Middleware):
     def __init__(self, given: OptionsDict) -> None:
         super().__init__(given, asynchronous=True)
         self._near = near_of(self.store)
+        self.watchers: Watchers = watchers_of(self.store)
         self._waits: AsyncWaits = {Turn: self._take, Touch: self._touch, Pause: self._pause, Lock: self._lock}
         if self.listeners is not None:
             self.listeners.install(self, told_async)
@@ -252,8 +254,22 @@ class AsyncMiddleware(Middleware):
             done.set()
 
     async def save(self, state: State) -> None:
-        await self.run(save(state))
+        state.saving += 1
+        try:
+            await self.run(save(state))
+        finally:
+            state.saving -= 1
         self.writes.success()
+
+    def changes(self, state: State) -> Changes:
+        return Changes(self.watchers, state)
+
+    async def use(self, state: State) -> None:
+        """Count a message of an open connection as use of its session, whose idle time begins anew."""
+        try:
+            await self.run(use(state))
+        except StoreError as error:
+            self.writes.failure(error, "the use of a session is not noted")
 
     async def reload(self, state: State) -> None:
         if state.found in NOT_LOADED:

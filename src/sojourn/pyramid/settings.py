@@ -161,6 +161,7 @@ _READ: Final[dict[str, Read]] = {
     "signature_cache": _integer,
     "exclusive": _dotted,
     "fresh": _dotted,
+    "close_on_end": _flag,
     "connect_flash": _flag,
     "describe": _dotted,
     "clear_site_data": _list,

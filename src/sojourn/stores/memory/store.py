@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from heapq import nsmallest
 from typing import Final
 from urllib.parse import urlsplit
@@ -28,6 +28,7 @@ from ...core.store import (
     Missing,
     Page,
     Replaced,
+    Seen,
     Stored,
     Version,
     check_size,
@@ -308,6 +309,19 @@ class MemoryStore:
             self._shrink()
         return True
 
+    def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        found = {key: self.load(key) for key in keys}
+        return {
+            key: Seen(one.version, one.expires_in) if isinstance(one, Stored) else one
+            for key, one in found.items()
+            if one is not None
+        }
+
+    @staticmethod
+    def mark(version: Version) -> bytes:
+        data: bytes = version
+        return data
+
     def lock(self, key: str, ttl: int) -> str | None:
         check_key(key)
         token = secrets.token_hex(16)
@@ -456,6 +470,11 @@ class AsyncMemoryStore:
 
     async def set_owner(self, key: str, owner: str | None, *, version: Version) -> bool | Conflict | Missing:
         return self._store.set_owner(key, owner, version=version)
+
+    async def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        return self._store.look(keys)
+
+    mark = staticmethod(MemoryStore.mark)
 
     async def lock(self, key: str, ttl: int) -> str | None:
         return self._store.lock(key, ttl)

@@ -8,6 +8,7 @@ field is removed. All other fields are left as they are.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -18,7 +19,7 @@ from bson.raw_bson import RawBSONDocument
 from ...clock import DAY_MS, LONGEST_MS
 from ...codecs.base import refusal
 from ...codecs.text import loads
-from ...core.store import Replaced, Stored, check_size, longest_lock
+from ...core.store import Replaced, Seen, Stored, check_size, longest_lock
 from ...errors import ConfigurationError, SessionDecodeError, SessionEncodeError, StoreUnavailable
 from ...ids import mask_id
 from ...logs import log
@@ -37,6 +38,7 @@ __all__ = [
     "cursor_of",
     "id_in",
     "layout_of",
+    "mark_of",
 ]
 
 Document: TypeAlias = dict[str, Any]
@@ -189,6 +191,16 @@ class MongoLayout:
         left = min(int(expires) - now, LONGEST_MS) if isinstance(expires, DatetimeMS) else None
         return Stored(data, version, left)
 
+    def seen(self, document: Document, now: int) -> Seen | Replaced | None:
+        """What ``look`` tells of an unexpired document; None if its key is only reserved. It is not decoded."""
+        try:
+            if STATE in document:
+                return Replaced(as_key(document.get(SUCCESSOR))) if document[STATE] == TOMBSTONE else None
+            mark, expires = mark_of(document.get(SESSION)), document.get(self.expires_key)
+        except BSONError:
+            return Seen(None, None)
+        return Seen(mark, min(int(expires) - now, LONGEST_MS) if isinstance(expires, DatetimeMS) else None)
+
     def key_of(self, document: Document) -> str | None:
         """The document's key; None where it is no text, and so nobody's."""
         try:
@@ -200,6 +212,10 @@ class MongoLayout:
     def tombstones(self, keys: list[str], now: int) -> Document:
         """Those of the keys that are tombstones."""
         return {self.id_field: {"$in": keys}, **self.unexpired(now), STATE: TOMBSTONE}
+
+    def tombstone(self, key: str, successor: str) -> Document:
+        """The key, if it is a tombstone with this successor."""
+        return self.at(key, {STATE: TOMBSTONE, SUCCESSOR: successor})
 
     def at(self, key: str, condition: Document) -> Document:
         """The filter for one key's document where a condition holds as well."""
@@ -273,6 +289,12 @@ class MongoLayout:
         if self.timestamps:
             fields[_UPDATED] = DatetimeMS(now)
         return _sparse(fields)
+
+
+def mark_of(version: Any) -> bytes:
+    """What is another for another session: the server has nothing shorter to tell it by."""
+    given = bytes(version.raw) if isinstance(version, RawBSONDocument) else repr(version).encode()
+    return hashlib.sha256(given).digest()
 
 
 def _sparse(fields: Document) -> Document:

@@ -224,6 +224,15 @@ class Statements:
             keyed=True,
         )
 
+        # keys -> digest, NULL for a tombstone; ms left, successor, key, for each that is live or a tombstone
+        self.look = Statement.of(
+            "SELECT CASE WHEN sess::text = 'null' THEN NULL ELSE"
+            f" sha256(convert_to(coalesce(sess::text, ''), 'UTF8')) END, {left}, {successor}, {key} FROM {t}"
+            f" WHERE sid = ANY ({keys}) AND expire > {now}",
+            writes=False,
+            keyed=True,
+        )
+
         # the last key seen, a limit -> keys and records in order
         self.scan = Statement.of(
             f"SELECT {key}, {record} FROM {t} WHERE sid > {_key(1)} AND {live} ORDER BY sid LIMIT $2::int8",

@@ -23,7 +23,9 @@ from typing import Final, TypeVar
 from ...chance import chance
 from ...core.store import CONFLICT, EXISTS, MISSING, Conflict, Deleted, Exists, Missing, longest_lock
 from ...errors import StoreError
+from ...logs import warn_once
 from .._arguments import as_key
+from ._network import network_file_system
 
 __all__ = [
     "BY_OWNER",
@@ -31,6 +33,7 @@ __all__ = [
     "FACTS",
     "LOAD",
     "PRUNE_BATCH",
+    "PULSE",
     "SCAN",
     "clear",
     "connect_reader",
@@ -42,6 +45,7 @@ __all__ = [
     "identity",
     "is_busy",
     "lock",
+    "looking_at",
     "prune",
     "regenerate",
     "replace",
@@ -97,6 +101,8 @@ COUNT: Final = """SELECT (SELECT count(*) FROM sessions WHERE expires > ?)
 BY_OWNER: Final = (
     "SELECT key FROM sessions WHERE owner = ? AND typeof(key) = 'text' AND data IS NOT NULL AND expires > ?"
 )
+# Another number, on one connection, once any other has committed.
+PULSE: Final = "PRAGMA data_version"
 # Keys as bytes, since they need not be UTF-8.
 SCAN: Final = f"""SELECT CAST(key AS BLOB), CAST(data AS BLOB), {_VERSION}, expires FROM sessions
     WHERE key > CAST(? AS TEXT) AND typeof(key) = 'text' AND data IS NOT NULL AND expires > ? ORDER BY key LIMIT ?"""
@@ -137,6 +143,14 @@ _LOCK: Final = """INSERT INTO locks (key, token, expires) VALUES (?, ?, ?)
     ON CONFLICT (key) DO UPDATE SET token = excluded.token, expires = excluded.expires
     WHERE locks.expires <= ? OR locks.expires > ?"""
 _UNLOCK: Final = "DELETE FROM locks WHERE key = ? AND token = ? AND expires > ?"
+
+
+def looking_at(count: int) -> str:
+    """What tells so many records' versions, without their data."""
+    return (
+        f"SELECT key, data IS NULL, {_VERSION}, expires, CAST(successor AS TEXT) FROM sessions"
+        f" WHERE key IN ({', '.join('?' * count)})"
+    )
 
 
 # -- operations
@@ -321,6 +335,13 @@ def connect_writer(path: str, synchronous: str, timeout: float) -> sqlite3.Conne
         retry_while_busy(lambda: _prepare(connection), timeout)
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        if kind := network_file_system(path):
+            warn_once(
+                f"network {path}",
+                "the SQLite file is on a network file system (%s): more than one machine would damage it, and one may find it slow; "
+                "give it a local disk",
+                kind,
+            )
     except BaseException:
         connection.close()
         raise

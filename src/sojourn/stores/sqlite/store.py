@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -20,6 +20,7 @@ from ...core.store import (
     Missing,
     Page,
     Replaced,
+    Seen,
     Stored,
     Version,
     check_size,
@@ -203,6 +204,18 @@ class SQLiteStore:
         check_optional_owner(owner)
         return self._file.write(file.set_owner, key, owner, version)
 
+    def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        check_keys(tuple(keys))
+        return _seen(self._file.read(file.looking_at(len(keys)), *keys), self._clock()) if keys else {}
+
+    @staticmethod
+    def mark(version: Version) -> int:
+        number: int = version
+        return number
+
+    def pulse(self) -> object:
+        return self._file.pulse()
+
     def lock(self, key: str, ttl: int) -> str | None:
         check_key(key)
         token = secrets.token_hex(16)
@@ -353,6 +366,18 @@ class AsyncSQLiteStore:
         check_optional_owner(owner)
         return await self._file.write_async(file.set_owner, key, owner, version)
 
+    async def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        check_keys(tuple(keys))
+        rows = None if self._read_in_thread else self._file.try_read(file.looking_at(len(keys)), *keys)
+        if rows is None:
+            return await run_in_thread(partial(self._store.look, keys))
+        return _seen(rows, self._clock())
+
+    mark = staticmethod(SQLiteStore.mark)
+
+    def pulse(self) -> object:
+        return None if self._read_in_thread else self._store.pulse()
+
     async def lock(self, key: str, ttl: int) -> str | None:
         check_key(key)
         return await self._file.write_async(file.lock, key, secrets.token_hex(16), ttl)
@@ -376,6 +401,15 @@ def _interpret(rows: list[Any], now: int) -> Stored | Replaced | None:
 def _left(expires: object, now: int) -> int:
     """Milliseconds left, at most four centuries, where the cell may hold anything; so many where it is no number."""
     return int(max(0, min(expires - now, LONGEST_MS))) if isinstance(expires, int | float) else LONGEST_MS
+
+
+def _seen(rows: list[Any], now: int) -> dict[str, Seen | Replaced]:
+    seen: dict[str, Seen | Replaced] = {}
+    for key, is_replaced, version, expires, successor in rows:
+        left = _left(expires, now)
+        if left > 0:
+            seen[key] = Replaced(as_key(successor)) if is_replaced else Seen(version, left)
+    return seen
 
 
 _Page: TypeAlias = list[tuple[bytes, bytes, int, object]]

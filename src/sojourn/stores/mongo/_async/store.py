@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple
@@ -33,8 +33,11 @@ from ....core.store import (
     Outcome,
     Page,
     Replaced,
+    Seen,
     Stored,
+    Told,  # async only
     Version,
+    Watch,  # async only
     check_size,
 )
 from ....errors import ConfigurationError, StoreError, StoreTimeout, StoreUnavailable
@@ -44,9 +47,10 @@ from ..._raising import raise_alone
 from .._conversion import CODEC
 from .._errors import Guard, reading, writing
 from .._homes import AsyncGiven, AsyncOwned
-from .._layout import LOCKS, OWNER, SESSION, STATE, SUCCESSOR, Document, MongoLayout, cursor_of, id_in
+from .._layout import LOCKS, OWNER, SESSION, STATE, SUCCESSOR, Document, MongoLayout, cursor_of, id_in, mark_of
 from .._settings import Settings, has_index, is_indexed, warn_of_index
 from .._url import connect, parse_url
+from .._watch import ChangeStream  # async only
 
 __all__ = ["AsyncMongoStore"]
 
@@ -222,7 +226,12 @@ class AsyncMongoStore:
         except StoreUnavailable as error:  # pragma: no cover - the tests of failures run it in the sync colour
             message = "MongoDB: the old session has ended, and the new one was not released"
             raise_alone(StoreTimeout(message, driver_error=error.driver_error))
-        return session if result.matched_count else MISSING
+        if result.matched_count:
+            return session
+        # It was ended on its way, or its reservation ran out. To the caller it had ended before: no tombstone leads to it.
+        with suppress(StoreError), handles.write():
+            await handles.sessions.delete_one(self._layout.tombstone(old, new))
+        return MISSING
 
     async def touch(self, key: str, ttl: int) -> bool:
         check_key(key)
@@ -264,6 +273,30 @@ class AsyncMongoStore:
             found = handles.sessions.find(self._layout.tombstones(keys, self._clock()), {id_field: 1, SUCCESSOR: 1})
             successors = {self._layout.key_of(document): as_key(document.get(SUCCESSOR)) async for document in found}
         return tuple(filter(None, dict.fromkeys(map(successors.get, keys))))
+
+    async def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        check_keys(tuple(keys))
+        if not keys:
+            return {}
+        handles, now = await self._open(), self._clock()
+        condition = {self._layout.id_field: {"$in": list(keys)}, **self._layout.unexpired(now)}
+        seen: dict[str, Seen | Replaced] = {}
+        with reading():
+            async for document in handles.sessions.find(condition, self._layout.projection):
+                key, found = self._layout.key_of(document), self._layout.seen(document, now)
+                if key is not None and found is not None:
+                    seen[key] = found
+        return seen
+
+    @staticmethod
+    def mark(version: Version) -> bytes:
+        return mark_of(version)
+
+    async def watch(self, told: Told) -> Watch | None:  # async only
+        """Be told of the keys that are looked at, by a change stream; see `sojourn.stores.base`. None where the key is not the ``_id``."""  # async only
+        if self._layout.id_field != "_id":  # async only
+            return None  # async only
+        return ChangeStream((await self._open()).sessions, self.look, told)  # async only
 
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         handles, now = await self._open(), self._clock()

@@ -32,6 +32,7 @@ from ....core.store import (
     Missing,
     Page,
     Replaced,
+    Seen,
     Stored,
     Version,
     check_size,
@@ -223,6 +224,22 @@ class AsyncPostgresStore:
         tombstones = {key: successor for record, successor, key in rows if not _boolean(record)}
         successors = dict.fromkeys(_key(tombstones.get(key)) for key in encoded)
         return Deleted(len(rows) - len(tombstones), tuple(filter(None, successors)))
+
+    async def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        check_keys(tuple(keys))
+        if not keys:
+            return {}
+        sql = await self._statements()
+        encoded = [key.encode() for key in keys]
+        rows = await self._run(sql.look, _array(encoded), keys=encoded)
+        return {
+            key.decode(): Replaced(_key(successor)) if digest is None else Seen(digest, _integer(left))
+            for digest, left, successor, key in rows
+        }
+
+    @staticmethod
+    def mark(version: Version) -> bytes:
+        return _digest(version)
 
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         sql = await self._statements()

@@ -33,6 +33,7 @@ from ....core.store import (
     Missing,
     Page,
     Replaced,
+    Seen,
     Stored,
     Version,
     check_size,
@@ -219,6 +220,22 @@ class PostgresStore:
         tombstones = {key: successor for record, successor, key in rows if not _boolean(record)}
         successors = dict.fromkeys(_key(tombstones.get(key)) for key in encoded)
         return Deleted(len(rows) - len(tombstones), tuple(filter(None, successors)))
+
+    def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        check_keys(tuple(keys))
+        if not keys:
+            return {}
+        sql = self._statements()
+        encoded = [key.encode() for key in keys]
+        rows = self._run(sql.look, _array(encoded), keys=encoded)
+        return {
+            key.decode(): Replaced(_key(successor)) if digest is None else Seen(digest, _integer(left))
+            for digest, left, successor, key in rows
+        }
+
+    @staticmethod
+    def mark(version: Version) -> bytes:
+        return _digest(version)
 
     def scan(self) -> Iterator[tuple[str, Stored]]:
         sql = self._statements()
