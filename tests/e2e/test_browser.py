@@ -276,3 +276,13 @@ def test_values_come_back_as_what_they_were(page: Page, demo: Running) -> None:
         "looked at": "set",
         "total": "Decimal",
     }
+
+
+def test_the_operators_dashboard_is_beside_it_for_whoever_is_logged_in(page: Page, demo: Running) -> None:
+    refused = page.request.get(f"{demo.address}/operator/")
+    assert refused.status == 403
+    log_in(page, "Ann")
+    page.click("text=See them as an operator does")
+    page.wait_for_url("**/operator/**")
+    assert page.locator("h1").count() == 1
+    assert "Ann" in page.inner_text("body")

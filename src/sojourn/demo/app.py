@@ -15,6 +15,7 @@ from fastapi.templating import Jinja2Templates
 
 from ..asgi import Scope, SessionMiddleware
 from ..core.session import AsyncSession
+from ..dashboard import ASGIDashboard
 from ..ids import mask_id
 from ..stores import AsyncSQLiteStore
 
@@ -68,11 +69,18 @@ def describe(scope: Scope) -> dict[str, str | None]:
     return {"label": browser + system}
 
 
+def operator(scope: Scope) -> str | None:
+    """Who may see all sessions: in the demo, whoever is logged in on this very machine."""
+    host, _port = scope.get("client") or ("", 0)
+    return scope["session"].owner if host in ("127.0.0.1", "::1") else None
+
+
 def make_app(*, secret: str, database: Path) -> FastAPI:
     """The demo as an ASGI application, its sessions in a SQLite file."""
     app = FastAPI(title="Sojourn demo", docs_url=None, redoc_url=None, openapi_url=None)
     store = AsyncSQLiteStore(database)
     app.add_middleware(SessionMiddleware, secret=secret, store=store, describe=describe, close_on_end=True)
+    app.mount("/operator", ASGIDashboard(operator=operator, secret=secret, store=store, describe=describe))
 
     @app.get("/")
     async def front(request: Request) -> HTMLResponse:
