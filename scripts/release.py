@@ -134,7 +134,7 @@ def main() -> None:
         python = folder / "venv" / "bin" / "python"
         wheel = next(path for path in built if path.suffix == ".whl")
         pins = ("--constraints", ROOT / "constraints.txt")
-        _run(*uv, "pip", "install", "--python", python, *pins, wheel, "fastapi", cwd=folder)
+        _run(*uv, "pip", "install", "--python", python, *pins, f"{wheel}[cli]", "fastapi", cwd=folder)
         _run(python, "-I", "smoke.py", version, "app.py", cwd=folder)
         _run(python.with_name("sojourn"), "--version", cwd=folder)
     print("release: the README's first example runs from the wheel")
