@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any
 
+from sphinx.application import Sphinx
 from sphinx.ext.napoleon import GoogleDocstring
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `keywords`
 
 project = "Sojourn"
 author = "The Sojourn authors"
 copyright = author
 release = version_of("sojourn")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-exclude_patterns = ["_build"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinxext.opengraph",
+    "keywords",
+]
+exclude_patterns = ["_build", "diagrams"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 # `Stored` in a docstring is a link where there is such an object, and plain code where there is none.
 default_role = "py:obj"
+maximum_signature_line_length = 80
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
@@ -31,4 +48,45 @@ GoogleDocstring._parse_attribute_docstring = lambda docstring: list(docstring._c
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["sojourn.css"]
-html_title = "Sojourn"
+html_title = f"Sojourn {release}"
+html_logo = "_static/logo.svg"
+html_favicon = "_static/favicon.svg"
+html_theme_options = {
+    # "Edit this page" and "View source" at the top of each page, and the repository at its foot.
+    "source_repository": "https://github.com/sojourn-sessions/sojourn/",
+    "source_branch": "main",
+    "source_directory": "docs/",
+    "top_of_page_buttons": ["view", "edit"],
+    "footer_icons": [
+        {
+            "name": "The repository on GitHub",
+            "url": "https://github.com/sojourn-sessions/sojourn",
+            "html": "Repository",
+            "class": "",
+        },
+    ],
+    "light_css_variables": {"color-brand-primary": "#2f6b4f", "color-brand-content": "#2a6348"},
+    "dark_css_variables": {"color-brand-primary": "#7cc39f", "color-brand-content": "#8fd0b0"},
+}
+
+# The prompt is no part of what is copied, nor is what a command prints.
+copybutton_prompt_text = "$ "
+copybutton_only_copy_prompt_lines = True
+
+ogp_site_url = "https://sojourn.readthedocs.io/"
+ogp_image = "_static/card.png"
+ogp_image_alt = "Sojourn: server-side HTTP sessions for Python"
+ogp_social_cards = {"enable": False}
+ogp_description_length = 160
+
+
+def _reachable(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _tree: object) -> None:
+    """Let the keyboard reach what can be moved sideways: wide tables, and diagrams on a phone."""
+    body = context.get("body", "").replace('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')
+    body = body.replace('<svg class="diagram"', '<div class="diagram" tabindex="0"><svg')
+    context["body"] = re.sub(r"(<div class=\"diagram\".*?</svg>)", r"\1</div>", body, flags=re.DOTALL)
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("html-page-context", _reachable)

@@ -20,6 +20,7 @@ FLOORS: Final[dict[str, int]] = {
     "cookie": 0,
     "cookie_parser": 0,
     "errors": 0,
+    "events": 0,
     "guard": 0,
     "ids": 0,
     "logs": 0,
@@ -35,6 +36,8 @@ FLOORS: Final[dict[str, int]] = {
     "stores": 2,
     # 3 middleware: what every door shares
     "middleware": 3,
+    # what an operator asks of a store: below the doors, as a door shows it
+    "admin": 3,
     # 4 doors: a protocol or a framework each
     "aiohttp": 4,
     "asgi": 4,
@@ -42,14 +45,19 @@ FLOORS: Final[dict[str, int]] = {
     "driver": 4,
     "fastapi": 4,
     "flask": 4,
+    "health": 4,
     "pyramid": 4,
     "litestar": 4,
     "quart": 4,
     "starlette": 4,
     "wsgi": 4,
+    # and, beside the doors, what listens to events
+    "otel": 4,
+    "prometheus": 4,
     # 5 tools: they know everything
     "__main__": 5,
     "cli": 5,
+    "dashboard": 5,
     "demo": 5,
     "migrate": 5,
     "testing": 5,

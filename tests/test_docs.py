@@ -136,6 +136,8 @@ def visit(app: Any, times: int = 1) -> None:
     assert (asyncio.run(visit_asgi()) if is_asgi else visit_wsgi()) == [200] * times
 
 
+# Newer ones of Starlette would rather have httpx2, which has no part in these tests.
+@pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.testclient` is deprecated")
 @pytest.mark.parametrize(("source", "page"), list(blocks("python")))
 def test_every_python_block_runs(source: str, page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

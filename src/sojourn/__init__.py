@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # for type checkers, which do not read the table below
     from .codecs import JSONCodec as JSONCodec
     from .codecs import PlainCodec as PlainCodec
     from .cookie import Cookie as Cookie
+    from .core.health import healthy as healthy
     from .core.session import AsyncSession as AsyncSession
     from .core.session import Flash as Flash
     from .core.session import Session as Session
@@ -42,6 +43,7 @@ __version__ = "0.1.0"
 _NAMES: Final = {
     ".codecs": "EncryptedCodec JSONCodec PlainCodec",
     ".cookie": "Cookie",
+    ".core.health": "healthy",
     ".core.session": "AsyncSession Flash Session",
     ".core.views": "SessionView",
     ".errors": "ConfigurationError HeadersAlreadySent NoPendingLogin NotLoggedIn SessionConflict SessionDecodeError SessionDestroyed SessionEncodeError"

@@ -1,4 +1,4 @@
-"""The few things that asyncio and trio do differently and Sojourn needs: sleeping, waiting, and finishing what cancellation would cut.
+"""The few things that asyncio and trio do differently and Sojourn needs: waiting, tasks of our own, and finishing what cancellation would cut.
 
 Whatever runs under one of the two has imported it. Here asyncio is imported no sooner: it is a third of what a middleware would cost to
 import, and whoever runs under trio, or only reads a configuration, does without.
@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "deliver_cancellation",
+    "has_ended",
     "here",
     "in_trio",
     "new_event",
     "patiently",
     "shielded",
     "sleep",
+    "spawn",
     "unbroken",
     "wait",
+    "within",
 ]
 
 T = TypeVar("T")
@@ -54,6 +57,30 @@ def here() -> object:
     return asyncio.get_running_loop()
 
 
+def has_ended(loop: object) -> bool:
+    """Whether an event loop, as `here` gave it, is closed. Not known of trio's, which is forgotten once it ends."""
+    return bool(getattr(loop, "is_closed", bool)())
+
+
+_spawned: Final[set[Any]] = set()
+"""An event loop does not keep its tasks."""
+
+
+def spawn(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run some work on this event loop, for nobody in particular: it must handle its own errors, and ends with the loop at the latest."""
+    import contextvars
+
+    context = contextvars.Context()  # not that of a request, which would live as long
+    if in_trio():
+        sys.modules["trio"].lowlevel.spawn_system_task(work, context=context)
+        return
+    import asyncio
+
+    task = asyncio.get_running_loop().create_task(work(), context=context)
+    _spawned.add(task)
+    task.add_done_callback(_spawned.discard)
+
+
 def new_event() -> Any:
     """An event by which one task tells another of this event loop."""
     if in_trio():
@@ -75,6 +102,22 @@ async def wait(event: Any, seconds: float) -> bool:
             async with asyncio.timeout(seconds):
                 await event.wait()
     return bool(event.is_set())
+
+
+async def within(seconds: float, work: Awaitable[T]) -> T:
+    """Wait for work, for so long at most.
+
+    Raises:
+        TimeoutError: it took longer, and was cancelled.
+    """
+    if in_trio():
+        with sys.modules["trio"].move_on_after(seconds):
+            return await work
+        raise TimeoutError
+    import asyncio
+
+    async with asyncio.timeout(seconds):
+        return await work
 
 
 async def shielded(work: Coroutine[Any, Any, T]) -> T:

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias, TypeVar, Unpack
 
 from .cookie import Cookie
 from .core.ended import become, ended
+from .core.noting import notes_of
 from .core.plan import Phase, Plan
 from .core.policy import needs_late_commit
 from .core.session import AsyncSession, set_state
@@ -23,6 +24,7 @@ from .logs import warn_once
 from .middleware.async_ import AsyncMiddleware
 from .middleware.base import ErrorResponse
 from .middleware.exchange import Exchange
+from .middleware.sockets import POLICY_VIOLATION, REASON, LiveSocket
 from .options import OptionsDict
 from .stores._sharing import begin_use, end_use
 from .wire.forms import without_field
@@ -53,8 +55,6 @@ _STARTS: Final = {
 }
 _ENDS: Final = ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.startup.failed")
 _KINDS: Final = ("http", "websocket")
-_POLICY: Final = 1008
-"""The close code of a WebSocket that violates a policy (RFC 6455, 7.4.1)."""
 _SECURE: Final = ("https", "wss")
 _HOSTS: Final = (b"host", b"x-forwarded-host")
 _PENDING: Final = Found.PENDING
@@ -125,18 +125,29 @@ class SessionMiddleware(AsyncMiddleware):
                     else:
                         self.find(state, self.direct)
                 except StoreError as error:
-                    if not self.load_failed(state, error):
+                    goes_on = self.load_failed(state, error)
+                    await self.tell(notes_of(state))
+                    if not goes_on:
                         await exchange.send_unavailable(receive)
                         return
         scope[_SLOT] = scope[OWN_PLACE] = session
+        app = self.app
+        if kind == "websocket" and self.options.close_on_end:
+            socket = _Socket(self, state, receive, send)
+            app, receive, exchange.forward = socket.around(app), socket.receive, socket.send
         try:
-            await self.app(scope, receive, exchange.send)
+            await app(scope, receive, exchange.send)
         except BaseException:
             await self.finish(exchange, failed=True)
             raise
         # Where nothing was used, that there is nothing left to do is told without a call.
         is_used = state.dirty or state.parts or state.cookie is not None or state.intent is not _UNCHANGED
-        if scope.get(_SLOT) is not session or state.lock is not None or (is_used and needs_late_commit(state)):
+        if (
+            scope.get(_SLOT) is not session
+            or state.lock is not None
+            or self.listeners is not None
+            or (is_used and needs_late_commit(state))
+        ):
             await self.finish(exchange, failed=False)
         else:  # `end`, without the call
             state.over = True
@@ -278,10 +289,74 @@ class ASGIExchange(Exchange[D]):
         """Send a 503 in the application's place, and swallow what it still sends (contract 175)."""
         self.state.sent = self.refused = True
         closing = 1013, "session store unavailable"
-        await _send_instead(self.slot, receive, self.forward, self.middleware.unavailable(), closing)
+        await _send_instead(self.slot, receive, self.forward, self.middleware.unavailable(self.slot), closing)
 
 
 SessionMiddleware.exchange_class = ASGIExchange
+
+
+class _SocketEnded(OSError):
+    """The application sent to a socket whose session has ended."""
+
+
+def _is_of_the_end(error: BaseException | None) -> bool:
+    """Whether it is that, or what a framework has made of it: nothing to be logged as the application's failure."""
+    while error is not None and not isinstance(error, _SocketEnded):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+class _Socket:
+    """What is between the server and a WebSocket that ends with its session."""
+
+    def __init__(self, middleware: SessionMiddleware, state: State, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._live = LiveSocket(middleware, state, self._close)
+
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """The application, at whose end nobody watches any more."""
+
+        async def run(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await app(scope, receive, send)
+            except Exception as error:
+                if not _is_of_the_end(error):
+                    raise
+            finally:
+                self._live.leave()
+
+        return run
+
+    async def receive(self) -> Message:
+        if self._live.has_ended:
+            return {"type": "websocket.disconnect", "code": POLICY_VIOLATION, "reason": REASON}
+        message = await self._receive()
+        if message["type"] == "websocket.receive":
+            await self._live.used()
+        elif message["type"] == "websocket.disconnect":
+            self._live.leave()
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a message.
+
+        Raises:
+            OSError: the session has ended, and with it the connection: as a server raises it whose client has gone (ASGI, 2.4).
+        """
+        if self._live.has_ended:
+            if message["type"] == "websocket.close":
+                return
+            raise _SocketEnded(f"the WebSocket was closed: {REASON}")
+        kind = message["type"]
+        if kind == "websocket.close":
+            self._live.leave()
+        await self._send(message)
+        if kind == "websocket.accept":
+            await self._live.accepted()
+
+    async def _close(self) -> None:
+        await self._send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": REASON})
 
 
 async def _send_instead(
@@ -325,7 +400,7 @@ def refusal_in(scope: Scope, rules: CrossSiteRules) -> Refusal | None:
 async def refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
     """Send a 403 in the application's place."""
     response = ErrorResponse(403, refusal.headers, refusal.body)
-    await _send_instead(scope, receive, send, response, (_POLICY, "refused: another site"))
+    await _send_instead(scope, receive, send, response, (POLICY_VIOLATION, "refused: another site"))
 
 
 class CrossSiteGuard:

@@ -76,14 +76,17 @@ def arrive(
 class _Exchange(Generic[M, S]):
     """What both colours share."""
 
-    def __init__(self, driver: M, state: State, hosts: list[str], session: S, error: ErrorResponse | None) -> None:
+    def __init__(
+        self, driver: M, state: State, hosts: list[str], session: S, *, request: Request = None, found: bool = True
+    ) -> None:
         self.session: S = session
         """The session: for the handler."""
-        self.error: ErrorResponse | None = error
+        self.error: ErrorResponse | None = None if found else driver.unavailable(request)
         """The 503 to send instead of running the handler, where the store failed; else None."""
         self._driver: M = driver
+        self._request = request if callable(driver.options.store_error_page) else None  # which may hold this, too
         self._slot: dict[str, Any] = {_SLOT: session, "hosts": hosts}
-        self._exchange: Exchange[M] = Exchange(driver, state, session, self._slot, _SLOT, refused=error is not None)
+        self._exchange: Exchange[M] = Exchange(driver, state, session, self._slot, _SLOT, refused=not found)
 
     def put(self, value: object) -> None:
         """Say what the application put in the session's place, where a framework lets it.
@@ -94,7 +97,7 @@ class _Exchange(Generic[M, S]):
 
     def _unavailable(self) -> ErrorResponse:
         self._exchange.state.sent = self._exchange.refused = True
-        self.error = self._driver.unavailable()
+        self.error = self._driver.unavailable(self._request)
         return self.error
 
     def _headers(self, plan: Plan, headers: Headers) -> list[tuple[str, str]]:
@@ -197,8 +200,8 @@ class SessionDriver(SyncMiddleware):
             return None
         state, hosts = arrived
         is_lazy = self.options.lazy or not state.arrival.ids
-        error = None if is_lazy or self.look_up_or_note(state) else self.unavailable()
-        return SessionExchange(self, state, hosts, Session(state), error)
+        found = is_lazy or self.look_up_or_note(state)
+        return SessionExchange(self, state, hosts, Session(state), request=request, found=found)
 
     def open(self) -> None:
         """Open the store. Optional: the first request does it, too.
@@ -240,8 +243,8 @@ class AsyncSessionDriver(AsyncMiddleware):
             return None
         state, hosts = arrived
         is_lazy = self.options.lazy or not state.arrival.ids
-        error = None if is_lazy or await self.look_up_or_note(state) else self.unavailable()
-        return AsyncSessionExchange(self, state, hosts, AsyncSession(state), error)
+        found = is_lazy or await self.look_up_or_note(state)
+        return AsyncSessionExchange(self, state, hosts, AsyncSession(state), request=request, found=found)
 
     async def open(self) -> None:
         """Open the store. Optional: the first request does it, too."""

@@ -16,6 +16,7 @@ __all__ = [
     "check_text",
     "hash_id",
     "mask_id",
+    "mask_key",
     "new_id",
     "refusal_by",
 ]
@@ -44,6 +45,11 @@ def hash_id(session_id: str) -> str:
 def mask_id(session_id: str) -> str:
     """What logs and pages show of an id: the first digits of its hash, which also find its row where ids are hashed."""
     return hash_id(session_id)[:_MASK_DIGITS] + "…"
+
+
+def mask_key(key: str) -> str:
+    """`mask_id` of the id whose hash is a key: what both show is the same."""
+    return key[:_MASK_DIGITS] + "…"
 
 
 def check_key(key: object) -> None:

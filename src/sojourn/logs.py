@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from typing import Final
 
 __all__ = ["OutageLog", "described", "log", "log_driver_error", "warn_of_order", "warn_once"]
@@ -85,18 +86,28 @@ def _kind_of(error: BaseException) -> str:
 
 
 class OutageLog:
-    """Remembers whether the store is failing, so that the log says when that begins and when it ends."""
+    """Remembers whether the store is failing, so that the log says when that begins and when it ends.
 
-    __slots__ = ("failures",)
+    Args:
+        tell: is told the same: what failed first, or how many operations had failed.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_tell", "awaits", "failures")
+
+    def __init__(self, tell: Callable[[BaseException | int], object] | None = None) -> None:
+        self._tell = tell
+        self.awaits: bool = tell is not None
+        """Whether the next that works is to be noted: the store is failing, or somebody listens to all that happens."""
         self.failures: int = 0
         """Failed operations since the last that worked."""
 
     def failure(self, error: BaseException, consequence: str) -> None:
         """Count a failure; the first of an outage is logged, and what requests get meanwhile."""
         self.failures += 1
+        self.awaits = True
         if self.failures == 1:
+            if self._tell is not None:
+                self._tell(error)
             shown = described(error)
             log.error("session store fails: %s: %s; %s", type(shown).__name__, *shown.args, consequence, exc_info=shown)
 
@@ -104,4 +115,6 @@ class OutageLog:
         """Note a success; the first after an outage is logged."""
         if self.failures:
             log.warning("session store is back after %d failed operation(s)", self.failures)
-            self.failures = 0
+            if self._tell is not None:
+                self._tell(self.failures)
+            self.failures, self.awaits = 0, self._tell is not None

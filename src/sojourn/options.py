@@ -11,14 +11,17 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypedDict
 from .clock import DAY_MS, Clock, Duration, duration_ms, system_clock
 from .cookie import Cookie, check_among
 from .errors import ConfigurationError, SojournWarning
+from .events import Listener, check_listeners
 from .ids import new_id
 from .logs import warn_of_order
 from .transports import CookieTransport, Transport, check_transports
+from .wire.error_page import ErrorPage, PageOption
 from .wire.paths import has_dots
 
 __all__ = [
     "EXPRESS",
     "NATIVE",
+    "ErrorPage",
     "Options",
     "OptionsDict",
     "Profile",
@@ -105,11 +108,13 @@ class OptionsDict(TypedDict, total=False):
     lazy: bool
     exclude: Sequence[str]
     on_store_error: Literal["fail", "anonymous"]
-    store_error_page: str | None
+    store_error_page: PageOption
     signature_cache: int
     exclusive: Callable[[Request], bool] | None
     fresh: Callable[[Request], bool] | None
+    close_on_end: bool
     describe: Callable[[Request], Mapping[str, str | None] | None] | None
+    on_event: Listener | Sequence[Listener] | None
     connect_flash: bool
     clear_site_data: Sequence[str]
     passport: bool | type[int]
@@ -152,13 +157,18 @@ class Options:
         lazy: load on first use (WSGI), or when ``await session.load()`` asks for it (ASGI).
         exclude: paths at and below which there is no session at all. Whole, as the browser sees them, in either spelling.
         on_store_error: ``"fail"`` sends a 503; ``"anonymous"`` goes on with a session that is not saved.
-        store_error_page: the HTML of that 503.
+        store_error_page: the HTML of that 503, or a function of the request that returns it, or a mapping that is sent as problem details
+            (RFC 9457), or an `ErrorPage`, or None for the short page.
         signature_cache: how many bytes of memory may hold ``Cookie`` headers whose signatures were found right, so that a browser's next
             request need not have them verified anew; 0 for none. Over http and https together.
         exclusive: a predicate of the request; where it is true, requests of one session run one at a time.
         fresh: a predicate of the request; where it is true, a store with a near cache asks the server nevertheless.
+        close_on_end: close a WebSocket with 1008 when its session ends, wherever that happens: at a logout, by a timeout, or by another id.
+            Its messages count as use of the session.
         describe: a function of the request, called at a login: what is to be kept of the device, a dict with any of ``label``,
             ``user_agent`` and ``address``, which `devices()` shows. Nothing unless given.
+        on_event: is called with a `SessionEvent` for whatever happens to sessions and their store: a function, or a sequence of them. Under
+            ASGI, Quart, Litestar and aiohttp they may be coroutine functions.
         connect_flash: keep flash messages where, and in the shape in which, the Node package connect-flash has them.
         clear_site_data: what else the browser is to forget where a response ends the session and expires its cookie: types of data for
             ``Clear-Site-Data`` (W3C Clear Site Data, section 3.1), such as ``("cache", "storage")``. It goes over https alone, where browsers heed
@@ -191,10 +201,12 @@ class Options:
     lazy: bool = False
     exclude: Sequence[str] = ()
     on_store_error: Literal["fail", "anonymous"] = "fail"
-    store_error_page: str | None = None
+    store_error_page: PageOption = None
     exclusive: Callable[[Request], bool] | None = None
     fresh: Callable[[Request], bool] | None = None
+    close_on_end: bool = False
     describe: Callable[[Request], Mapping[str, str | None] | None] | None = None
+    on_event: Listener | Sequence[Listener] | None = None
     clear_site_data: Sequence[str] = ()
     passport: bool | type[int] = False
     signature_cache: int = 4 * 1024 * 1024
@@ -210,6 +222,8 @@ class Options:
     """``idle_timeout`` in milliseconds; None where the cookie or the default decides."""
     absolute_ms: int | None = field(init=False)
     touch_after_ms: int | None = field(init=False)
+    listeners: tuple[Listener, ...] = field(init=False)
+    """``on_event`` as a tuple."""
 
     @classmethod
     def of(cls, given: OptionsDict) -> Options:
@@ -224,7 +238,7 @@ class Options:
     def __post_init__(self) -> None:
         derive = object.__setattr__  # the dataclass is frozen
         derive(self, "secrets", _secrets(self.secret))
-        for name in ("rolling", "resave", "save_uninitialized", "hash_ids", "lazy", "connect_flash"):
+        for name in ("rolling", "resave", "save_uninitialized", "hash_ids", "lazy", "close_on_end", "connect_flash"):
             check_among(name, getattr(self, name), (True, False))
         check_among("unset", self.unset, ("destroy", "keep"))
         check_among("on_store_error", self.on_store_error, ("fail", "anonymous"))
@@ -247,11 +261,18 @@ class Options:
             given = getattr(self, option)
             if given is not None and not callable(given):
                 raise ConfigurationError(option, repr(given), "give a function of the request, or None")
-        if self.store_error_page is not None and not isinstance(self.store_error_page, str):
-            raise ConfigurationError("store_error_page", repr(self.store_error_page), "give HTML as a str, or None")
+        if not (
+            self.store_error_page is None or isinstance(self.store_error_page, str) or callable(self.store_error_page)
+        ):
+            raise ConfigurationError(
+                "store_error_page",
+                repr(self.store_error_page),
+                "give HTML as a str, a function of the request, or None",
+            )
         derive(self, "exclude", check_paths(self.exclude))
         derive(self, "clear_site_data", _site_data(self.clear_site_data))
         derive(self, "ways", check_transports(self.transports))
+        derive(self, "listeners", check_listeners(self.on_event))
         self._check_name()
         self._check_cookie_and_timeouts(derive)
 

@@ -288,7 +288,7 @@ class WSGIExchange(EnvironExchange[M]):
 
     def send_unavailable(self) -> list[bytes]:
         """Send a 503 in the application's place."""
-        status, headers, body = self.middleware.unavailable()
+        status, headers, body = self.middleware.unavailable(self.slot)
         return self.send_instead(f"{status} Service Unavailable", headers, body)
 
     def send_instead(self, status: str, headers: list[tuple[str, str]], body: bytes) -> list[bytes]:

@@ -11,6 +11,7 @@ import pytest
 
 from sojourn import StoreError, StoreTimeout, StoreUnavailable
 from sojourn.core.store import Stored
+from sojourn.options import ErrorPage
 from tests.behaviour.harness import DAY, MINUTE, Client, Ctx, Make, put, read
 
 
@@ -66,6 +67,22 @@ def test_the_page_of_the_503_can_be_supplied(make: Make) -> None:
     assert answer.body.decode() == "<h1>Pause ☕</h1>"
     assert answer.header("content-length") == [str(len(answer.body))]
     assert answer.header("content-type") == ["text/html; charset=utf-8"]
+
+
+# contract 44
+@pytest.mark.parametrize("operation", ["load", "replace"])
+def test_the_page_of_the_503_can_be_a_function_of_the_request(make: Make, operation: str) -> None:
+    def page(request: Any) -> ErrorPage:
+        path = request.get("path") or request["PATH_INFO"]
+        return ErrorPage({"detail": f"later, at {path}"}, {"Retry-After": "60"})
+
+    world = make(store_error_page=page)
+    client = world.session()
+    world.store.fail(operation)
+    answer = client.get(put(n=7))
+    assert answer.status == 503
+    assert json.loads(answer.body) == {"title": "Service Unavailable", "status": 503, "detail": "later, at /"}
+    assert answer.header("content-type") == ["application/problem+json"] and answer.header("retry-after") == ["60"]
 
 
 # contract 46, 47, 48

@@ -179,6 +179,6 @@ def test_a_destroy_asked_for_while_the_endings_of_a_clear_are_under_way_is_still
     session.invalidate()
     plan = decide(state)
     session.destroy()
-    note_deleted(state, plan)
+    note_deleted(state, plan, 1)
     assert not state.brought_ended and state.loaded is None
     assert decide(state).ends

@@ -149,6 +149,7 @@ REFUSED: list[tuple[str, Any, dict[str, Any]]] = [
     ("exclusive", True, {}),
     ("exclusive", "/cart", {}),
     ("fresh", True, {}),
+    ("close_on_end", "yes", {}),
     ("connect_flash", "yes", {}),
     ("describe", "user-agent", {}),
     ("passport", True, {}),

@@ -22,6 +22,7 @@ from sojourn import (
     StoreError,
 )
 from sojourn.aiohttp import get_session
+from sojourn.options import ErrorPage
 from tests.doors.aiohttp_apps import (
     Handler,
     Store,
@@ -264,6 +265,20 @@ async def test_a_store_that_fails_is_a_503_for_streams_too_and_the_connection_go
             assert store.calls.count(failing) == 1
             store.failing = set()
             assert await text(client, "/show") == '{"n": 1}'
+
+
+async def test_the_page_of_the_503_can_be_a_function_of_the_request(store: Store) -> None:
+    def page(request: web.Request) -> ErrorPage:
+        return ErrorPage({"instance": request.path}, {"Retry-After": "60"})
+
+    async with visiting(site(store, {"/stream": stream}, store_error_page=page)) as client:
+        await text(client, "/count")
+        for path, failing in (("/count", "load"), ("/count", "replace"), ("/stream", "replace")):
+            store.failing = {failing}
+            async with client.get(path) as response:
+                assert (response.status, response.content_type) == (503, "application/problem+json")
+                assert (await response.json(content_type=None))["instance"] == path
+                assert response.headers["Retry-After"] == "60"
 
 
 # aiohttp contract 25

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -525,6 +526,22 @@ def test_a_store_that_is_down_is_a_503(
         assert visitor.get("/put?a=2").status_code == 503
         assert visitor.get("/save?a=2").status_code == 503
     assert visitor.data == {"a": 1}
+
+
+def test_the_page_of_the_503_can_be_a_function_of_the_request(
+    visitor: Visitor, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_given: object, **_more: object) -> None:
+        raise StoreUnavailable("down")
+
+    visitor.get("/put?a=1")
+    options = {"store": store, "store_error_page": lambda request: {"instance": request.path}}
+    for operation, path in (("load", "/put?a=2"), ("replace", "/put?a=2"), ("replace", "/save?a=2")):
+        with override_settings(SOJOURN=options), monkeypatch.context() as patched:
+            patched.setattr(store, operation, down)
+            response = visitor.get(path)
+            assert (response.status_code, response.headers["Content-Type"]) == (503, "application/problem+json")
+            assert json.loads(response.body)["instance"] == path.partition("?")[0]
 
 
 # django contract 36

@@ -156,6 +156,14 @@ def test_a_store_that_is_down_is_an_error_response_before_the_handler_and_after_
     assert read(site, cookie) == {"n": 1}
 
 
+def test_the_page_is_made_of_what_the_driver_was_given_as_the_request(make):
+    site = make(store_error_page=lambda request: f"<p>{request}")
+    cookie = cookie_of(site.visit(put(n=1)))
+    for operation in ("load", "replace"):
+        site.down = {operation}
+        assert site.visit(put(n=7), cookie, request="the request").body == b"<p>the request"
+
+
 def test_a_value_that_cannot_be_stored_is_an_error_and_the_error_page_can_be_sent(make):
     site = make()
     exchange = site.call(site.driver.begin([]))

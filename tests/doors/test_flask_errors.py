@@ -57,6 +57,17 @@ def test_without_a_handler_it_is_our_503(store: Store, operation: str) -> None:
     assert client.get("/").text == "2"
 
 
+@pytest.mark.parametrize("operation", PHASES.values(), ids=PHASES)
+def test_the_page_can_be_a_function_of_the_environ(store: Store, operation: str) -> None:
+    app = counting(store, store_error_page=lambda environ: {"instance": environ["PATH_INFO"]})
+    client = app.test_client()
+    client.get("/")
+    store.down = frozenset({operation})
+    answer = client.get("/")
+    assert answer.status_code == 503 and answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.get_json()["instance"] == "/"
+
+
 # flask contract 5, 6
 @pytest.mark.parametrize(
     "kind", [StoreUnavailable, StoreError, SojournError, Exception, 503, HTTPException, 500, InternalServerError]

@@ -197,6 +197,32 @@ def test_other_devices_are_listed_and_logged_out_one_by_one_and_all_at_once(
         context.close()
 
 
+def test_a_page_learns_at_once_that_it_was_logged_out_in_another_window(
+    page: Page, context: BrowserContext, browser: Browser, demo: Running
+) -> None:
+    log_in(page, "Ann")
+    window, elsewhere = context.new_page(), browser.new_context()
+    window.goto(f"{demo.address}/dashboard")
+    other = elsewhere.new_page()
+    with other.expect_websocket():
+        other.goto(demo.address)
+        log_in(other, "Ann")
+    assert not window.is_visible("#ended") and not other.is_visible("#ended")
+
+    page.reload()
+    page.click("#end-others")
+    other.wait_for_selector("#ended:visible", timeout=5000)
+    assert "You were logged out elsewhere." in other.inner_text("#ended")
+    assert other.inner_text("#owner") == "nobody any more"
+    assert not window.is_visible("#ended"), "it is the same browser's, whose session goes on"
+
+    page.click("#logout")
+    window.wait_for_selector("#ended:visible", timeout=5000)
+    window.click("#ended a")
+    assert window.url == f"{demo.address}/" and window.locator("#owner").count() == 0
+    elsewhere.close()
+
+
 def test_the_cart_survives_login_and_a_flash_is_shown_once(page: Page, demo: Running) -> None:
     page.click("#add-tent")
     page.wait_for_selector("#total")

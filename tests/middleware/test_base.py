@@ -217,7 +217,7 @@ async def test_an_exclusive_session_is_locked_once(make, store):
 
 @pytest.mark.parametrize(("page", "body"), [(None, b"Service unavailable"), ("<p>Täglich", "<p>Täglich".encode())])
 async def test_the_503_is_a_page_that_no_cache_keeps(make, page, body):
-    status, headers, sent = make(store_error_page=page).unavailable()
+    status, headers, sent = make(store_error_page=page).unavailable(None)
     assert status == 503 and body in sent
     assert dict(headers)["Content-Length"] == str(len(sent))
     assert dict(headers)["Cache-Control"] == "no-store" and "Retry-After" in dict(headers)

@@ -32,6 +32,7 @@ from ..errors import StoreError
 from ..logs import warn_once
 from ..middleware.async_ import AsyncMiddleware
 from ..middleware.exchange import Exchange
+from ..middleware.sockets import POLICY_VIOLATION, REASON, LiveSocket
 from ..options import OptionsDict
 from ..stores._sharing import begin_use, end_use
 from ..wire.forms import without_field
@@ -59,13 +60,17 @@ else:  # pragma: no cover - aiohttp before 3.14, with which `make oldest-doors` 
 
 _GONE: Final = (ConnectionError, asyncio.CancelledError)
 """What a handler raises whose client went away, or whose server stops."""
+_MESSAGES: Final = (web.WSMsgType.TEXT, web.WSMsgType.BINARY)
+_NAP: Final = 0.01
+"""Seconds between two tries to close a WebSocket that is being accepted."""
 _HOSTS: Final = ("Host", "X-Forwarded-Host")
-_OWN_HEADERS: Final = ("Content-Type", "Content-Length")
-"""Those of the 503 that aiohttp makes itself."""
 
 
 class AiohttpExchange(Exchange[AsyncMiddleware]):
     """One request and its response."""
+
+    socket: LiveSocket | None = None
+    """What ends a WebSocket with its session."""
 
     def hosts(self) -> list[str]:
         request: web.Request = self.forward
@@ -127,7 +132,7 @@ class SessionMiddleware(AsyncMiddleware):
         if arrival.ids:
             state.found = Found.PENDING
             if not self.options.lazy and not await self.look_up_or_note(state):
-                raise self._unavailable()
+                raise self._unavailable(request)
         slot: MutableMapping[Any, Any] = {} if request.get(_SLOT) is not None else request  # another layer's stays
         exchange = AiohttpExchange(self, state, session, slot, _SLOT, request)
         slot[_SLOT] = request[SESSION] = session
@@ -147,9 +152,11 @@ class SessionMiddleware(AsyncMiddleware):
         except BaseException as error:
             await self.finish(exchange, failed=not (state.sent and isinstance(error, _GONE)))
             if isinstance(error, StoreError) and not state.sent and not self.commit_failed(state, error):
-                raise self._unavailable() from None  # of the handler's own save() or reload()
+                raise self._unavailable(request) from None  # of the handler's own save() or reload()
             raise
         finally:
+            if exchange.socket is not None:
+                exchange.socket.leave()
             del request[_EXCHANGE]  # each would hold the other until the garbage collector comes
         if exchange.is_idle:
             end(session)
@@ -171,6 +178,8 @@ class SessionMiddleware(AsyncMiddleware):
             except BaseException:
                 _begin_anew(request.writer)
                 raise
+            if self.options.close_on_end and isinstance(response, web.WebSocketResponse):
+                exchange.socket = await _live(self, exchange.state, response)
         if plan.header is not None or plan.vary:
             vary = self.reader.vary if plan.vary else ()
             headers = with_session(
@@ -193,16 +202,17 @@ class SessionMiddleware(AsyncMiddleware):
         if plan is None:
             exchange.state.on(Event.DISCARD)  # a response that is sent instead does not try again, but for a logout
             exchange.refused = True
-            raise self._unavailable()
+            raise self._unavailable(exchange.forward)
         exchange.state.sent = True
         if plan.header is not None:
             exchange.check_domain(plan.header)
         return plan
 
-    def _unavailable(self) -> web.HTTPServiceUnavailable:
-        _status, headers, body = self.unavailable()
-        kept = {name: value for name, value in headers if name not in _OWN_HEADERS}
-        return web.HTTPServiceUnavailable(headers=kept, text=body.decode(), content_type="text/html")
+    def _unavailable(self, request: web.Request) -> web.HTTPServiceUnavailable:
+        _status, headers, body = self.unavailable(request)
+        made = web.HTTPServiceUnavailable(headers=[one for one in headers if one[0] != "Content-Length"])
+        made.body = body
+        return made
 
     # -- what it brings -------------------------------------------------------------------------------------------
 
@@ -249,6 +259,29 @@ class SessionMiddleware(AsyncMiddleware):
             request = request.clone(rel_url=url.build(path=url.raw_path, query_string=text, encoded=True))
         keeps = request if self.settings.keeps_request else None
         return self.arrivals.of(config, ids, secure=https, source=source, request=keeps), request
+
+
+async def _live(middleware: AsyncMiddleware, state: State, response: web.WebSocketResponse) -> LiveSocket:
+    """Have a WebSocket that is about to be accepted end with its session."""
+    receive: Any = response.receive
+
+    async def close() -> None:
+        while not response.closed:
+            try:
+                await response.close(code=POLICY_VIOLATION, message=REASON.encode())
+            except RuntimeError:  # it is not accepted yet
+                await asyncio.sleep(_NAP)
+
+    async def receive_and_note(timeout: float | None = None) -> Any:  # noqa: ASYNC109 - aiohttp's
+        message = await receive(timeout)
+        if message.type in _MESSAGES:
+            await socket.used()
+        return message
+
+    socket = LiveSocket(middleware, state, close)
+    response.receive = receive_and_note  # type: ignore[method-assign]
+    await socket.accepted()
+    return socket
 
 
 def _values(request: web.Request, name: str) -> list[bytes]:

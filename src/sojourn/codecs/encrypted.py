@@ -81,6 +81,10 @@ class KeyRing:
         nonce = os.urandom(_NONCE_BYTES)
         return b'%b%b"' % (self._prefix, _base64(nonce + self._sealer.encrypt(nonce, plain, key.encode())))
 
+    def is_newest(self, sealed: bytes) -> bool:
+        """Whether the key that seals has sealed this, by what it says of itself."""
+        return sealed.startswith(self._prefix)
+
     def open(self, sealed: bytes, key: str) -> bytes:
         """Decrypt what `seal` made for the same key of the store.
 
@@ -192,6 +196,10 @@ class EncryptedCodec:
     def decode(self, text: bytes, /) -> Any:
         """See `Codec.decode`."""
         return self.beneath.decode(text)
+
+    def is_newest(self, stored: bytes) -> bool:
+        """Whether a record is sealed under the first of the keys, by what it says of itself: for ``sojourn rotate-keys``."""
+        return self._ring.is_newest(stored)
 
     def seal(self, record: bytes, key: str, /) -> bytes:
         """Encrypt a record for one key of the store."""

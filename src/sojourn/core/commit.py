@@ -44,8 +44,9 @@ from ..errors import (
     StoreTimeout,
 )
 from .limits import keep_limit
+from .noting import note
 from .plan import Phase, Plan, Regenerate, Replace, Touch, Write
-from .policy import decide, is_too_late
+from .policy import decide, is_too_late, touch_alone
 from .state import Intent, State
 from .steps import Delete, Load, Lock, Pause, Steps, Turn, Unlock, acquire, end
 from .store import CONFLICT, EXISTS, LOCK_MS, MISSING, Replaced, Stored
@@ -58,6 +59,7 @@ from .transitions import (
     merge_conflict,
     note_committed,
     note_deleted,
+    note_done,
     note_ended,
     note_loaded,
     note_locked,
@@ -77,6 +79,7 @@ __all__ = [
     "reload",
     "save",
     "unlock",
+    "use",
 ]
 
 PATIENCE: Final = 5.0
@@ -147,6 +150,13 @@ def save(state: State) -> Steps[None]:
         raise SessionNotFound("the session has ended elsewhere; the changes are not saved")
 
 
+def use(state: State) -> Steps[None]:
+    """Touch a session that an open connection uses, and save nothing. One that has ended stays ended."""
+    plan = touch_alone(state)
+    if plan is not None:
+        yield from carry_out(state, plan, Phase.LATE)
+
+
 def commit(state: State, plan: Plan, phase: Phase = Phase.RESPONSE) -> Steps[Plan]:
     """Carry a plan out when it is its turn; returns the plan as it was in the end, its header None where none may be sent.
 
@@ -156,6 +166,8 @@ def commit(state: State, plan: Plan, phase: Phase = Phase.RESPONSE) -> Steps[Pla
         StoreError: the store failed. `SessionConflict` when others were first for too long.
     """
     done = yield from _in_turn(state, plan, phase)
+    if state.settings.tells:
+        note_done(state, done)
     if state.max_sessions is not None and done.write is not None:
         yield from keep_limit(state)
     return done
@@ -192,8 +204,8 @@ def carry_out(state: State, plan: Plan, phase: Phase, until: float | None = None
     while True:
         if plan.ends and plan is not ended:
             # An empty regenerate ends its own record alone: where another request logged in meanwhile, that one goes on.
-            yield from end(plan.ends, follow=state.intent is not Intent.REGENERATE)
-            note_deleted(state, plan)
+            count = yield from end(plan.ends, follow=state.intent is not Intent.REGENERATE)
+            note_deleted(state, plan, count)
             ended = plan
         write = plan.write
         if write is None:
@@ -270,14 +282,16 @@ def _merge(state: State, plan: Plan, found: object, phase: Phase) -> Plan | None
     try:
         merge_conflict(state, found)
     except SessionDecodeError:
+        if state.loaded is not None:
+            note(state, "unreadable", state.loaded.key, reason="record")
         return None
     return decide(state, phase)
 
 
 def _begin_anew(state: State, write: Regenerate, phase: Phase) -> Steps[Plan]:
     """The session to be regenerated has ended meanwhile: the plan of a new one. Where it was invalidated, what it became ends first."""
-    if state.intent is Intent.INVALIDATE:
-        yield from end((write.old,))
+    if state.intent is Intent.INVALIDATE and (yield from end((write.old,))):
+        note(state, "destroyed", write.old)
     detach(state)
     return decide(state, phase)
 

@@ -33,6 +33,7 @@ from ..codecs.text import write_json
 from ..errors import HeadersAlreadySent, SessionDecodeError, SessionDestroyed, SessionEncodeError
 from ..ids import mask_id
 from ..logs import log
+from .noting import note
 from .passport import PASSPORT, heed
 from .record import NO_DATA, Record, unpack
 from .session_cookie import read_lifetime
@@ -93,6 +94,7 @@ def look_at(state: State) -> dict[str, Any]:
             log.error(
                 "session %s has an unreadable record (%s): starting a fresh session", mask_id(state.id or ""), error
             )
+            note(state, "unreadable", loaded.key, reason="record")
             _begin_anew(state)
             data = {}
         else:
@@ -157,6 +159,8 @@ def read(state: State, key: str, text: Raw) -> Any:
         log.error(
             "session %s has a value that cannot be read (%s): starting a fresh session", mask_id(state.id or ""), error
         )
+        if state.loaded is not None:
+            note(state, "unreadable", state.loaded.key, reason="value")
         _begin_anew(state)
         state.data = {}
         raise KeyError(key) from None

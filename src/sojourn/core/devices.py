@@ -14,9 +14,11 @@ from typing import Any, Final, NamedTuple
 
 from ..clock import from_ms
 from ..errors import SessionDecodeError
+from ..events import SessionEvent
 from ..ids import mask_id
 from ..logs import log
 from .data import look_at, unpack_stored
+from .noting import notes_of
 from .record import Record
 from .settings import SessionSettings
 from .state import State
@@ -32,6 +34,7 @@ __all__ = [
     "end_device",
     "end_others",
     "end_owner",
+    "last_seen",
     "live_record",
     "own_keys",
 ]
@@ -131,7 +134,7 @@ def end_device(state: State, handle: str, log_out: Callable[[], object]) -> Step
             if key in own_keys(state):
                 log_out()
                 return True
-            return (yield from _end(settings, (key,), owner)) > 0
+            return (yield from _end(settings, (key,), owner, "device", notes_of(state))) > 0
     return False
 
 
@@ -140,16 +143,30 @@ def end_others(state: State) -> Steps[int]:
     owner = _owner(state)
     if owner is None:
         return 0
-    return (yield from end_owner(state.settings, owner, own_keys(state)))
+    return (yield from end_owner(state.settings, owner, own_keys(state), "others", notes_of(state)))
 
 
-def end_owner(settings: SessionSettings, owner: str, spared: Iterable[str] = ()) -> Steps[int]:
-    """End all sessions of an owner but those with such keys; returns how many there were."""
+def end_owner(
+    settings: SessionSettings,
+    owner: str,
+    spared: Iterable[str] = (),
+    reason: str = "owner",
+    noted: list[SessionEvent] | None = None,
+) -> Steps[int]:
+    """End all sessions of an owner but those with such keys; returns how many there were.
+
+    Args:
+        settings: the settings.
+        owner: the owner.
+        spared: the keys.
+        reason: what the events say.
+        noted: where they are added; None where nobody listens.
+    """
     kept = frozenset(spared)
     keys = [key for key in (yield Owned(owner)) if key not in kept]
     ended = 0
     for first in range(0, len(keys), _AT_ONCE):
-        ended += yield from _end(settings, keys[first : first + _AT_ONCE], owner)
+        ended += yield from _end(settings, keys[first : first + _AT_ONCE], owner, reason, noted)
     return ended
 
 
@@ -162,7 +179,9 @@ def _owner(state: State) -> str | None:
     return state.owner
 
 
-def _end(settings: SessionSettings, keys: Iterable[str], owner: str) -> Steps[int]:
+def _end(
+    settings: SessionSettings, keys: Iterable[str], owner: str, reason: str, noted: list[SessionEvent] | None
+) -> Steps[int]:
     """End those that are the owner's still."""
 
     def is_theirs(key: str, found: object) -> bool:
@@ -174,7 +193,10 @@ def _end(settings: SessionSettings, keys: Iterable[str], owner: str) -> Steps[in
         found = yield Load(key)
         if is_theirs(key, found):
             owned.append(key)
-    return (yield from end(tuple(owned), still=is_theirs)) if owned else 0
+    count = (yield from end(tuple(owned), still=is_theirs)) if owned else 0
+    if noted is not None:
+        noted += [settings.event("revoked", key, owner=owner, reason=reason) for key in owned[:count]]
+    return count
 
 
 def live_record(settings: SessionSettings, key: str, found: object, owner: str) -> Record | None:
@@ -195,16 +217,22 @@ def own_keys(state: State) -> tuple[str, ...]:
     return loaded if state.id is None else (*loaded, state.settings.key_of(state.id))
 
 
+def last_seen(settings: SessionSettings, record: Record, now: int, expires: int, idle_ms: int) -> int | None:
+    """When a session was used last, epoch ms; None where the absolute timeout caps its life."""
+    absolute, created = settings.options.absolute_ms, record.created
+    if absolute is not None and created is not None and expires >= created + absolute - _SLACK:
+        return None
+    return min(now, expires - idle_ms)
+
+
 def _device(state: State, handle: str, record: Record, expires_in: int | None, *, is_current: bool) -> Device:
     settings, now = state.settings, state.now()
-    expires = last_seen = None
+    expires = seen = None
     if expires_in is not None:
         expires = now + expires_in
-        absolute, created = settings.options.absolute_ms, record.created
-        if absolute is None or created is None or expires < created + absolute - _SLACK:
-            last_seen = min(now, expires - settings.idle_ms(state.arrival.config, record.overrides))
+        seen = last_seen(settings, record, now, expires, settings.idle_ms(state.arrival.config, record.overrides))
     created_at, authenticated_at, last_seen_at, expires_at = (
-        None if at is None else from_ms(at) for at in (record.created, record.login.at, last_seen, expires)
+        None if at is None else from_ms(at) for at in (record.created, record.login.at, seen, expires)
     )
     said = {} if record.login.device is None else record.login.device
     label, agent, address = map(said.get, DESCRIBED)

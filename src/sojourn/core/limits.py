@@ -10,6 +10,7 @@ from ..errors import StoreError
 from ..ids import hash_id
 from ..logs import log
 from .devices import live_record, own_keys
+from .noting import note
 from .settings import SessionSettings
 from .state import State
 from .steps import Load, Owned, Steps, Unlock, acquire, end
@@ -44,7 +45,10 @@ def keep_limit(state: State) -> Steps[None]:
         others = [key for key in keys if key not in own]
         over = len(others) + 1 - limit
         if over > 0 and len(others) < len(keys):  # another login may have ended this one by now
-            yield from end(tuple(others[:over]))
+            ended = others[:over]
+            count = yield from end(tuple(ended))
+            for key in ended[:count]:
+                note(state, "revoked", key, owner=owner, reason="limit")
     except StoreError as error:
         log.error("a login was stored, but the owner's sessions over its limit have not ended: %s", error)
     if tokens:

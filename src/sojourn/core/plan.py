@@ -97,6 +97,8 @@ class Plan(Shown, frozen=True, gc=False):
     """`State.increments` when it was made."""
     clears: str | None = None
     """What of the site's data the browser is to forget: the value of ``Clear-Site-Data``, which goes with the header."""
+    invalidates: bool = False
+    """What the write regenerates has ended, and what goes on under the new id is another session."""
 
     @property
     def needs_store(self) -> bool:

@@ -27,7 +27,7 @@ from .settings import ExpiryCache
 from .state import Event, Found, Intent, State
 from .transitions import destroy, unset
 
-__all__ = ["DECISIONS", "Decision", "Ends", "decide", "is_too_late", "needs_late_commit", "substitute"]
+__all__ = ["DECISIONS", "Decision", "Ends", "decide", "is_too_late", "needs_late_commit", "substitute", "touch_alone"]
 
 _WRITE_BITS: Final = 48  # below 2^53, so that Express carries the number unharmed
 _NO_OVERRIDES: Final[dict[str, Any]] = {}
@@ -127,6 +127,7 @@ _COUNTS_WORTH: Final = frozenset(
 )
 """Where it counts whether something is worth storing."""
 _MAY_LIVE: Final = (Found.RECORD, Found.UNAVAILABLE)
+_GOES_ON: Final = (Intent.NONE, Intent.TOUCH)
 _GOES_ON_ANEW: Final = (Intent.REGENERATE, Intent.INVALIDATE)
 
 _DO_NOTHING: Final = Plan()
@@ -204,7 +205,8 @@ def decide(state: State, phase: Phase = Phase.RESPONSE) -> Plan:
         )
     increments = dict(state.increments) if state.increments else None
     clears = cleared(state, header, expires=expires)
-    return Plan(made, keys, header, seen, changed, record, expires, now, state.asked, increments, clears)
+    is_another = intent is Intent.INVALIDATE
+    return Plan(made, keys, header, seen, changed, record, expires, now, state.asked, increments, clears, is_another)
 
 
 def is_too_late(state: State) -> bool:
@@ -285,6 +287,16 @@ def _is_touch_due(state: State, now: int) -> bool:
     left = state.deadline(now) - now
     # What this process last set is void where another has given the session a shorter life since.
     return left - remaining >= settings.touch_after_ms(state.idle_ms()) or (not is_exact and remaining > left)
+
+
+def touch_alone(state: State) -> Plan | None:
+    """The plan that sets the expiry of a stored session anew, and does nothing else; None where none goes on."""
+    if state.loaded is not None and state.intent in _GOES_ON:
+        look_at(state)
+    if state.found is not _RECORD or state.intent not in _GOES_ON:  # or its record was unreadable
+        return None
+    now = state.now()
+    return Plan(_make(state, Touch, NO_DATA, now)[0], at=now, asked=state.asked)
 
 
 def _can_send(state: State) -> bool:

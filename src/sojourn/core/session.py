@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterator, KeysView, MutableMapping, ValuesView
+from collections.abc import AsyncIterator, Callable, ItemsView, Iterator, KeysView, MutableMapping, ValuesView
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self, TypeVar
 
@@ -14,6 +14,7 @@ from msgspec import Raw
 from ..clock import Duration, from_ms
 from ..errors import SessionNotLoaded
 from . import flashes, logins, transitions
+from .changes import Change
 from .data import look_at, read, read_all
 from .devices import Devices, devices, end_device, end_others
 from .flashes import Flash
@@ -427,7 +428,7 @@ T = TypeVar("T")
 class SyncIO(Protocol):
     """What `Session` needs of the middleware that made it."""
 
-    def run(self, steps: Steps[T]) -> T: ...
+    def run(self, steps: Steps[T], state: State | None = None) -> T: ...
     def save(self, state: State) -> None: ...
     def reload(self, state: State) -> None: ...
     def load(self, state: State) -> None: ...
@@ -438,10 +439,11 @@ class SyncIO(Protocol):
 class AsyncIO(Protocol):
     """What `AsyncSession` needs of the middleware that made it."""
 
-    async def run(self, steps: Steps[T]) -> T: ...
+    async def run(self, steps: Steps[T], state: State | None = None) -> T: ...
     async def save(self, state: State) -> None: ...
     async def reload(self, state: State) -> None: ...
     async def load(self, state: State) -> None: ...
+    def changes(self, state: State) -> AsyncIterator[Change]: ...
     @property
     def sessions(self) -> AsyncSessions: ...
 
@@ -537,7 +539,8 @@ class Session(BaseSession):
                 remember=remember,
                 stamp=stamp,
                 sid=sid,
-            )
+            ),
+            self._state,
         )
 
     def end(self, handle: str) -> bool:
@@ -548,7 +551,7 @@ class Session(BaseSession):
         """
         io: SyncIO = self._state.io
         self._data()
-        return io.run(end_device(self._state, handle, self.logout))
+        return io.run(end_device(self._state, handle, self.logout), self._state)
 
     def end_others(self) -> int:
         """End all sessions of the owner but this one; returns how many there were.
@@ -558,7 +561,7 @@ class Session(BaseSession):
         """
         io: SyncIO = self._state.io
         self._data()
-        return io.run(end_others(self._state))
+        return io.run(end_others(self._state), self._state)
 
     def _load_now(self) -> None:
         io: SyncIO = self._state.io
@@ -591,6 +594,21 @@ class AsyncSession(BaseSession):
         io: AsyncIO = self._state.io
         await io.reload(self._state)
 
+    def changes(self) -> AsyncIterator[Change]:
+        """What becomes of the session elsewhere, from now on: for a WebSocket, or a stream. Each `Change` comes within a second or two.
+
+        What this session object saves is not among them. A reader that is slow gets the latest alone. The iteration ends after the change
+        that ends the session for this connection: ``"ended"``, or ``"regenerated"``, as what goes on under the new id is for whoever
+        has that. It is over at once where nothing is stored. Leaving it, or being cancelled, costs the store nothing more.
+
+        Raises:
+            SessionDestroyed: it was destroyed.
+            SessionNotLoaded: with ``lazy=True``, it was not loaded.
+        """
+        self._data()
+        io: AsyncIO = self._state.io
+        return io.changes(self._state)
+
     async def devices(self, *, limit: int = 100, after: str | None = None) -> Devices:
         """The owner's live sessions; see `Session.devices`."""
         io: AsyncIO = self._state.io
@@ -619,20 +637,21 @@ class AsyncSession(BaseSession):
                 remember=remember,
                 stamp=stamp,
                 sid=sid,
-            )
+            ),
+            self._state,
         )
 
     async def end(self, handle: str) -> bool:
         """End that one of the owner's sessions; see `Session.end`."""
         io: AsyncIO = self._state.io
         self._data()
-        return await io.run(end_device(self._state, handle, self.logout))
+        return await io.run(end_device(self._state, handle, self.logout), self._state)
 
     async def end_others(self) -> int:
         """End all sessions of the owner but this one; see `Session.end_others`."""
         io: AsyncIO = self._state.io
         self._data()
-        return await io.run(end_others(self._state))
+        return await io.run(end_others(self._state), self._state)
 
     @property
     def sessions(self) -> AsyncSessions:

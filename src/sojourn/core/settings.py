@@ -6,10 +6,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from ..clock import DAY_MS
+from ..clock import DAY_MS, from_ms
 from ..codecs import Codec, JSONCodec, LenientCodec, check_codec, seals, writer, writes_plain_json
 from ..cookie import Cookie
-from ..ids import check_key, hash_id, refusal_by
+from ..events import Kind, SessionEvent
+from ..ids import check_key, hash_id, mask_id, mask_key, refusal_by
 from ..logs import log
 from ..options import Options, Request
 from ..wire.cookies import MAX_COOKIE_BYTES, encode_value
@@ -66,6 +67,7 @@ class SessionSettings:
         "seals",
         "signer",
         "static_idle_ms",
+        "tells",
         "writes_plain_json",
     )
 
@@ -98,6 +100,8 @@ class SessionSettings:
             or options.describe is not None
         )
         """Whether a function of the request is called once the session is there."""
+        self.tells: bool = bool(options.listeners)
+        """Whether somebody listens to what happens."""
         self.key_of = hash_id if options.hash_ids else str
         self.clears = ", ".join(f'"{kind}"' for kind in options.clear_site_data) or None
         self.default_idle_ms: int = default_idle_ms
@@ -139,6 +143,26 @@ class SessionSettings:
             log.error("generate_id returned an id that stores refuse: %s; the session is not saved", refusal)
             return None
         return generated
+
+    def event(
+        self,
+        kind: Kind,
+        key: str | None = None,
+        *,
+        owner: str | None = None,
+        former: str | None = None,
+        reason: str | None = None,
+    ) -> SessionEvent:
+        """What happens now to the session under a key of the store, which had another one before."""
+        mask = mask_key if self.options.hash_ids else mask_id
+        return SessionEvent(
+            kind=kind,
+            at=from_ms(self.options.clock()),
+            session=None if key is None else mask(key),
+            owner=owner,
+            former=None if former is None else mask(former),
+            reason=reason,
+        )
 
     def idle_ms(self, cookie: Cookie, overrides: Mapping[str, object]) -> int:
         """The idle timeout: the session's own lifetime if it changed that, else as configured."""

@@ -29,6 +29,7 @@ from msgspec import Struct
 from ..codecs import Members
 from ..cookie import Cookie
 from ..errors import SessionDestroyed
+from ..events import SessionEvent
 from ..options import Request
 from ..wire.headers import Header
 from ..wire.id_source import IdSource
@@ -131,6 +132,8 @@ class Arrival(Struct, frozen=True):
     """
     keys: tuple[str, ...] = ()
     """The names in the store of the first ids: of those that are looked up."""
+    refused: bool = False
+    """It brought what none of the secrets has signed."""
 
 
 class Loaded(Shown, frozen=True, gc=False):
@@ -224,10 +227,14 @@ class State(Struct, weakref=True):
     """The ids that the request brought have been ended."""
     over: bool = False
     """The request has ended. Whoever still holds the session takes no lock for it, which nobody would give back."""
+    saving: int = 0
+    """How many of its tasks are in a ``save()``: what lies in the store may be theirs."""
     looking: Any = None
     """In the async colour, by what a task of the request learns that another one's look-up is done."""
     lock: Held | None = None
     """What an exclusive request has its session for itself by."""
+    noted: list[SessionEvent] | None = None
+    """What happened and was not told yet; see `noting`."""
 
     def __repr__(self) -> str:
         return f"<State {self.found.value}, {self.intent.value}>"  # no id and no data, wherever it is shown

@@ -17,6 +17,7 @@ from .plan import Write
 from .store import LOCK_MS, Deleted
 
 __all__ = [
+    "Call",
     "Delete",
     "Lifetime",
     "Load",
@@ -61,6 +62,13 @@ class Delete(Struct, frozen=True):
     keys: tuple[str, ...]
 
 
+class Call(Struct, frozen=True):
+    """Any other method of the store's, which not every store has."""
+
+    method: str
+    arguments: tuple[Any, ...] = ()
+
+
 class Lock(Struct, frozen=True):
     """Take a session's lock without waiting."""
 
@@ -94,7 +102,7 @@ class Turn(Struct, frozen=True):
     """False: come in at once; who comes later waits."""
 
 
-Operation: TypeAlias = Load | Owned | Lifetime | Delete | Lock | Unlock | Pause | Turn | Write
+Operation: TypeAlias = Load | Owned | Lifetime | Call | Delete | Lock | Unlock | Pause | Turn | Write
 Steps: TypeAlias = Generator[Operation, Any, T]
 
 

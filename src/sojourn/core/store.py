@@ -46,16 +46,27 @@ class defines it: a subclass may well have changed a method, which the inherited
 **What is left.** A store whose ``load`` leaves ``expires_in`` None, as it would need a second command, may have ``lifetime(key)``, which returns the milliseconds
 that a record has left, or None. It is asked where somebody wants to know, as for the list of an owner's devices.
 
+**What has expired.** A store that keeps expired records until it sweeps may have ``has_expired(key)``: whether there is such a record still. It
+is asked, where somebody listens to events, about a key that was missing. False says nothing.
+
 **A near cache**, as `AsyncRedisStore` can have one: an attribute ``near``, a function of a key that returns a record (a `Stored`) without asking the
 server, or None where the server is to be asked by ``load``. What it returns may be older than what ``load`` would, by a bound that the store
 states, but never older than what this store has itself written. The first look-up of a request uses it, and nothing else. ``near`` is None
 where there is no cache, and counts where ``direct`` would.
+
+**Who watches sessions**, as an open WebSocket does, asks again and again whether they are still what they were. A store may have three things
+for it, each by itself:
+
+- ``look(keys)`` and ``mark(version)``: see `LookingStore`. Without them each key is asked for by ``load``.
+- ``pulse()``, a plain function, which is called on the event loop's thread ten times a second: what it returns is equal to what it returned
+  before only if nobody has written anything since. None: it cannot tell. Where it is equal, no key is looked at.
+- ``watch(told)``, of the async colour: see `Watch`. None where the server at hand does not tell of changes.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from ..errors import SessionTooLarge
@@ -66,22 +77,31 @@ __all__ = [
     "EXISTS",
     "LOCK_MS",
     "MISSING",
+    "AsyncExaminableStore",
     "AsyncIndexingStore",
     "AsyncLockingStore",
+    "AsyncLookingStore",
     "AsyncScanningStore",
     "AsyncStore",
     "Conflict",
     "Deleted",
+    "ExaminableStore",
     "Exists",
+    "Facts",
     "IndexingStore",
     "LockingStore",
+    "LookingStore",
     "Missing",
     "Outcome",
+    "Page",
     "Replaced",
     "ScanningStore",
+    "Seen",
     "Store",
     "Stored",
+    "Told",
     "Version",
+    "Watch",
     "check_size",
     "direct_of",
     "longest_lock",
@@ -119,6 +139,15 @@ class Replaced(NamedTuple):
         return False
 
 
+class Seen(NamedTuple):
+    """A live record, as ``look`` gives it: without its data."""
+
+    mark: Hashable
+    """What ``mark`` gives for the record's version. Another one as soon as the data are others; never with a touch."""
+    expires_in: int | None
+    """Milliseconds left. None where the record never ends."""
+
+
 class Deleted(NamedTuple):
     """What ``delete`` did."""
 
@@ -127,6 +156,19 @@ class Deleted(NamedTuple):
     successors: tuple[str, ...]
     """The known successors of those keys that are tombstones: in the order of the keys, each once. Their sessions are
     still there: call ``delete`` with them, until none is returned."""
+
+
+class Page(NamedTuple):
+    """Some of a store's live records, as ``page`` returns them."""
+
+    items: list[tuple[str, Stored]]
+    """Keys and records. It may be empty, and not the last page."""
+    next: str | None
+    """Where the next page begins; None: this was the last. It may hold a key."""
+
+
+Facts: TypeAlias = dict[str, str | int | bool]
+"""What a store knows of its server, by names of the store's own."""
 
 
 class Outcome(enum.Enum):
@@ -158,7 +200,8 @@ class Store(Protocol):
 
     `AsyncStore` has the same methods with ``async def``. Capabilities that only some stores have are found by
     their presence: ``scan()``, ``count()``, ``clear()``, ``delete_expired()``, ``by_owner(owner)``, ``lock(key, ttl)`` and
-    ``unlock(key, token)``, ``set_owner(key, owner, version)``; see `ScanningStore`, `LockingStore` and `IndexingStore`.
+    ``unlock(key, token)``, ``set_owner(key, owner, version)``, ``look(keys)`` and ``mark(version)``; see `ScanningStore`, `LockingStore`,
+    `IndexingStore` and `LookingStore`.
     """
 
     def open(self) -> None:
@@ -246,6 +289,27 @@ class IndexingStore(Protocol):
 
 
 @runtime_checkable
+class ExaminableStore(Protocol):
+    """The capability to be looked at by an operator: what ``sojourn list``, ``sojourn stats`` and ``sojourn ping`` need."""
+
+    def page(self, cursor: str = "", limit: int = 100) -> Page:
+        """Some live records, about ``limit``, from where an earlier page says that the next begins.
+
+        One after the other, until ``next`` is None, they have every record that is live throughout; some perhaps twice. The store keeps nothing
+        between two of them.
+
+        Raises:
+            ValueError: the cursor is none of this store's.
+        """
+
+    def facts(self) -> Facts:
+        """What the server says of itself: ``server``, ``version``, and what it was told that matters to sessions.
+
+        ``now`` is its clock, milliseconds since the epoch, where it has one of its own. What it refuses to tell is left out.
+        """
+
+
+@runtime_checkable
 class LockingStore(Protocol):
     """The capability that ``exclusive`` needs: a lock per key, whether or not the key has a record."""
 
@@ -257,6 +321,42 @@ class LockingStore(Protocol):
 
     def unlock(self, key: str, token: str) -> bool:
         """Release the lock if the token still holds it. False: it expired and may be somebody else's by now."""
+
+
+@runtime_checkable
+class LookingStore(Protocol):
+    """The capability to look at many records at once, to see whether they are still what they were."""
+
+    def look(self, keys: Sequence[str]) -> Mapping[str, Seen | Replaced]:
+        """What is under each of the keys: `Seen`, or `Replaced` for a tombstone. Those that are missing are left out.
+
+        One command, where the server can, for up to 500 keys; without the data, where the server can tell of them by less.
+        """
+
+    def mark(self, version: Version) -> Hashable:
+        """What ``look`` tells of a record that has this version. No I/O."""
+
+
+Told: TypeAlias = Callable[[Iterable[str] | None], object]
+"""What a `Watch` calls, on its event loop: with the keys that have been written, ended or expired; with None where it may be any."""
+
+
+class Watch(Protocol):
+    """The changes of a store's records as the server tells of them, to one event loop. Made by ``watch(told)`` of the store."""
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the server tells of what has been looked at. False also after a loss, until a look that finds it mended."""
+
+    async def look(self, keys: Sequence[str]) -> Mapping[str, Seen | Replaced]:
+        """See `LookingStore.look`. From now on what becomes of these keys is told, once each until it is looked at again.
+
+        Raises:
+            StoreError: the store failed.
+        """
+
+    async def close(self) -> None:
+        """Be told no more."""
 
 
 @runtime_checkable
@@ -301,6 +401,22 @@ class AsyncIndexingStore(Protocol):
     """`IndexingStore` in the async colour."""
 
     async def set_owner(self, key: str, owner: str | None, *, version: Version) -> bool | Conflict | Missing: ...
+
+
+@runtime_checkable
+class AsyncLookingStore(Protocol):
+    """`LookingStore` in the async colour."""
+
+    async def look(self, keys: Sequence[str]) -> Mapping[str, Seen | Replaced]: ...
+    def mark(self, version: Version) -> Hashable: ...
+
+
+@runtime_checkable
+class AsyncExaminableStore(Protocol):
+    """`ExaminableStore` in the async colour."""
+
+    async def page(self, cursor: str = "", limit: int = 100) -> Page: ...
+    async def facts(self) -> Facts: ...
 
 
 @runtime_checkable

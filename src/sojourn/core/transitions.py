@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from logging import DEBUG
 from typing import Final
 
@@ -13,10 +14,11 @@ from ..errors import SessionDecodeError, SessionDestroyed, SessionEncodeError, S
 from ..ids import mask_id
 from ..logs import log
 from ..wire.signing import Verified
-from .data import ClosedData, encode, look_at, refill, settle_parts, take_lifetime, unpack_stored
+from .data import ClosedData, encode, loaded_record, look_at, refill, settle_parts, take_lifetime, unpack_stored
 from .merge import merge
+from .noting import note
 from .passport import PASSPORT
-from .plan import Plan, Regenerate, Touch
+from .plan import Create, Plan, Regenerate, Replace, Touch
 from .record import NO_DATA, Login, unpack
 from .settings import SessionSettings
 from .state import Event, Found, Held, Intent, Loaded, Owed, State
@@ -32,10 +34,13 @@ __all__ = [
     "merge_conflict",
     "note_committed",
     "note_deleted",
+    "note_destroyed",
+    "note_done",
     "note_ended",
     "note_first_load",
     "note_loaded",
     "note_locked",
+    "note_looked_up",
     "note_outrun",
     "note_reloaded",
     "note_taken",
@@ -161,8 +166,9 @@ def note_unavailable(state: State) -> None:
     state.found = Found.UNAVAILABLE
 
 
-def note_deleted(state: State, plan: Plan) -> None:
-    """The plan's endings are done."""
+def note_deleted(state: State, plan: Plan, count: int) -> None:
+    """The plan's endings are done, of so many live records."""
+    note_destroyed(state, plan.ends, count)
     if plan.asked == state.asked:
         _note_brought_ended(state)
     if state.loaded is not None and state.loaded.key in plan.ends:
@@ -205,6 +211,44 @@ def note_committed(state: State, plan: Plan, version: Version = None) -> None:
     if state.renewed and (plan.record is not None or state.loaded is None):
         state.renewed = False
     state.on(_COMMITTED)
+
+
+def note_done(state: State, plan: Plan) -> None:
+    """Note for whoever listens what a plan's write has done."""
+    write = plan.write
+    if isinstance(write, Create):
+        note(state, "created", write.key, owner=write.owner)
+    elif isinstance(write, Regenerate):
+        if plan.invalidates:
+            note(state, "destroyed", write.old)
+            note(state, "created", write.new, owner=write.owner)
+        else:
+            note(state, "regenerated", write.new, owner=write.owner, former=write.old)
+    elif isinstance(write, Replace) and plan.changed:
+        note(state, "changed", write.key, owner=write.owner)
+
+
+def note_destroyed(state: State, keys: tuple[str, ...], count: int) -> None:
+    """Note for whoever listens that so many of these have ended: first the session that was looked up, as it is known to have lived."""
+    if not state.settings.tells:
+        return
+    loaded, record = state.loaded, loaded_record(state)
+    own = None if loaded is None else loaded.key
+    for key in sorted(keys, key=lambda key: key != own)[:count]:
+        note(state, "destroyed", key, owner=None if key != own or record is None else record.owner)
+
+
+def note_looked_up(state: State, expired: Container[str] = ()) -> None:
+    """Note for whoever listens what a look-up has found; ``expired`` are the keys whose time the store knows to be up."""
+    loaded = state.loaded
+    if loaded is not None:
+        note(state, "loaded", loaded.key, owner=None if loaded.record is None else loaded.record.owner)
+    elif state.found is Found.NOTHING:
+        for key in state.arrival.keys:
+            if key in expired:
+                note(state, "expired", key)
+            else:
+                note(state, "refused", key, reason="unknown")
 
 
 def _increments_since(plan: Plan, increments: dict[str, float]) -> dict[str, float] | None:
@@ -257,6 +301,7 @@ def merge_conflict(state: State, stored: Stored) -> None:
         state.cookie = None  # theirs, when next asked for
     state.loaded = Loaded(loaded.key, stored, theirs)
     refill(state, merged, mine)
+    note(state, "merged", loaded.key, owner=theirs.owner)
 
 
 def _check_sum(settings: SessionSettings, key: str, text: Raw) -> None:

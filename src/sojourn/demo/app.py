@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Form, Request
+from fastapi import FastAPI, Form, Request, WebSocket
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
 
@@ -65,7 +65,8 @@ def describe(scope: Scope) -> dict[str, str | None]:
 def make_app(*, secret: str, database: Path) -> FastAPI:
     """The demo as an ASGI application, its sessions in a SQLite file."""
     app = FastAPI(title="Sojourn demo", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(SessionMiddleware, secret=secret, store=AsyncSQLiteStore(database), describe=describe)
+    store = AsyncSQLiteStore(database)
+    app.add_middleware(SessionMiddleware, secret=secret, store=store, describe=describe, close_on_end=True)
 
     @app.get("/")
     async def front(request: Request) -> HTMLResponse:
@@ -115,6 +116,15 @@ def make_app(*, secret: str, database: Path) -> FastAPI:
         _session(request).logout()
         return _to("/")
 
+    @app.websocket("/live")
+    async def live(socket: WebSocket) -> None:
+        """A socket that every page of somebody who is logged in keeps open: it is closed when the session ends, and the page says so."""
+        await socket.accept()
+        if _session(socket).owner is None:  # it ended while the page was not connected
+            await socket.close(1008)
+        async for _ in socket.iter_text():
+            pass
+
     @app.post("/cart/add/{product}")
     async def add(request: Request, product: str) -> Response:
         session = _session(request)
@@ -134,7 +144,7 @@ def make_app(*, secret: str, database: Path) -> FastAPI:
     return app
 
 
-def _session(request: Request) -> AsyncSession:
+def _session(request: Request | WebSocket) -> AsyncSession:
     session: Any = request.session
     assert isinstance(session, AsyncSession)
     return session

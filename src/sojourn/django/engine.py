@@ -29,13 +29,14 @@ from ..core import logins, transitions
 from ..core.commit import save
 from ..core.data import encode, is_changed, look_at, read_all
 from ..core.devices import Devices, describe, devices, end_device, end_others
+from ..core.noting import notes_of
 from ..core.policy import decide
 from ..core.record import Login
 from ..core.session import Session
 from ..core.state import Arrival, Event, Found, Intent, State
 from ..core.steps import Load, Steps, end
 from ..core.store import EXISTS, Stored
-from ..core.transitions import note_committed, note_loaded
+from ..core.transitions import note_committed, note_destroyed, note_done, note_loaded, note_looked_up
 from ..core.views import AsyncSessions, Sessions
 from ..errors import HeadersAlreadySent, SessionEncodeError, SessionNotFound, StoreError
 from ..ids import check_key, check_owner, refusal_by
@@ -202,7 +203,7 @@ class SessionStore(SessionBase):
         """Go on with another state."""
         vars(self).pop("_session_cache", None)
         if "state" in vars(self):
-            state.lock, state.sent = self.state.lock, self.state.sent
+            state.lock, state.sent, state.noted = self.state.lock, self.state.sent, self.state.noted
         self.state, self.face = state, Data(state)
         self._seen = None
 
@@ -341,11 +342,17 @@ class SessionStore(SessionBase):
 
     def _run(self, steps: Steps[T]) -> T:
         with self._noted():
-            return self.config.sync.run(steps)
+            try:
+                return self.config.sync.run(steps)
+            finally:
+                self.config.sync.tell(notes_of(self.state))
 
     async def _arun(self, steps: Steps[T]) -> T:
         with self._noted():
-            return await self.config.asynchronous.run(steps)
+            try:
+                return await self.config.asynchronous.run(steps)
+            finally:
+                await self.config.asynchronous.tell(notes_of(self.state))
 
     @contextmanager
     def _noted(self) -> Iterator[None]:
@@ -374,14 +381,14 @@ class SessionStore(SessionBase):
     def _delete(self, key: str | None) -> Steps[None]:
         key = key or self.session_key
         if key:
-            yield from end((self._name(key),))
+            yield from self._end((self._name(key),))
 
     def _flush(self) -> Steps[None]:
         state = self.state
         keys = [self.config.settings.key_of(verified.id) for verified in state.arrival.ids]
         if state.id is not None:
             keys.append(self.config.settings.key_of(state.id))
-        yield from end(tuple(dict.fromkeys(keys)))
+        yield from self._end(tuple(dict.fromkeys(keys)))
         self.begin(self.config.state_of(None, like=self.state))
         self._session_cache = self.face
         self.accessed = self._marked = True
@@ -425,6 +432,11 @@ class SessionStore(SessionBase):
             if version is EXISTS:
                 raise CreateError
             note_committed(state, plan, version)
+            note_done(state, plan)
+
+    def _end(self, keys: tuple[str, ...]) -> Steps[None]:
+        count = yield from end(keys)
+        note_destroyed(self.state, keys, count)
 
     def _settle(self) -> Steps[None]:
         """Have the record at hand that is to be written over."""
@@ -435,6 +447,7 @@ class SessionStore(SessionBase):
         for verified, key in zip(state.arrival.ids, state.arrival.keys, strict=False):
             if note_loaded(state, verified, key, (yield Load(key))):
                 break
+        note_looked_up(state)
         self.put_back(mine)
 
     def is_pending(self) -> bool:
@@ -464,7 +477,7 @@ class SessionStore(SessionBase):
             state.settings = self.config.settings_for(keep=True, rewrite=state.login is not None)
             yield from save(state)
         elif state.found is Found.RECORD and state.loaded is not None:
-            yield from end((state.loaded.key,))
+            yield from self._end((state.loaded.key,))
         self._marked, self._seen = marked, None
 
     # -- what is wanted -------------------------------------------------------------------------------------------

@@ -58,6 +58,7 @@ def arrive(
         state = State(config.settings, Arrival(cookie, secure), config.sync)
         state.on(Event.DISCARD)
         return state
+    ids: list[Verified]
     ids, source = reader.read_all(parts, cookie, body, secure=secure)
     if not ids and _is_tested() and (key := plain(config.settings.options.name)):
         ids = [Verified(key, needs_resigning=False)]
@@ -89,9 +90,9 @@ def _is_tested() -> bool:
     return utils is not None and hasattr(utils._TestState, "saved_data")  # noqa: SLF001 - what Django itself asks
 
 
-def unavailable(config: Configuration) -> HttpResponse:
+def unavailable(config: Configuration, request: HttpRequest) -> HttpResponse:
     """The 503 that is sent where the store fails."""
-    status, headers, body = config.sync.unavailable()
+    status, headers, body = config.sync.unavailable(request)
     return HttpResponse(body, status=status, headers=dict(headers))
 
 
@@ -101,8 +102,9 @@ class Closing:
     def __init__(self, store: SessionStore, request: HttpRequest, response: HttpResponseBase | None = None) -> None:
         if store.has_failed and response is not None and response.status_code == _ERROR:
             response.close()  # Django's, where a middleware within has raised, whose errors `process_exception` does not get
-            response = unavailable(store.config)
+            response = unavailable(store.config, request)
         self.store: SessionStore = store
+        self.request: HttpRequest = request
         self.response: Any = response
         self._is_finished = False
         if not store.is_deferred and request.is_secure():  # the view made it itself, which knows no request
@@ -130,7 +132,7 @@ class Closing:
         if plan is None:
             exchange.refused = True
             response.close()
-            response = self.response = unavailable(self.store.config)
+            response = self.response = unavailable(self.store.config, self.request)
         else:
             if plan.header is not None:
                 exchange.check_domain(plan.header)

@@ -97,7 +97,7 @@ class SessionMiddleware(middleware.SessionMiddleware):
             return None
         found = config.sync.look_up_or_note(session.state)
         session.note_looked_up()
-        return None if found else unavailable(config)
+        return None if found else unavailable(config, request)
 
     async def _begin_async(self, request: HttpRequest) -> HttpResponseBase | None:
         session = self._open(request)
@@ -106,12 +106,12 @@ class SessionMiddleware(middleware.SessionMiddleware):
             return None
         found = await config.asynchronous.look_up_or_note(session.state)
         session.note_looked_up()
-        return None if found else unavailable(config)
+        return None if found else unavailable(config, request)
 
-    def process_exception(self, _request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         """What a view raised: a store that is down is a 503; that the session has ended while it had to be saved, a 400."""
         if isinstance(exception, StoreError):
-            return unavailable(current())
+            return unavailable(current(), request)
         if isinstance(exception, UpdateError):
             raise SessionInterrupted(_LOST) from exception
         return None

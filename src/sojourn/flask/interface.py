@@ -275,7 +275,7 @@ def _response_to(error: SojournError, door: Door) -> flask.Response:
     except SojournError as unhandled:
         if unhandled is not error or not isinstance(error, StoreError):
             raise
-    status, headers, body = door.unavailable()
+    status, headers, body = door.unavailable(flask.request.environ)
     page = app.response_class(body, status, headers)
     unavailable = ServiceUnavailable(response=page)
     made = _ask(app.handle_http_exception, unavailable)

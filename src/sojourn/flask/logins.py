@@ -43,13 +43,11 @@ def _log_in(_app: Flask, **_of_signal: Any) -> None:
     user = None if current is None else current.get(USER)
     if current is None or user is None:  # not by a session
         return
-    owner = str(user)
-    if current.owner in (None, owner):
-        current.login(owner, keep_data=True)  # what the visitor gathered before, as Flask-Login does
-    else:
-        kept = _some(current, OF_A_LOGIN)
-        current.login(owner)  # nothing of the one before them
-        current.update(kept)
+    kept = _some(current, OF_A_LOGIN)
+    current.login(
+        str(user), keep_data=True
+    )  # what the visitor gathered before, as Flask-Login does; nothing of somebody else's
+    current.update(kept)
     if current.get(FRESH) is False:  # by the remember cookie, or by login_user(user, fresh=False)
         doubt(state_of(current))
 

@@ -15,7 +15,7 @@ from ..core.settings import SessionSettings
 from ..core.state import Arrival
 from ..options import Request
 from ..wire.id_source import IdSource
-from ..wire.request import MOST_LOOKUPS, RequestReader
+from ..wire.request import MOST_LOOKUPS, Ids, RequestReader
 from ..wire.signing import Verified
 
 __all__ = ["Arrivals"]
@@ -74,7 +74,7 @@ class Arrivals:
         """What a request with these ids brings."""
         found = tuple(ids)
         keys = tuple([self._key_of(verified.id) for verified in found[:MOST_LOOKUPS]])
-        return Arrival(config, secure, found, source, request, keys)
+        return Arrival(config, secure, found, source, request, keys, isinstance(ids, Ids) and ids.refused)
 
     def _keep(self, header: bytes, arrival: Arrival) -> None:
         # Without waiting: a process that was forked in this very moment keeps nothing more, and goes on.

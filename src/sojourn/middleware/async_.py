@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Hashable
+from contextlib import suppress
+from inspect import isawaitable
 from typing import Any, Final, TypeVar, cast
 
 from ..aio import deliver_cancellation, here, new_event, patiently, shielded, sleep, wait
-from ..core.commit import look_up_alone, reload, save
+from ..core.commit import look_up_alone, reload, save, use
 from ..core.plan import Create, Phase, Plan, Regenerate, Replace, Touch
-from ..core.state import State
+from ..core.state import Found, State
 from ..core.steps import Lock, Pause, Steps, Turn, lock_turn
 from ..core.store import LOCK_MS, Outcome, Stored, near_of
-from ..core.transitions import check_reload, note_committed, note_first_load, note_loaded
+from ..core.transitions import check_reload, note_committed, note_done, note_first_load, note_loaded, note_looked_up
 from ..errors import StoreError
+from ..events import SessionEvent
 from ..options import OptionsDict
 from .base import NOT_LOADED, Middleware
 from .drive import CALLS, AsyncWaits, capability, run_async, run_at_once
 from .exchange import Exchange
 from .sessions import AsyncStoreSessions
+from .telling import told_async
 from .turns import Line, patience, waited_too_long
+from .watching import Changes, Watchers, watchers_of
 
 __all__ = ["AsyncMiddleware"]
 
@@ -36,10 +41,13 @@ class AsyncMiddleware(Middleware):
     def __init__(self, given: OptionsDict) -> None:
         super().__init__(given, asynchronous=True)
         self._near = near_of(self.store)
+        self.watchers: Watchers = watchers_of(self.store)
         self._waits: AsyncWaits = {Turn: self._take, Touch: self._touch, Pause: self._pause, Lock: self._lock}
+        if self.listeners is not None:
+            self.listeners.install(self, told_async)
 
-    async def run(self, steps: Steps[T]) -> T:
-        """Run a task on the store, to its end whatever happens to the client meanwhile."""
+    async def run(self, steps: Steps[T], _state: State | None = None) -> T:
+        """Run a task on the store, of such a request, to its end whatever happens to the client meanwhile."""
         if self.direct is not None:
             return run_at_once(steps, self.direct)
         if self.unbroken and self.store.unbroken:
@@ -74,6 +82,30 @@ class AsyncMiddleware(Middleware):
             await deliver_cancellation()
             return cast("T", stop.value)
         return await shielded(run_async(steps, self.store, self._waits, op))
+
+    async def tell(self, noted: list[SessionEvent] | None) -> None:
+        """Tell whoever listens what is noted, and what happened to the store."""
+        if self.listeners is None:
+            return
+        for event in self.listeners.due(noted):
+            for listener in self.listeners.listeners:
+                try:
+                    told = listener(event)
+                    if isawaitable(told):
+                        await told
+                except Exception as error:  # noqa: BLE001 - whatever it is, the request goes on
+                    self.listeners.note_failure(event.kind, error)
+
+    async def _looked_up(self, state: State) -> None:
+        """Note that a look-up went well, and what it has found."""
+        self.loads.success()
+        if self.listeners is None:
+            return
+        has_expired = getattr(self.store, "has_expired", None) if state.found is Found.NOTHING else None
+        expired = []
+        with suppress(StoreError):
+            expired = [key for key in state.arrival.keys if has_expired is not None and await has_expired(key)]
+        note_looked_up(state, expired)
 
     async def _take(self, turn: Turn) -> Line:
         """Wait for one's turn among the tasks of this event loop; see `Turns.take`."""
@@ -142,8 +174,10 @@ class AsyncMiddleware(Middleware):
         if error is None and not isinstance(returned, Outcome):
             note_committed(exchange.state, plan, returned)
             line.leave(Stored(write.data, returned, write.ttl))
-            if self.writes.failures:
+            if self.writes.awaits:
                 self.writes.success()
+                if self.listeners is not None:
+                    note_done(exchange.state, plan)
             await deliver_cancellation()
             return plan
         steps = exchange.respond(plan, phase)
@@ -170,7 +204,7 @@ class AsyncMiddleware(Middleware):
             except BaseException:
                 await self.unlock(state)
                 raise
-            self.loads.success()
+            await self._looked_up(state)
             return
         if self.direct is not None:
             self.find(state, self.direct)
@@ -181,8 +215,8 @@ class AsyncMiddleware(Middleware):
         for verified, key in zip(arrival.ids, arrival.keys, strict=False):
             if note_loaded(state, verified, key, near(key) or await load(key)):
                 break
-        if self.loads.failures:
-            self.loads.success()
+        if self.loads.awaits:
+            await self._looked_up(state)
 
     async def finish(self, exchange: Exchange[Any], *, failed: bool) -> None:
         """Do what is left after the application is done, and give an exclusive session back, whatever happens."""
@@ -220,8 +254,22 @@ class AsyncMiddleware(Middleware):
             done.set()
 
     async def save(self, state: State) -> None:
-        await self.run(save(state))
+        state.saving += 1
+        try:
+            await self.run(save(state))
+        finally:
+            state.saving -= 1
         self.writes.success()
+
+    def changes(self, state: State) -> Changes:
+        return Changes(self.watchers, state)
+
+    async def use(self, state: State) -> None:
+        """Count a message of an open connection as use of its session, whose idle time begins anew."""
+        try:
+            await self.run(use(state))
+        except StoreError as error:
+            self.writes.failure(error, "the use of a session is not noted")
 
     async def reload(self, state: State) -> None:
         if state.found in NOT_LOADED:
@@ -233,4 +281,4 @@ class AsyncMiddleware(Middleware):
 
     @property
     def sessions(self) -> AsyncStoreSessions:
-        return AsyncStoreSessions(self.store, self.settings)
+        return AsyncStoreSessions(self.store, self.settings, self.tell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from ..clock import DAY_MS
@@ -13,18 +14,16 @@ from ..core.store import direct_of
 from ..core.transitions import note_loaded, note_unavailable
 from ..errors import SessionConflict, StoreError
 from ..logs import OutageLog, log
-from ..options import EXPRESS, Options, OptionsDict
+from ..options import EXPRESS, Options, OptionsDict, Request
 from ..stores import resolve
+from ..wire.error_page import error_page
 from ..wire.request import RequestReader
 from .arrivals import Arrivals
+from .telling import Listeners
 from .turns import Turns, turns_of
 
 __all__ = ["NOT_LOADED", "ErrorResponse", "Middleware"]
 
-_PAGE: Final = (
-    "<!doctype html><title>Service unavailable</title><h1>Service unavailable</h1><p>Please try again in a moment."
-)
-_RETRY_AFTER: Final = "5"
 _REFUSED: Final = "a request is refused by a 503: %s"
 NOT_LOADED: Final = (Found.PENDING, Found.UNAVAILABLE)
 """What a ``reload()`` has to look up first."""
@@ -58,14 +57,19 @@ class Middleware:
         self.settings: SessionSettings = SessionSettings(options, default_idle_ms=default_idle)
         self.reader: RequestReader = RequestReader(options, self.settings.naming, self.settings.signer)
         self.arrivals: Arrivals = Arrivals(self.reader, self.settings, options.signature_cache)
-        self.direct: Any = direct_of(self.store)
-        """The store in the sync colour where nothing has to wait for it; else None."""
+        self.listeners: Listeners | None = (
+            Listeners(self.settings, asynchronous=asynchronous) if options.listeners else None
+        )
+        """Who is told what happens; None where nobody listens."""
+        self.direct: Any = direct_of(self.store) if self.listeners is None else None
+        """The store in the sync colour where nothing has to wait: neither for it, nor for who listens. Else None."""
         self.unbroken: bool = "unbroken" in vars(type(self.store))
         """Whether the store's own class can say that a write of its, once begun, comes to its end though the caller be cancelled."""
         self.turns: Turns = turns_of(self.store)
         # Apart, as a full disk or a read-only replica fails writes alone, and loads that work end no such outage.
-        self.loads: OutageLog = OutageLog()
-        self.writes: OutageLog = OutageLog()
+        note = None if self.listeners is None else self.listeners.note_store
+        self.loads: OutageLog = OutageLog(note and partial(note, "load"))
+        self.writes: OutageLog = OutageLog(note and partial(note, "write"))
 
     def is_exclusive(self, state: State) -> bool:
         """Whether this request must be the only one of its session."""
@@ -85,8 +89,12 @@ class Middleware:
         for verified, key in zip(arrival.ids, arrival.keys, strict=False):
             if note_loaded(state, verified, key, load(key)):
                 break
-        if self.loads.failures:
-            self.loads.success()
+        if self.loads.awaits:
+            self.looked_up(state)
+
+    def looked_up(self, _state: State) -> None:
+        """Note that a look-up went well."""
+        self.loads.success()
 
     def load_failed(self, state: State, error: StoreError) -> bool:
         """Note a failed look-up. True if the request goes on, with a session that is not saved."""
@@ -115,14 +123,6 @@ class Middleware:
         state.on(Event.DISCARD)
         return True
 
-    def unavailable(self) -> ErrorResponse:
+    def unavailable(self, request: Request) -> ErrorResponse:
         """The 503 that is sent when the store fails."""
-        page = self.options.store_error_page
-        body = (_PAGE if page is None else page).encode()
-        headers = [
-            ("Content-Type", "text/html; charset=utf-8"),
-            ("Content-Length", str(len(body))),
-            ("Cache-Control", "no-store"),
-            ("Retry-After", _RETRY_AFTER),
-        ]
-        return ErrorResponse(503, headers, body)
+        return ErrorResponse(503, *error_page(self.options.store_error_page, request))

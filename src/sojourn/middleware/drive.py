@@ -10,7 +10,7 @@ from ..core.commit import carry_out, commit
 from ..core.data import settle
 from ..core.plan import Create, Phase, Plan, Regenerate, Replace, Touch
 from ..core.state import State
-from ..core.steps import Delete, Lifetime, Load, Lock, Operation, Owned, Pause, Steps, Turn, Unlock
+from ..core.steps import Call, Delete, Lifetime, Load, Lock, Operation, Owned, Pause, Steps, Turn, Unlock
 from ..core.store import LOCK_MS, Outcome
 from ..core.transitions import note_committed
 from ..errors import StoreError
@@ -46,6 +46,7 @@ CALLS: Final[dict[type, Callable[[Any, Any], Any]]] = {  # by operation
     Load: lambda store, op: store.load(op.key),
     Owned: lambda store, op: capability(store, "by_owner")(op.owner),
     Lifetime: lambda store, op: store.lifetime(op.key),
+    Call: lambda store, op: capability(store, op.method)(*op.arguments),
     Create: lambda store, op: store.create(op.key, op.data, op.ttl, owner=op.owner),
     Replace: lambda store, op: store.replace(op.key, op.data, op.ttl, version=op.version, owner=op.owner),
     Regenerate: lambda store, op: store.regenerate(

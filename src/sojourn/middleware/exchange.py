@@ -125,7 +125,10 @@ class Exchange(Struct, Generic[M]):
     def is_idle(self) -> bool:
         """Whether there is nothing left to finish."""
         return (
-            self.slot.get(self.name) is self.session and self.state.lock is None and not needs_late_commit(self.state)
+            self.slot.get(self.name) is self.session
+            and self.state.lock is None
+            and self.middleware.listeners is None
+            and not needs_late_commit(self.state)
         )
 
     def hosts(self) -> list[str]:

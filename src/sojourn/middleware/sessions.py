@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
@@ -13,6 +14,7 @@ from ..core.steps import end
 from ..core.store import Replaced, Stored
 from ..core.views import SessionView
 from ..errors import SessionDecodeError
+from ..events import SessionEvent
 from ..ids import check_text, mask_id
 from ..logs import log
 from .drive import capability, run, run_async
@@ -29,11 +31,13 @@ _Progress: TypeAlias = Callable[[int, int], object]
 class _StoreView:
     """What both colours share."""
 
-    __slots__ = ("_settings", "_store")
+    __slots__ = ("_settings", "_store", "_tell")
 
-    def __init__(self, store: Any, settings: SessionSettings) -> None:
+    def __init__(self, store: Any, settings: SessionSettings, tell: Any = None) -> None:
         self._store = store
         self._settings = settings
+        self._tell = tell
+        """The middleware's, for what has ended; None where there is no middleware."""
 
     def _key(self, session: str | SessionView) -> str:
         return session.key if isinstance(session, SessionView) else self._settings.key_of(session)
@@ -66,6 +70,22 @@ class _StoreView:
     def _capability(self, name: str) -> Any:
         return capability(self._store, name)
 
+    def _noted(self) -> list[SessionEvent] | None:
+        """Where to note what has ended; None where nobody listens."""
+        return [] if self._settings.tells and self._tell is not None else None
+
+    def _note(self, noted: list[SessionEvent] | None, keys: Iterable[str], count: int, reason: str) -> None:
+        """Note that so many of these have ended."""
+        if noted is not None:
+            noted += [self._settings.event("revoked", key, reason=reason) for key in islice(keys, count)]
+
+    def _note_all(self, count: int) -> list[SessionEvent] | None:
+        """Note that all sessions have ended, so many."""
+        noted = self._noted()
+        if noted is not None and count:
+            noted.append(replace(self._settings.event("revoked", reason="clear"), count=count))
+        return noted
+
     def _keys(self, sessions: str | SessionView | Iterable[str | SessionView]) -> list[str]:
         """The keys of one session or several."""
         several = (sessions,) if isinstance(sessions, str | SessionView) else sessions
@@ -82,7 +102,12 @@ class StoreSessions(_StoreView):
         return self._view(key, self._store.load(key))
 
     def destroy(self, session: str | SessionView) -> bool:
-        return run(end((self._key(session),)), self._store) > 0
+        key, noted = self._key(session), self._noted()
+        count = run(end((key,)), self._store)
+        self._note(noted, (key,), count, "destroy")
+        if noted:
+            self._tell(noted)
+        return count > 0
 
     def all(self) -> Iterator[SessionView]:
         for key, found in self._capability("scan")():
@@ -95,22 +120,32 @@ class StoreSessions(_StoreView):
                 yield view
 
     def end_owner(self, owner: str, *, except_: str | SessionView | Iterable[str | SessionView] = ()) -> int:
-        return run(end_owner(self._settings, owner, self._keys(except_)), self._store)
+        noted = self._noted()
+        try:
+            return run(end_owner(self._settings, owner, self._keys(except_), "owner", noted), self._store)
+        finally:
+            if noted:
+                self._tell(noted)
 
     def end_sid(self, sid: str, owner: str | None = None) -> int:
         check_text("sid", sid)  # None, of a token that has none, would be every session without one
         views = self.all() if owner is None else self.by_owner(owner)
-        return self._end(views, lambda view: view.sid == sid, None)
+        return self._end(views, lambda view: view.sid == sid, None, "sid")
 
     def end_where(self, predicate: _Predicate, *, progress: _Progress | None = None) -> int:
-        return self._end(self.all(), predicate, progress)
+        return self._end(self.all(), predicate, progress, "where")
 
-    def _end(self, views: Iterator[SessionView], predicate: _Predicate, progress: _Progress | None) -> int:
+    def _end(self, views: Iterator[SessionView], predicate: _Predicate, progress: _Progress | None, reason: str) -> int:
         seen = ended = 0
         while some := list(islice(views, _AT_ONCE)):
             seen += len(some)
             if keys := tuple(view.key for view in some if predicate(view)):
-                ended += run(end(keys, still=self._still(predicate)), self._store)
+                noted = self._noted()
+                count = run(end(keys, still=self._still(predicate)), self._store)
+                self._note(noted, keys, count, reason)
+                if noted:
+                    self._tell(noted)
+                ended += count
             if progress is not None:
                 progress(seen, ended)
         return ended
@@ -119,7 +154,10 @@ class StoreSessions(_StoreView):
         return int(self._capability("count")())
 
     def clear(self) -> int:
-        return int(self._capability("clear")())
+        count = int(self._capability("clear")())
+        if noted := self._note_all(count):
+            self._tell(noted)
+        return count
 
 
 class AsyncStoreSessions(_StoreView):
@@ -132,7 +170,12 @@ class AsyncStoreSessions(_StoreView):
         return self._view(key, await self._store.load(key))
 
     async def destroy(self, session: str | SessionView) -> bool:
-        return await run_async(end((self._key(session),)), self._store) > 0
+        key, noted = self._key(session), self._noted()
+        count = await run_async(end((key,)), self._store)
+        self._note(noted, (key,), count, "destroy")
+        if noted:
+            await self._tell(noted)
+        return count > 0
 
     async def all(self) -> AsyncIterator[SessionView]:
         async for key, found in self._capability("scan")():
@@ -145,17 +188,24 @@ class AsyncStoreSessions(_StoreView):
                 yield view
 
     async def end_owner(self, owner: str, *, except_: str | SessionView | Iterable[str | SessionView] = ()) -> int:
-        return await run_async(end_owner(self._settings, owner, self._keys(except_)), self._store)
+        noted = self._noted()
+        try:
+            return await run_async(end_owner(self._settings, owner, self._keys(except_), "owner", noted), self._store)
+        finally:
+            if noted:
+                await self._tell(noted)
 
     async def end_sid(self, sid: str, owner: str | None = None) -> int:
         check_text("sid", sid)  # as above
         views = self.all() if owner is None else self.by_owner(owner)
-        return await self._end(views, lambda view: view.sid == sid, None)
+        return await self._end(views, lambda view: view.sid == sid, None, "sid")
 
     async def end_where(self, predicate: _Predicate, *, progress: _Progress | None = None) -> int:
-        return await self._end(self.all(), predicate, progress)
+        return await self._end(self.all(), predicate, progress, "where")
 
-    async def _end(self, views: AsyncIterator[SessionView], predicate: _Predicate, progress: _Progress | None) -> int:
+    async def _end(
+        self, views: AsyncIterator[SessionView], predicate: _Predicate, progress: _Progress | None, reason: str
+    ) -> int:
         seen = ended = 0
         done = False
         while not done:
@@ -168,7 +218,12 @@ class AsyncStoreSessions(_StoreView):
                     break
             seen += len(some)
             if keys := tuple(view.key for view in some if predicate(view)):
-                ended += await run_async(end(keys, still=self._still(predicate)), self._store)
+                noted = self._noted()
+                count = await run_async(end(keys, still=self._still(predicate)), self._store)
+                self._note(noted, keys, count, reason)
+                if noted:
+                    await self._tell(noted)
+                ended += count
             if progress is not None and some:
                 progress(seen, ended)
         return ended
@@ -177,4 +232,7 @@ class AsyncStoreSessions(_StoreView):
         return int(await self._capability("count")())
 
     async def clear(self) -> int:
-        return int(await self._capability("clear")())
+        count = int(await self._capability("clear")())
+        if noted := self._note_all(count):
+            await self._tell(noted)
+        return count

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from ..core.commit import look_up_alone, reload, save
 from ..core.plan import Phase, Plan
-from ..core.state import State
+from ..core.state import Found, State
 from ..core.steps import Pause, Steps, Turn, lock_turn
-from ..core.transitions import check_reload, note_first_load
+from ..core.transitions import check_reload, note_first_load, note_looked_up
 from ..errors import StoreError
+from ..events import SessionEvent
 from ..options import OptionsDict
 from .base import NOT_LOADED, Middleware
 from .drive import Waits, run
 from .exchange import Exchange
 from .sessions import StoreSessions
+from .telling import told
 
 __all__ = ["SyncMiddleware"]
 
@@ -27,10 +31,35 @@ class SyncMiddleware(Middleware):
     def __init__(self, given: OptionsDict) -> None:
         super().__init__(given, asynchronous=False)
         self._waits: Waits = {Turn: self.turns.take, Pause: self.turns.pause}
+        if self.listeners is not None:
+            self.listeners.install(self, told)
 
-    def run(self, steps: Steps[T]) -> T:
-        """Run a task on the store."""
+    def run(self, steps: Steps[T], _state: State | None = None) -> T:
+        """Run a task on the store, of such a request."""
         return run(steps, self.store) if self.direct is not None else run(steps, self.store, self._waits)
+
+    def tell(self, noted: list[SessionEvent] | None) -> None:
+        """Tell whoever listens what is noted, and what happened to the store."""
+        if self.listeners is None:
+            return
+        for event in self.listeners.due(noted):
+            for listener in self.listeners.listeners:
+                try:
+                    said = listener(event)
+                    if isinstance(said, Coroutine):
+                        said.close()
+                        raise TypeError("it returned a coroutine, which nothing awaits here")  # noqa: TRY301 - told like any other
+                except Exception as error:  # noqa: BLE001 - whatever it is, the request goes on
+                    self.listeners.note_failure(event.kind, error)
+
+    def looked_up(self, state: State) -> None:
+        super().looked_up(state)
+        if self.listeners is not None:
+            has_expired = getattr(self.store, "has_expired", None) if state.found is Found.NOTHING else None
+            expired = []
+            with suppress(StoreError):
+                expired = [key for key in state.arrival.keys if has_expired is not None and has_expired(key)]
+            note_looked_up(state, expired)
 
     def respond(self, exchange: Exchange[Any], plan: Plan, phase: Phase) -> Plan | None:
         """Carry a plan out; returns what is to be sent, None where that is a 503."""
@@ -59,7 +88,7 @@ class SyncMiddleware(Middleware):
         except BaseException:
             self.unlock(state)
             raise
-        self.loads.success()
+        self.looked_up(state)
 
     def finish(self, exchange: Exchange[Any], *, failed: bool) -> None:
         """Do what is left after the application is done, and give an exclusive session back, whatever happens."""
@@ -101,4 +130,4 @@ class SyncMiddleware(Middleware):
 
     @property
     def sessions(self) -> StoreSessions:
-        return StoreSessions(self.store, self.settings)
+        return StoreSessions(self.store, self.settings, self.tell)

@@ -1,8 +1,7 @@
-"""``sojourn migrate``: the arguments, the keys, and what is shown on the way."""
+"""``sojourn migrate``: what its arguments mean, the keys, and what is shown on the way. The arguments themselves are in `sojourn.cli`."""
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import signal
@@ -10,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final, TextIO
 
 from ..codecs import Codec, EncryptedCodec
@@ -20,9 +18,9 @@ from .endpoints import CODECS
 from .library_records import PICKLE
 from .library_stores import is_signed, library_in
 from .report import Report
-from .run import DEFAULT_WORKERS, migrate
+from .run import migrate
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["encrypting", "run"]
 
 _URL_FROM_ENVIRONMENT: Final = "env:"
 _INTERVAL: Final = {True: 0.1, False: 5.0}
@@ -39,62 +37,11 @@ _MEANINGS: Final = {
     "removed": "ended at the source since they were copied",
     "orphaned": "ended at the source since they were copied; --remove-ended ends them at the target",
 }
-_PICKLES: Final = (
-    f"; {PICKLE}, of another library's records: read those that are pickles too. DANGER: a pickle is a program, made by whoever could "
-    "write to that store"
-)
 _ALWAYS_TOLD: Final = frozenset({"copied", "skipped", "expired", "failed"})
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
-    url = "its URL, or env:NAME to take it from the environment, where no list of processes shows a password"
-    parser.add_argument("source", metavar="SOURCE", help=f"the store to read: {url}")
-    parser.add_argument("target", metavar="TARGET", help="the store to write, likewise")
-    keys = parser.add_mutually_exclusive_group()
-    keys.add_argument(
-        "--hash-ids",
-        dest="hash_ids",
-        action="store_true",
-        default=None,
-        help="the keys are ids: make them their SHA-256",
-    )
-    keys.add_argument(
-        "--keep-ids", dest="hash_ids", action="store_false", default=None, help="leave the keys as they are"
-    )
-    for side in ("source", "target"):
-        group = parser.add_argument_group(f"the {side}'s records")
-        default = "plain in Express's layouts, else json"
-        default += "" if side == "source" else "; plain for what comes from Django"
-        pickles = (PICKLE,) if side == "source" else ()
-        group.add_argument(
-            f"--{side}-codec",
-            choices=(*CODECS, *pickles),
-            help=f"its middleware's codec (default: {default})" + (_PICKLES if pickles else ""),
-        )
-        where = group.add_mutually_exclusive_group()
-        what = "keys of its encryption, the first seals: base64url, or id:base64url, with blanks between"
-        if side == "source":
-            what += "; of Django's database: its SECRET_KEY, and SECRET_KEY_FALLBACKS in lines of their own"
-        where.add_argument(f"--{side}-key-env", metavar="NAME", help=f"the environment variable with the {what}")
-        where.add_argument(f"--{side}-key-file", metavar="FILE", type=Path, help="a file with them")
-    parser.add_argument(
-        "--state", metavar="FILE", help="remember the copies there, so that a later run brings them up to date"
-    )
-    parser.add_argument(
-        "--remove-ended",
-        action="store_true",
-        help="end copies at the target whose sessions have ended at the source since",
-    )
-    parser.add_argument("--dry-run", action="store_true", help="write nothing, only report")
-    parser.add_argument("--rate", metavar="N", type=float, help="sessions per second at most")
-    parser.add_argument(
-        "--workers", metavar="N", type=int, default=DEFAULT_WORKERS, help="threads that write (default: %(default)s)"
-    )
-
-
-def run(given: argparse.Namespace) -> int:
-    """Carry it out; returns the exit status: 0, 1 where a session or a store failed, 128 + the signal's number."""
+def run(given: Any) -> int:
+    """Carry out what the arguments say; returns the exit status: 0, 1 where a session or a store failed, 128 + the signal's number."""
     shown = _Shown(sys.stderr)
     status, stopped = 0, ""
     with _stopping(), _logging(sys.stderr):
@@ -157,7 +104,7 @@ def _variable(option: str, name: str) -> str:
     return value
 
 
-def _codec(side: str, given: argparse.Namespace, default: str = "json") -> Codec | str | None:
+def _codec(side: str, given: Any, default: str = "json") -> Codec | str | None:
     """What the middleware on this side has; None to go by the layout. The default is for what is encrypted."""
     name: str | None = getattr(given, f"{side}_codec")
     option, text = _keys(side, given)
@@ -165,6 +112,15 @@ def _codec(side: str, given: argparse.Namespace, default: str = "json") -> Codec
         return name
     if name == PICKLE:
         raise ConfigurationError(option, "keys, for another library's records", "leave them out")
+    return encrypting(option, text, name or default)
+
+
+def encrypting(option: str, text: str, beneath: str) -> EncryptedCodec:
+    """The codec of encrypted records, by a text with its keys: base64url, or id:base64url, with blanks between, the newest first.
+
+    Raises:
+        ConfigurationError: of the option, where the text is something else.
+    """
     words = text.split()
     named = [word.partition(":") for word in words]
     has_ids = {bool(colon) for _, colon, _ in named}
@@ -174,12 +130,12 @@ def _codec(side: str, given: argparse.Namespace, default: str = "json") -> Codec
         )
     keys: Any = {key_id: key for key_id, _, key in named} if True in has_ids else words
     try:
-        return EncryptedCodec(keys, codec=CODECS[name or default])
+        return EncryptedCodec(keys, codec=CODECS[beneath])
     except ConfigurationError as error:
         raise ConfigurationError(option, error.given, error.remedy) from None
 
 
-def _keys(side: str, given: argparse.Namespace) -> tuple[str, str | None]:
+def _keys(side: str, given: Any) -> tuple[str, str | None]:
     """The option that says where the keys are, and what is there; None if no option does."""
     variable, file = (getattr(given, f"{side}_key_{where}") for where in ("env", "file"))
     option = f"--{side}-key-{'file' if variable is None else 'env'}"
@@ -188,7 +144,7 @@ def _keys(side: str, given: argparse.Namespace) -> tuple[str, str | None]:
     return option, None if file is None else file.read_text("utf-8", "replace")
 
 
-def _secrets(side: str, given: argparse.Namespace) -> list[str] | None:
+def _secrets(side: str, given: Any) -> list[str] | None:
     """The secrets of another library, one a line; None to leave it to `migrate` to ask for them.
 
     Raises:

@@ -103,7 +103,7 @@ class Door(SessionMiddleware):
             raise RuntimeError(_NO_PLACE)
         state = State(self.settings, arrival, self, Found.PENDING if arrival.ids else Found.NOTHING)
         session = PyramidSession(state)
-        exchange = SessionExchange(self, state, [], session, None)
+        exchange = SessionExchange(self, state, [], session)
 
         def commit(_request: Any, response: Any) -> None:
             headers = exchange.respond(response.headerlist)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime
@@ -25,6 +26,7 @@ CONFIRM_ROUTE: Final = "sojourn.confirm_route"
 GUARD: Final = "sojourn.guard."
 _COOKIE: Final = "cookie."
 _FROM_ENVIRONMENT: Final = "env:"
+_is_dotted_name: Final = re.compile(r"[A-Za-z_][\w.]*[.:][A-Za-z_]\w*", re.ASCII).fullmatch
 
 _WORDS: Final = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
@@ -104,6 +106,11 @@ def _list(_config: Any, _name: str, text: str) -> list[str]:
     return listed
 
 
+def _page(config: Any, name: str, text: str) -> Any:
+    """HTML, or by its dotted name a function, where the text can be nothing else."""
+    return _dotted(config, name, text) if _is_dotted_name(text) else _text(config, name, text)
+
+
 def _dotted(config: Any, name: str, text: str) -> Any:
     try:
         return config.maybe_dotted(text)
@@ -150,10 +157,11 @@ _READ: Final[dict[str, Read]] = {
     "lazy": _flag,
     "exclude": _list,
     "on_store_error": _word,
-    "store_error_page": _text,
+    "store_error_page": _page,
     "signature_cache": _integer,
     "exclusive": _dotted,
     "fresh": _dotted,
+    "close_on_end": _flag,
     "connect_flash": _flag,
     "describe": _dotted,
     "clear_site_data": _list,

@@ -78,7 +78,7 @@ async def _visit(client: TestClient[Any, Any], use: Callable[[AsyncSession], T])
     assert arrived is not None, "the cookie's own path has a session"
     state, hosts = arrived
     session = AsyncSession(state)
-    exchange = AsyncSessionExchange(middleware, state, hosts, session, None)
+    exchange = AsyncSessionExchange(middleware, state, hosts, session)
     try:
         await session.load()
         used = use(session)

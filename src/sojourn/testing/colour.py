@@ -4,17 +4,38 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
-from ..core.store import AsyncIndexingStore, AsyncLockingStore, AsyncScanningStore, AsyncStore, Store, Stored
+from ..core.store import (
+    AsyncExaminableStore,
+    AsyncIndexingStore,
+    AsyncLockingStore,
+    AsyncLookingStore,
+    AsyncScanningStore,
+    AsyncStore,
+    Store,
+    Stored,
+)
 
 __all__ = ["FullStore", "as_async", "in_threads"]
 
 T = TypeVar("T")
+_PLAIN: Final = ("mark", "pulse")
+"""What is no coroutine in either colour."""
 
 
-class FullStore(AsyncStore, AsyncScanningStore, AsyncLockingStore, AsyncIndexingStore, Protocol):
+class FullStore(
+    AsyncStore,
+    AsyncScanningStore,
+    AsyncLockingStore,
+    AsyncIndexingStore,
+    AsyncLookingStore,
+    AsyncExaminableStore,
+    Protocol,
+):
     """An async store with every capability. Each case uses only those that it has asked for."""
+
+    async def has_expired(self, key: str) -> bool: ...
 
 
 def as_async(store: Store, *, threads: bool = False) -> FullStore:
@@ -50,7 +71,7 @@ class _AsAsync:
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self.sync_store, name)
-        if not callable(attribute):
+        if not callable(attribute) or name in _PLAIN:
             return attribute
         if name == "scan":
             return partial(self._scan, attribute)

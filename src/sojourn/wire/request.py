@@ -47,6 +47,13 @@ class RequestParts(NamedTuple):
     """The URL's query, percent-encoded."""
 
 
+class Ids(list[Verified]):
+    """The rightly signed ids of a request, in order."""
+
+    refused: bool = False
+    """It brought others, which none of the secrets has signed."""
+
+
 class RequestReader:
     """The rules for requests on their way in, under one middleware's options."""
 
@@ -126,10 +133,10 @@ class RequestReader:
 
     # -- the ids ------------------------------------------------------------------------------------------------------
 
-    def ids(self, headers: Iterable[bytes], cookie: Cookie, *, secure: bool) -> list[Verified]:
+    def ids(self, headers: Iterable[bytes], cookie: Cookie, *, secure: bool) -> Ids:
         """The rightly signed ids in the request's Cookie headers, in order; every cookie of the name is tried (contract 36)."""
         find = self._finders[secure] if self._finders is not None else self._finder(cookie, secure=secure)
-        ids: list[Verified] = []
+        ids = Ids()
         tried: set[bytes] = set()
         is_foreign = False
         for header in headers:
@@ -138,15 +145,13 @@ class RequestReader:
             _tell_of_secrets()
         return ids
 
-    def read(
-        self, parts: RequestParts, cookie: Cookie, *, secure: bool
-    ) -> Generator[int, bytes, tuple[list[Verified], IdSource]]:
+    def read(self, parts: RequestParts, cookie: Cookie, *, secure: bool) -> Generator[int, bytes, tuple[Ids, IdSource]]:
         """The rightly signed ids that came by whatever transport, in the order of these, and by which they came.
 
         Yields how many bytes of the body it has to see, if it has to, and is sent them: a form is looked at only where nothing
         before it brought an id.
         """
-        ids: list[Verified] = []
+        ids = Ids()
         by_id: dict[str, Transport] = {}
         usual = None
         tried: set[bytes] = set()
@@ -177,7 +182,7 @@ class RequestReader:
 
     def read_all(
         self, parts: RequestParts, cookie: Cookie, body: bytes, *, secure: bool
-    ) -> tuple[list[Verified], IdSource | None]:
+    ) -> tuple[Ids, IdSource | None]:
         """`read` where the body, or its beginning, is at hand; the source is None where ids come by cookie alone."""
         if self.by_cookie:
             return self.ids(parts.header("Cookie"), cookie, secure=secure), None
@@ -193,7 +198,7 @@ class RequestReader:
     def _verify(
         self,
         values: Iterable[bytes],
-        ids: list[Verified],
+        ids: Ids,
         tried: set[bytes],
         verify: Callable[[bytes], Verified | None] | None = None,
     ) -> bool:
@@ -219,6 +224,7 @@ class RequestReader:
                 is_foreign = is_foreign or (is_ours and verified is None and self._signer.is_in_form(cleaned))
             if verified is None or not self._may_be_key(verified.id):
                 log.debug("a session id was not signed by us: ignored")
+                ids.refused = True
             elif verified not in ids:
                 ids.append(verified)
         return is_foreign

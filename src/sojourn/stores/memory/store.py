@@ -10,7 +10,8 @@ from __future__ import annotations
 import secrets
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from heapq import nsmallest
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -23,8 +24,11 @@ from ...core.store import (
     Conflict,
     Deleted,
     Exists,
+    Facts,
     Missing,
+    Page,
     Replaced,
+    Seen,
     Stored,
     Version,
     check_size,
@@ -244,6 +248,18 @@ class MemoryStore:
             if isinstance(stored, Stored):
                 yield key, stored
 
+    def page(self, cursor: str = "", limit: int = 100) -> Page:
+        with self._mutex:
+            every = list(self._records.entries)
+        keys = nsmallest(limit, (key for key in every if key > cursor))
+        found = [(key, self.load(key)) for key in keys]
+        items = [(key, stored) for key, stored in found if isinstance(stored, Stored)]
+        return Page(items, keys[-1] if len(keys) == limit else None)
+
+    def facts(self) -> Facts:
+        bounds = {bound: getattr(self, bound) for bound in _BOUNDS}
+        return {"server": "memory of this process", **{name: most for name, most in bounds.items() if most is not None}}
+
     def count(self) -> int:
         with self._mutex:
             self._sweep(sys.maxsize)
@@ -266,6 +282,11 @@ class MemoryStore:
                 if not any(table.is_due(now) for table in (self._records, self._tombstones, self._locks)):
                     return removed
 
+    def has_expired(self, key: str) -> bool:
+        check_key(key)
+        entry = self._records.entries.get(key)
+        return entry is not None and entry.deadline <= self._clock()
+
     def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)
         with self._mutex:
@@ -287,6 +308,19 @@ class MemoryStore:
         if self._records.size > self._most_bytes:
             self._shrink()
         return True
+
+    def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        found = {key: self.load(key) for key in keys}
+        return {
+            key: Seen(one.version, one.expires_in) if isinstance(one, Stored) else one
+            for key, one in found.items()
+            if one is not None
+        }
+
+    @staticmethod
+    def mark(version: Version) -> bytes:
+        data: bytes = version
+        return data
 
     def lock(self, key: str, ttl: int) -> str | None:
         check_key(key)
@@ -413,6 +447,12 @@ class AsyncMemoryStore:
         for item in self._store.scan():
             yield item
 
+    async def page(self, cursor: str = "", limit: int = 100) -> Page:
+        return self._store.page(cursor, limit)
+
+    async def facts(self) -> Facts:
+        return self._store.facts()
+
     async def count(self) -> int:
         return self._store.count()
 
@@ -422,11 +462,19 @@ class AsyncMemoryStore:
     async def delete_expired(self) -> int:
         return self._store.delete_expired()
 
+    async def has_expired(self, key: str) -> bool:
+        return self._store.has_expired(key)
+
     async def by_owner(self, owner: str) -> list[str]:
         return self._store.by_owner(owner)
 
     async def set_owner(self, key: str, owner: str | None, *, version: Version) -> bool | Conflict | Missing:
         return self._store.set_owner(key, owner, version=version)
+
+    async def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        return self._store.look(keys)
+
+    mark = staticmethod(MemoryStore.mark)
 
     async def lock(self, key: str, ttl: int) -> str | None:
         return self._store.lock(key, ttl)

@@ -8,24 +8,38 @@ field is removed. All other fields are left as they are.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from bson import DatetimeMS
+from bson import DatetimeMS, json_util
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 
 from ...clock import DAY_MS, LONGEST_MS
 from ...codecs.base import refusal
 from ...codecs.text import loads
-from ...core.store import Replaced, Stored, check_size, longest_lock
+from ...core.store import Replaced, Seen, Stored, check_size, longest_lock
 from ...errors import ConfigurationError, SessionDecodeError, SessionEncodeError, StoreUnavailable
 from ...ids import mask_id
 from ...logs import log
 from .._arguments import as_key
 from ._conversion import bson_to_json, json_to_bson
 
-__all__ = ["LARGEST", "LOCKS", "OWNER", "SESSION", "STATE", "SUCCESSOR", "Document", "MongoLayout", "layout_of"]
+__all__ = [
+    "LARGEST",
+    "LOCKS",
+    "OWNER",
+    "SESSION",
+    "STATE",
+    "SUCCESSOR",
+    "Document",
+    "MongoLayout",
+    "cursor_of",
+    "id_in",
+    "layout_of",
+    "mark_of",
+]
 
 Document: TypeAlias = dict[str, Any]
 
@@ -177,6 +191,16 @@ class MongoLayout:
         left = min(int(expires) - now, LONGEST_MS) if isinstance(expires, DatetimeMS) else None
         return Stored(data, version, left)
 
+    def seen(self, document: Document, now: int) -> Seen | Replaced | None:
+        """What ``look`` tells of an unexpired document; None if its key is only reserved. It is not decoded."""
+        try:
+            if STATE in document:
+                return Replaced(as_key(document.get(SUCCESSOR))) if document[STATE] == TOMBSTONE else None
+            mark, expires = mark_of(document.get(SESSION)), document.get(self.expires_key)
+        except BSONError:
+            return Seen(None, None)
+        return Seen(mark, min(int(expires) - now, LONGEST_MS) if isinstance(expires, DatetimeMS) else None)
+
     def key_of(self, document: Document) -> str | None:
         """The document's key; None where it is no text, and so nobody's."""
         try:
@@ -204,6 +228,10 @@ class MongoLayout:
     def expired(self, now: int) -> Document:
         """Documents whose time is up, in whatever state."""
         return {self.expires_key: {"$lte": DatetimeMS(now)}}
+
+    def lapsed(self, now: int) -> Document:
+        """Sessions whose time is up."""
+        return {**self.expired(now), STATE: {"$exists": False}}
 
     def free(self, now: int, ttl: int) -> Document:
         """Locks whose time is up, or that were taken before the clock was set back."""
@@ -263,6 +291,12 @@ class MongoLayout:
         return _sparse(fields)
 
 
+def mark_of(version: Any) -> bytes:
+    """What is another for another session: the server has nothing shorter to tell it by."""
+    given = bytes(version.raw) if isinstance(version, RawBSONDocument) else repr(version).encode()
+    return hashlib.sha256(given).digest()
+
+
 def _sparse(fields: Document) -> Document:
     """The update that sets fields, and removes those that are None."""
     absent = {name: "" for name, value in fields.items() if value is None}
@@ -282,6 +316,23 @@ _LAYOUTS: Final[dict[str, MongoLayout]] = {
         MongoLayout.connect_mongodb_session(),
     )
 }
+
+
+def cursor_of(document_id: Any) -> str:
+    """A document's ``_id`` as text, of whatever type."""
+    return json_util.dumps({"_id": document_id})
+
+
+def id_in(cursor: str) -> Any:
+    """The ``_id`` in such a text.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return json_util.loads(cursor)["_id"]
+    except (KeyError, TypeError, BSONError):
+        raise ValueError("no cursor of MongoDB's") from None
 
 
 def layout_of(given: object) -> MongoLayout:

@@ -11,7 +11,7 @@ from ...logs import warn_once
 from .._url import check_clock, check_flag
 from ._layout import LARGEST, MongoLayout, layout_of
 
-__all__ = ["Settings", "is_indexed", "warn_of_index"]
+__all__ = ["Settings", "has_index", "is_indexed", "warn_of_index"]
 
 
 class Settings(NamedTuple):
@@ -72,6 +72,17 @@ def is_indexed(existing: Mapping[str, Any], field: str, options: Mapping[str, An
                 warn_of_index(field, f"the index {name!r} is there without {lacking}")
             return True
     return False
+
+
+def has_index(existing: Mapping[str, Any], field: str, options: Mapping[str, Any]) -> bool:
+    """Whether there is an index on the field that does what ours would."""
+    return any(
+        list(index["key"]) == [(field, 1)]
+        and all(
+            index.get(option) == value for option, value in options.items() if option not in {"background", "sparse"}
+        )
+        for index in existing.values()
+    )
 
 
 def warn_of_index(field: str, reason: str) -> None:

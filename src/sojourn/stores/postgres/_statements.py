@@ -72,6 +72,29 @@ class Table(NamedTuple):
         )
         return Statement.of(f"SELECT {here} IS NOT NULL, {locks} IS NOT NULL, {', '.join(columns)}", writes=False)
 
+    def facts(self) -> Statement:
+        """What the server says of itself and of the table, as JSON."""
+        settings = "fsync", "full_page_writes", "synchronous_commit", "max_connections"
+        here = "oid = to_regclass(" + _literal(self.quoted) + ")"
+        facts = {
+            "server": "'PostgreSQL'",
+            "version": "current_setting('server_version')",
+            "now": "(extract(epoch FROM clock_timestamp()) * 1000)::int8",
+            **{name: f"current_setting('{name}')" for name in settings},
+            "connections": "(SELECT count(*) FROM pg_stat_activity)",
+            "is_replica": "pg_is_in_recovery()",
+            "table_kind": f"(SELECT relpersistence FROM pg_class WHERE {here})",
+            **{f"index_on_{name}": f"EXISTS ({self._index_on(name)})" for name in ("sid", "expire", "owner")},
+        }
+        pairs = ", ".join(f"'{name}', {value}" for name, value in facts.items())
+        return Statement.of(f"SELECT convert_to(json_build_object({pairs})::text, 'UTF8')", writes=False)
+
+    def _index_on(self, column: str) -> str:
+        return (
+            "SELECT FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]"
+            f" WHERE indrelid = to_regclass({_literal(self.quoted)}) AND attname = '{column}' AND indisvalid"
+        )
+
     def creation(self) -> Statement:
         """Make all that is missing, one process at a time."""
         index = _quoted(f"IDX_{self.name}_expire"), _quoted(f"IDX_{self.name}_owner")
@@ -148,6 +171,12 @@ class Statements:
             writes=False,
             keyed=True,
         )
+        # key -> the key if it is a record whose time is up
+        self.expired = Statement.of(
+            f"SELECT {key} FROM {t} WHERE sid = {_key(1)} AND expire <= {now} AND sess::text <> 'null'",
+            writes=False,
+            keyed=True,
+        )
         # key, data, ttl[, owner] -> the key if it was free
         self.create = Statement.of(
             f"INSERT INTO {t} AS kept ({columns}) VALUES ({_text(1)}, {_text(2)}::json, {after(3)}{owner(4)})"
@@ -192,6 +221,15 @@ class Statements:
             f" WHERE sid = ANY ({keys}) AND expire > {now} ORDER BY sid FOR UPDATE),"
             f" gone AS (DELETE FROM {t} AS kept USING found WHERE record AND kept.sid = found.sid)"
             f" SELECT record, successor, {key} FROM found",
+            keyed=True,
+        )
+
+        # keys -> digest, NULL for a tombstone; ms left, successor, key, for each that is live or a tombstone
+        self.look = Statement.of(
+            "SELECT CASE WHEN sess::text = 'null' THEN NULL ELSE"
+            f" sha256(convert_to(coalesce(sess::text, ''), 'UTF8')) END, {left}, {successor}, {key} FROM {t}"
+            f" WHERE sid = ANY ({keys}) AND expire > {now}",
+            writes=False,
             keyed=True,
         )
 
@@ -259,6 +297,10 @@ class Statements:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _key(number: int) -> str:

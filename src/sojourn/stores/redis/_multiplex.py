@@ -9,6 +9,9 @@ time is over without a reply, while the writes go on waiting for theirs on the o
 
 Nothing but its order says whose a reply is. So what a server may push at any time is dropped, and anything else that is no
 reply to what was asked, or one too many, ends the connection before any caller gets a reply that was another's.
+
+Pushes of `CLIENT TRACKING` are heard by the near cache, and by who watches sessions (`Tracking`). Without a near cache tracking begins with
+the first that are watched, and the server remembers the keys that they look at alone (``OPTIN``).
 """
 
 from __future__ import annotations
@@ -16,9 +19,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
-from collections.abc import Awaitable, Callable, Coroutine
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from operator import attrgetter
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 from weakref import WeakSet
 
 import hiredis
@@ -27,22 +31,29 @@ from ...aio import deliver_cancellation, unbroken
 from ...errors import StoreUnavailable
 from .._home import AsyncHome
 from .._raising import raise_alone
-from .._waiting import Line, LostError, Note
+from .._waiting import Line, LostError, Note, Reply
 from ._async.clients import AsyncOwned
 from ._async.driver import AsyncDriver
-from ._errors import ErrorReply, OutOfStepError, unknown, unreachable
+from ._errors import ErrorReply, OutOfStepError, code_of, unknown, unreachable
 from ._idle import LONGEST_IDLE, keep_awake, looking
 from ._near import Kept, NearCache, NearCaches
 from ._replies import accepted, is_reply
+from ._scripts import Script
 from ._url import Server
 
-__all__ = ["Multiplexed", "Wire"]
+__all__ = ["Multiplexed", "Tracking", "Wire"]
+
+Hear: TypeAlias = Callable[[Iterable[bytes] | None], object]
+"""What is called with the names that have been written; with None where it may be any, as after a loss."""
 
 _MORE: Final = object()
 """What the parser returns while a reply is not complete."""
 _what: Final = attrgetter("what")
 _TURNS: Final = 2
 """Waits for the event loop, each of two of its turns: it reads in the first, and tells of the end in the one after."""
+_TRACK: Final = (("HELLO", "3"), ("CLIENT", "TRACKING", "ON", "OPTIN"))
+_REMEMBER: Final = ("CLIENT", "CACHING", "YES")
+"""What the command that follows reads is to be tracked."""
 
 
 class _Line(Line, asyncio.Protocol):
@@ -51,12 +62,17 @@ class _Line(Line, asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float, near: NearCache | None) -> None:
         super().__init__(loop, timeout)
         self.near = near
+        self.hear: Hear | None = None
+        self.is_untrackable = False
+        """The server refuses to track."""
         self._transport: asyncio.WriteTransport | None = None
         self._reader = hiredis.Reader(notEnoughData=_MORE)
         self._unsent: list[bytes] = []
         self._unread: Callable[[], object] | None = None
         self._is_alone = False
         """Whether what was sent last was alone: it had no others to leave with, nor any to wait with."""
+        self._is_waking = False
+        """Whether tasks go on, one after the other, with what they have waited for; what they send meanwhile leaves together."""
         self.closed: asyncio.Future[None] = loop.create_future()
 
     def is_behind(self) -> bool:
@@ -70,9 +86,7 @@ class _Line(Line, asyncio.Protocol):
             self._loop.call_soon(turn.set_result, None)
             await unbroken(turn)
 
-    def ask(
-        self, command: tuple[Any, ...], *, writes: bool, share: float = 1.0, is_first_try: bool = False
-    ) -> asyncio.Future[Any]:
+    def ask(self, command: tuple[Any, ...], *, writes: bool, share: float = 1.0, is_first_try: bool = False) -> Reply:
         """Send a command of the store's, of which the near cache is to learn."""
         near = self.near
         if near is None or not (writes or command[0] == "GET"):
@@ -88,14 +102,16 @@ class _Line(Line, asyncio.Protocol):
 
     def send(
         self, command: tuple[Any, ...], share: float = 1.0, *, is_first_try: bool = False, note: Note | None = None
-    ) -> asyncio.Future[Any]:
+    ) -> Reply:
         """Send a command soon; the future is its reply, which may be an error as a value. It may take a share of the time that is set.
 
         Raises:
             LostError: from the future: there will be no reply.
         """
         packed = hiredis.pack_command(command)
-        if self._is_alone and not self._waiting and self._transport is not None:
+        if self._is_waking:
+            self._unsent.append(packed)
+        elif self._is_alone and not self._waiting and self._transport is not None:
             self._transport.write(packed)  # at once, which spares a turn of the event loop
         else:
             if not self._unsent:
@@ -121,7 +137,7 @@ class _Line(Line, asyncio.Protocol):
             while (reply := reader.gets()) is not _MORE:
                 if type(reply) is not hiredis.PushNotification:
                     replies.append(reply)
-                elif near is not None:
+                elif near is not None or self.hear is not None:
                     pushes.append((len(replies), reply))
         except hiredis.HiredisError as error:
             self.lose(error)  # not the protocol
@@ -132,19 +148,38 @@ class _Line(Line, asyncio.Protocol):
             refusals = (reply for reply in replies if type(reply) is hiredis.ReplyError)
             self.lose(next(refusals, None) or OutOfStepError())  # such as that of a server with too many clients
             return
+        woken: deque[Reply] = deque()
         for place, reply in enumerate(replies):
             asked = waiting.popleft()
+            while pushes and pushes[0][0] == place:
+                self._pushed(pushes.pop(0)[1])
             if near is not None:
-                while pushes and pushes[0][0] == place:
-                    near.invalidate(pushes.pop(0)[1])
                 near.heard(asked.asked_at)
                 if asked.note is not None:
                     asked.note(reply)
             if not asked.reply.done():
-                asked.reply.set_result(reply)
-        if near is not None:
-            for _, push in pushes:
-                near.invalidate(push)
+                asked.reply.settle(reply)
+                woken.append(asked.reply)
+        for _, push in pushes:
+            self._pushed(push)
+        self._wake(woken)
+
+    def _pushed(self, push: list[Any]) -> None:
+        if self.near is not None:
+            self.near.invalidate(push)
+        if self.hear is not None and push[0] == b"invalidate":
+            self.hear(push[1])
+
+    def _wake(self, replies: deque[Reply]) -> None:
+        self._is_waking = True
+        try:
+            while replies:
+                replies.popleft().wake()
+        finally:
+            self._is_waking = False
+            for reply in replies:  # of an interrupt of the process, in the midst of it
+                reply.wake_soon()
+            self._flush()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = self._unread = None
@@ -166,6 +201,9 @@ class _Line(Line, asyncio.Protocol):
     def _abort(self) -> None:
         if self.near is not None:
             self.near.close()
+        if self.hear is not None:
+            hear, self.hear = self.hear, None
+            hear(None)
         if self._transport is not None:
             self._transport.abort()
 
@@ -218,6 +256,39 @@ class Wire:
             if refused.code == "READONLY":
                 line.lose(reply)  # a replica by now; another connection may lead to the new master
             raise
+
+    async def tracked(self, script: Script, names: Sequence[bytes], hear: Hear) -> Any:
+        """Run a script that reads, and be told once of each name that is written from now on. None where the server does not tell.
+
+        Raises:
+            StoreUnavailable: the server failed.
+        """
+        line = self._line
+        if line is None or not line.is_open or line.is_idle_for(LONGEST_IDLE):
+            line = await self._connected(asyncio.shield)
+        try:
+            if line.is_untrackable or not (line.hear or line.near or await self._track(line)):
+                return None
+            line.hear = hear
+            reply = None
+            for verb, text in (("EVALSHA", script.sha), ("EVAL", script.text)):
+                if line.near is None:
+                    line.send(_REMEMBER).cancel()  # nobody waits for it
+                reply = await line.send((verb, text, len(names), *names))
+                if type(reply) is not hiredis.ReplyError or code_of(str(reply)) != "NOSCRIPT":
+                    break
+        except LostError as lost:
+            raise_alone(unreachable(lost.cause))
+        return accepted(reply)
+
+    @staticmethod
+    async def _track(line: _Line) -> bool:
+        """Have the server tell of what is written. False: it does not."""
+        for command in _TRACK:
+            if type(await line.send(command)) is hiredis.ReplyError:
+                line.is_untrackable = True
+                return False
+        return True
 
     def near(self, name: bytes, now: float) -> Kept | None:
         """A record that is known without asking."""
@@ -275,6 +346,34 @@ class Wire:
         return line
 
 
+class Tracking:
+    """What the server tells, on the connection of an event loop, of the keys that were asked for through this."""
+
+    def __init__(self, wires: AsyncOwned, told: Hear) -> None:
+        self._wires = wires
+        self._told: Hear | None = told
+        self.is_on = False
+        """Whether the server tells of the keys that were asked for last."""
+
+    async def ask(self, script: Script, names: Sequence[bytes]) -> Any:
+        """See `Wire.tracked`."""
+        self.is_on = False
+        wire: Wire = await self._wires.here()
+        reply = await wire.tracked(script, names, self._hear)
+        self.is_on = reply is not None
+        return reply
+
+    def end(self) -> None:
+        """Hear no more. What the server remembers it tells once, to nobody."""
+        self._told = None
+
+    def _hear(self, names: Iterable[bytes] | None) -> None:
+        if names is None:
+            self.is_on = False
+        if self._told is not None:
+            self._told(names)
+
+
 class Multiplexed(AsyncDriver):
     """Commands to one server, over a `Wire` in each event loop that uses it."""
 
@@ -298,6 +397,10 @@ class Multiplexed(AsyncDriver):
         if kept is None:
             return None
         return kept.data, None if kept.end == math.inf else math.ceil((kept.end - now) * 1000)
+
+    def tracking(self, told: Hear) -> Tracking:
+        """Be told of what becomes of keys."""
+        return Tracking(self._owned, told)
 
     def call(self, name: bytes, *command: Any, writes: bool) -> Coroutine[Any, Any, Any]:
         """See `AsyncDriver`. No coroutine itself, but returning one: a layer less is felt."""

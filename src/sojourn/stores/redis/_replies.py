@@ -16,6 +16,7 @@ _VALUE: Final = (bytes, int, list)
 _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "AUTH": _TEXT,
     "CLIENT": _TEXT,
+    "CONFIG": (list, dict),
     "EVAL": _VALUE,
     "EVALSHA": _VALUE,
     "EXISTS": (int,),

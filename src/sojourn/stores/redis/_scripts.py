@@ -26,9 +26,11 @@ __all__ = [
     "ENTRIES",
     "HEAL",
     "INDEX",
+    "INFO",
     "LEAVE",
     "LIFETIMES",
     "LOCK",
+    "LOOK",
     "OUTCOMES",
     "OWNED",
     "REPLACED",
@@ -323,6 +325,23 @@ for i, name in ipairs(KEYS) do left[i] = redis.call('PTTL', name) end
 return left
 """)
 """KEYS names. Milliseconds that each has left; below zero where it never ends, or has ended."""
+
+LOOK: Final = Script.of("""
+local seen = {}
+for i, name in ipairs(KEYS) do
+  local kind = redis.call('TYPE', name).ok
+  if kind == 'none' then seen[i] = {}
+  elseif kind == 'list' then seen[i] = redis.call('LRANGE', name, 0, 1)
+  else seen[i] = {redis.sha1hex(kind == 'string' and redis.call('GET', name) or ''), redis.call('PTTL', name)} end
+end
+return seen
+""")
+"""KEYS names. Of each the hash of the data and the milliseconds left, the two items of a tombstone, or nothing."""
+
+INFO: Final = Script.of("""
+return {redis.call('INFO'), redis.call('TIME')}
+""")
+"""KEYS any. What the server says of itself, and its time. By a script, as clients take these replies apart, each in its way."""
 
 LOCK: Final = Script.of(
     """

@@ -22,7 +22,7 @@ from typing import Any, Final, Generic, TypeVar
 from ...aio import in_trio
 from ...chance import chance
 from ...errors import StoreError, StoreUnavailable
-from ._file import connect_reader, connect_writer, describe, error_code, identity, prune, retry_while_busy
+from ._file import PULSE, connect_reader, connect_writer, describe, error_code, identity, prune, retry_while_busy
 from ._options import Settings
 
 __all__ = ["Engine", "Job", "Stopped", "as_store_error", "nothing", "run_in_thread"]
@@ -129,6 +129,8 @@ class Engine:
             queue.SimpleQueue()
         )  # by its module, which gevent may patch late
         self._idle: deque[sqlite3.Connection] = deque()
+        self._listening: deque[sqlite3.Connection] = deque()
+        """The one that tells of commits, which it can of those of others alone; two for a moment, where two threads ask at once."""
         self._readers = 0
         self._batch: list[Job[Any]] = []
         self.ready = False
@@ -155,8 +157,22 @@ class Engine:
             Stopped: use the next engine.
             sqlite3.Error: also when the file is busy.
         """
+        return self._fetch(self._idle, statement, arguments)[1]
+
+    def pulse(self) -> object:
+        """What is another thing once anybody has committed: the connection that was asked, and what it says.
+
+        Raises:
+            Stopped, sqlite3.Error: as `fetch`.
+        """
+        connection, rows = self._fetch(self._listening, PULSE, ())
+        return connection, rows[0][0]
+
+    def _fetch(
+        self, idle: deque[sqlite3.Connection], statement: str, arguments: tuple[object, ...]
+    ) -> tuple[sqlite3.Connection, list[Any]]:
         try:
-            connection = self._idle.pop()
+            connection = idle.pop()
         except IndexError:
             connection = self._new_reader()
         try:
@@ -164,10 +180,10 @@ class Engine:
         except BaseException:
             self._discard(connection)
             raise
-        self._idle.append(connection)
+        idle.append(connection)
         if self.stopped:
             self._close_readers()
-        return rows
+        return connection, rows
 
     def request_stop(self) -> None:
         """Let the writer finish what is queued, close all connections and end."""
@@ -206,11 +222,10 @@ class Engine:
 
     def _close_readers(self) -> None:
         # Those in use are closed by `fetch`, which looks at `stopped` after giving them back.
-        while True:
-            try:
-                self._discard(self._idle.pop())
-            except IndexError:
-                return
+        for idle in (self._idle, self._listening):
+            with suppress(IndexError):
+                while True:
+                    self._discard(idle.pop())
 
     # What follows runs in the writer's thread.
 

@@ -30,8 +30,10 @@ from ._network import network_file_system
 __all__ = [
     "BY_OWNER",
     "COUNT",
+    "FACTS",
     "LOAD",
     "PRUNE_BATCH",
+    "PULSE",
     "SCAN",
     "clear",
     "connect_reader",
@@ -43,6 +45,7 @@ __all__ = [
     "identity",
     "is_busy",
     "lock",
+    "looking_at",
     "prune",
     "regenerate",
     "replace",
@@ -98,9 +101,13 @@ COUNT: Final = """SELECT (SELECT count(*) FROM sessions WHERE expires > ?)
 BY_OWNER: Final = (
     "SELECT key FROM sessions WHERE owner = ? AND typeof(key) = 'text' AND data IS NOT NULL AND expires > ?"
 )
+# Another number, on one connection, once any other has committed.
+PULSE: Final = "PRAGMA data_version"
 # Keys as bytes, since they need not be UTF-8.
 SCAN: Final = f"""SELECT CAST(key AS BLOB), CAST(data AS BLOB), {_VERSION}, expires FROM sessions
-    WHERE key > CAST(? AS TEXT) AND typeof(key) = 'text' AND data IS NOT NULL AND expires > ? ORDER BY key LIMIT 100"""
+    WHERE key > CAST(? AS TEXT) AND typeof(key) = 'text' AND data IS NOT NULL AND expires > ? ORDER BY key LIMIT ?"""
+
+FACTS: Final = "SELECT (SELECT * FROM pragma_journal_mode), sqlite_version()"
 
 _GET_VERSION: Final = f"SELECT {_VERSION} FROM sessions WHERE key = ? AND data IS NOT NULL AND expires > ?"
 _GET_OWNER: Final = (
@@ -136,6 +143,14 @@ _LOCK: Final = """INSERT INTO locks (key, token, expires) VALUES (?, ?, ?)
     ON CONFLICT (key) DO UPDATE SET token = excluded.token, expires = excluded.expires
     WHERE locks.expires <= ? OR locks.expires > ?"""
 _UNLOCK: Final = "DELETE FROM locks WHERE key = ? AND token = ? AND expires > ?"
+
+
+def looking_at(count: int) -> str:
+    """What tells so many records' versions, without their data."""
+    return (
+        f"SELECT key, data IS NULL, {_VERSION}, expires, CAST(successor AS TEXT) FROM sessions"
+        f" WHERE key IN ({', '.join('?' * count)})"
+    )
 
 
 # -- operations

@@ -82,6 +82,16 @@ class Handle:
         except (Stopped, sqlite3.Error):
             return None
 
+    def pulse(self) -> object:
+        """What is another thing once anybody has committed, without waiting. None if that cannot be told."""
+        engine = self._engine
+        if engine is None or not engine.ready:
+            return None
+        try:
+            return engine.pulse()
+        except (Stopped, sqlite3.Error):
+            return None
+
     def _put(self, job: Job[Any]) -> None:
         while not self._running().put(job):
             pass  # that one has just ended

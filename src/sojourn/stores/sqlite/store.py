@@ -6,12 +6,25 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 from ...clock import LONGEST_MS, Clock, Duration, system_clock
-from ...core.store import DEFAULT_MAX_SIZE, Conflict, Deleted, Exists, Missing, Replaced, Stored, Version, check_size
+from ...core.store import (
+    DEFAULT_MAX_SIZE,
+    Conflict,
+    Deleted,
+    Exists,
+    Facts,
+    Missing,
+    Page,
+    Replaced,
+    Seen,
+    Stored,
+    Version,
+    check_size,
+)
 from ...errors import StoreError
 from ...logs import log
 from .._arguments import as_key, check_key, check_keys, check_optional_owner, check_owner, check_token
@@ -25,6 +38,10 @@ __all__ = ["AsyncSQLiteStore", "SQLiteStore"]
 
 _TIMEOUT: Final = 10.0
 _PRUNE_INTERVAL: Final = 60.0
+_AT_ONCE: Final = 100
+"""Records that a scan reads at once."""
+_ODD: Final = "surrogateescape"
+"""How a key that is not UTF-8 stands in a cursor."""
 
 
 class SQLiteStore:
@@ -75,6 +92,7 @@ class SQLiteStore:
         self.path: str = settings.path
         self.max_size: int = settings.max_size
         self._clock = clock
+        self._synchronous = settings.synchronous
         self._file = Handle(settings)
 
     @classmethod
@@ -147,6 +165,16 @@ class SQLiteStore:
             yield from _unexpired(page, self._clock)
             after = page[-1][0]
 
+    def page(self, cursor: str = "", limit: int = _AT_ONCE) -> Page:
+        rows = _page(self._file, self._clock(), cursor.encode(errors=_ODD), limit)
+        return Page(
+            list(_unexpired(rows, self._clock)), rows[-1][0].decode(errors=_ODD) if len(rows) == limit else None
+        )
+
+    def facts(self) -> Facts:
+        ((journal, version),) = self._file.read(file.FACTS)
+        return {"server": "SQLite", "version": version, "journal_mode": journal, "synchronous": self._synchronous}
+
     def count(self) -> int:
         now = self._clock()
         ((count,),) = self._file.read(file.COUNT, now, now)
@@ -162,6 +190,11 @@ class SQLiteStore:
             removed += batch
         return removed
 
+    def has_expired(self, key: str) -> bool:
+        check_key(key)
+        rows = self._file.read(file.LOAD, key)
+        return bool(rows) and type(rows[0][0]) is bytes and _interpret(rows, self._clock()) is None
+
     def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)
         return [key for (key,) in self._file.read(file.BY_OWNER, owner, self._clock())]
@@ -170,6 +203,18 @@ class SQLiteStore:
         check_key(key)
         check_optional_owner(owner)
         return self._file.write(file.set_owner, key, owner, version)
+
+    def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        check_keys(tuple(keys))
+        return _seen(self._file.read(file.looking_at(len(keys)), *keys), self._clock()) if keys else {}
+
+    @staticmethod
+    def mark(version: Version) -> int:
+        number: int = version
+        return number
+
+    def pulse(self) -> object:
+        return self._file.pulse()
 
     def lock(self, key: str, ttl: int) -> str | None:
         check_key(key)
@@ -294,6 +339,12 @@ class AsyncSQLiteStore:
                 yield item
             after = page[-1][0]
 
+    async def page(self, cursor: str = "", limit: int = _AT_ONCE) -> Page:
+        return await run_in_thread(partial(self._store.page, cursor, limit))
+
+    async def facts(self) -> Facts:
+        return await run_in_thread(self._store.facts)
+
     async def count(self) -> int:
         return await run_in_thread(self._store.count)
 
@@ -303,6 +354,9 @@ class AsyncSQLiteStore:
     async def delete_expired(self) -> int:
         return await run_in_thread(self._store.delete_expired)
 
+    async def has_expired(self, key: str) -> bool:
+        return await run_in_thread(partial(self._store.has_expired, key))
+
     async def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)
         return await run_in_thread(partial(self._store.by_owner, owner))
@@ -311,6 +365,18 @@ class AsyncSQLiteStore:
         check_key(key)
         check_optional_owner(owner)
         return await self._file.write_async(file.set_owner, key, owner, version)
+
+    async def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        check_keys(tuple(keys))
+        rows = None if self._read_in_thread else self._file.try_read(file.looking_at(len(keys)), *keys)
+        if rows is None:
+            return await run_in_thread(partial(self._store.look, keys))
+        return _seen(rows, self._clock())
+
+    mark = staticmethod(SQLiteStore.mark)
+
+    def pulse(self) -> object:
+        return None if self._read_in_thread else self._store.pulse()
 
     async def lock(self, key: str, ttl: int) -> str | None:
         check_key(key)
@@ -337,11 +403,20 @@ def _left(expires: object, now: int) -> int:
     return int(max(0, min(expires - now, LONGEST_MS))) if isinstance(expires, int | float) else LONGEST_MS
 
 
+def _seen(rows: list[Any], now: int) -> dict[str, Seen | Replaced]:
+    seen: dict[str, Seen | Replaced] = {}
+    for key, is_replaced, version, expires, successor in rows:
+        left = _left(expires, now)
+        if left > 0:
+            seen[key] = Replaced(as_key(successor)) if is_replaced else Seen(version, left)
+    return seen
+
+
 _Page: TypeAlias = list[tuple[bytes, bytes, int, object]]
 
 
-def _page(handle: Handle, now: int, after: bytes) -> _Page:
-    return handle.read(file.SCAN, after, now)
+def _page(handle: Handle, now: int, after: bytes, limit: int = _AT_ONCE) -> _Page:
+    return handle.read(file.SCAN, after, now, limit)
 
 
 def _unexpired(page: _Page, clock: Clock) -> Iterator[tuple[str, Stored]]:

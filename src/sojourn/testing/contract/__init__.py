@@ -7,7 +7,7 @@ from typing import cast
 from ...core.store import AsyncStore, Store
 from ..clock import ManualClock
 from ..colour import FullStore, as_async
-from .capabilities import LockCases, OwnerCases, ScanCases
+from .capabilities import LockCases, LookCases, OwnerCases, ScanCases
 from .deletion import DeletionCases
 from .expiry import ExpiryCases
 from .races import RaceCases
@@ -17,7 +17,17 @@ from .regeneration import RegenerationCases
 __all__ = ["AsyncStoreContract", "StoreContract"]
 
 
-class _Cases(RecordCases, ExpiryCases, RegenerationCases, DeletionCases, ScanCases, OwnerCases, LockCases, RaceCases):
+class _Cases(
+    RecordCases,
+    ExpiryCases,
+    RegenerationCases,
+    DeletionCases,
+    ScanCases,
+    OwnerCases,
+    LockCases,
+    LookCases,
+    RaceCases,
+):
     """Every case there is."""
 
 

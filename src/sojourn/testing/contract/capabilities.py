@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from ...core.store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Stored, longest_lock
-from ..colour import FullStore
-from .harness import LONG, Harness, case, live, new_key, number_of, record, wrote
+from functools import partial
+from typing import Any
 
-__all__ = ["LockCases", "OwnerCases", "ScanCases"]
+from ...core.store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Seen, Stored, longest_lock
+from ..colour import FullStore
+from .harness import LONG, ODD_KEYS, Harness, case, live, new_key, number_of, record, wrote
+
+__all__ = ["LockCases", "LookCases", "OwnerCases", "ScanCases"]
 
 
 class ScanCases(Harness):
@@ -83,6 +86,35 @@ class ScanCases(Harness):
             await close()
         await self.create(store)
         assert len(await scanned(store)) == 51
+
+    @case("page")
+    async def test_the_pages_have_every_record_as_load_gives_it(self, store: FullStore) -> None:
+        assert (await paged(store, 10)) == {}
+        mine = {(await self.create(store, number))[0]: number for number in range(25)}
+        await self.missing_keys(store)
+        found: dict[str, Stored] = {}
+        for limit in (1, 7, 100):
+            found = await paged(store, limit)
+            assert {key: number_of(stored) for key, stored in found.items() if key in mine} == mine
+        for key in list(mine)[:3]:
+            await self.assert_unchanged(store, key, found[key])
+
+    @case("page")
+    async def test_what_ends_between_two_pages_is_left_out_and_nothing_else(self, store: FullStore) -> None:
+        keys = [(await self.create(store, number))[0] for number in range(30)]
+        seen: set[str] = set()
+        cursor: str | None = ""
+        while cursor is not None:
+            items, cursor = await store.page(cursor, 4)
+            seen.update(key for key, _ in items)
+            if gone := [key for key in keys if key not in seen][:1]:
+                await store.delete(*gone)
+                keys.remove(gone[0])
+        assert set(keys) <= seen
+
+    @case("facts")
+    async def test_a_store_says_what_it_runs_on(self, store: FullStore) -> None:
+        assert (await store.facts())["server"]
 
     @case("clear", "count")
     async def test_clear_deletes_every_live_record_and_tells_how_many(self, store: FullStore) -> None:
@@ -260,6 +292,84 @@ class OwnerCases(Harness):
         assert await store.by_owner("bob") == [key]
 
 
+class LookCases(Harness):
+    """`LookingStore`."""
+
+    @case("look", "mark")
+    async def test_look_tells_of_each_key_what_load_would_by_the_mark_of_its_version(self, store: FullStore) -> None:
+        assert await store.look([]) == {}
+        missing = [key for key, _ in (await self.missing_keys(store)).values()]
+        live_keys = [(await self.create(store, number, (number + 1) * LONG))[0] for number in range(3)]
+        old, version = await self.create(store)
+        new = new_key()
+        wrote(await store.regenerate(old, new, record(9), LONG, version=version, tombstone=self.tombstone))
+        seen = await store.look([*missing[:3], *live_keys, old, new])
+        assert sorted(seen) == sorted([*live_keys, new, *([old] if self.tombstones else [])])
+        assert seen.get(old) == self.left(new)
+        for number, key in enumerate(live_keys):
+            found, expires_in = seen[key], (number + 1) * LONG
+            assert isinstance(found, Seen)
+            assert found.mark == store.mark(live(await store.load(key)).version)
+            assert found.expires_in is not None
+            assert abs(found.expires_in - expires_in) < max(self.tick, expires_in // 10)
+        assert len({seen[key] for key in live_keys}) == 3, "other data, another mark"
+
+    @case("look", "mark")
+    async def test_a_mark_is_another_after_a_change_and_the_same_after_a_touch(self, store: FullStore) -> None:
+        key, version = await self.create(store, 1)
+
+        async def mark() -> object:
+            (found,) = (await store.look([key])).values()
+            assert isinstance(found, Seen)
+            return found.mark
+
+        first = await mark()
+        assert first == store.mark(version)
+        assert await store.touch(key, 2 * LONG) is True
+        assert await mark() == first
+        changed = wrote(await store.replace(key, record(2), LONG, version=version))
+        assert await mark() == store.mark(changed) != first
+        hash(first)
+
+    @case("look")
+    async def test_look_finds_nothing_as_soon_as_the_time_is_up_or_the_key_is_deleted(self, store: FullStore) -> None:
+        expiring, _ = await self.create(store, ttl=self.short)
+        deleted, _ = await self.create(store)
+        kept, _ = await self.create(store)
+        keys = [expiring, deleted, kept]
+        assert sorted(await store.look(keys)) == sorted(keys)
+        await store.delete(deleted)
+        await self.until_expired(self.short)
+        assert list(await store.look(keys)) == [kept]
+
+    @case("look")
+    async def test_look_tells_odd_keys_apart_and_takes_500_at_once(self, store: FullStore) -> None:
+        keys = [key for key in ODD_KEYS if len(key.encode()) <= self.longest_key]
+        for number, key in enumerate(keys):
+            if number % 2:
+                wrote(await store.create(key, record(number), LONG))
+        others = [new_key() for _ in range(500 - len(keys))]
+        assert sorted(await store.look([*keys, *others])) == sorted(keys[1::2])
+
+    @case("look", "pulse")
+    async def test_the_pulse_is_another_after_any_write_and_the_same_after_none(self, store: FullStore) -> None:
+        key, version = await self.create(store)
+        pulse: Any = getattr(store, "pulse")  # noqa: B009 - no store of every kind has it
+        before = pulse()
+        assert before is not None
+        await store.look([key])
+        await store.load(key)
+        assert pulse() == before
+        for write in (
+            partial(store.replace, key, record(1), LONG, version=version),
+            partial(store.touch, key, LONG),
+            partial(store.delete, key),
+        ):
+            await write()
+            before, was = pulse(), before
+            assert before != was
+
+
 class LockCases(Harness):
     """`LockingStore`."""
 
@@ -354,6 +464,16 @@ class LockCases(Harness):
         assert await store.delete_expired() == 0
         assert await store.lock(held, LONG) is None
         assert await store.unlock(held, kept) is True
+
+
+async def paged(store: FullStore, limit: int) -> dict[str, Stored]:
+    """All records, page by page."""
+    found: dict[str, Stored] = {}
+    cursor: str | None = ""
+    while cursor is not None:
+        items, cursor = await store.page(cursor, limit)
+        found.update(items)
+    return found
 
 
 async def scanned(store: FullStore) -> dict[str, Stored]:

@@ -82,6 +82,23 @@ class ExpiryCases(Harness):
         for key in (touched, replaced, old, deleted, target):
             assert await store.load(key) is None
 
+    @case("has_expired")
+    async def test_has_expired_knows_records_whose_time_is_up_from_those_that_never_were_or_were_ended(
+        self, store: FullStore
+    ) -> None:
+        expired, _ = await self.create(store, ttl=self.short)
+        kept, _ = await self.create(store)
+        deleted, _ = await self.create(store, ttl=self.short)
+        assert await store.delete(deleted) == Deleted(1, ())
+        old, version = await self.create(store)
+        tombstone = self.short if self.tombstones else 0
+        wrote(await store.regenerate(old, new_key(), record(1), LONG, version=version, tombstone=tombstone))
+        assert not await store.has_expired(expired)
+        await self.until_expired(self.short)
+        assert await store.has_expired(expired) or self.sweeps_itself
+        for how, key in {"kept": kept, "deleted": deleted, "regenerated": old, "never there": new_key()}.items():
+            assert not await store.has_expired(key), how
+
     @case()
     async def test_an_expired_key_is_free_for_regenerate(self, store: FullStore) -> None:
         target, _ = await self.create(store, ttl=self.short)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple
@@ -28,11 +28,16 @@ from ....core.store import (
     Conflict,
     Deleted,
     Exists,
+    Facts,
     Missing,
     Outcome,
+    Page,
     Replaced,
+    Seen,
     Stored,
+    Told,  # async only
     Version,
+    Watch,  # async only
     check_size,
 )
 from ....errors import ConfigurationError, StoreError, StoreTimeout, StoreUnavailable
@@ -42,9 +47,10 @@ from ..._raising import raise_alone
 from .._conversion import CODEC
 from .._errors import Guard, reading, writing
 from .._homes import AsyncGiven, AsyncOwned
-from .._layout import LOCKS, OWNER, SESSION, STATE, SUCCESSOR, Document, MongoLayout
-from .._settings import Settings, is_indexed, warn_of_index
+from .._layout import LOCKS, OWNER, SESSION, STATE, SUCCESSOR, Document, MongoLayout, cursor_of, id_in, mark_of
+from .._settings import Settings, has_index, is_indexed, warn_of_index
 from .._url import connect, parse_url
+from .._watch import ChangeStream  # async only
 
 __all__ = ["AsyncMongoStore"]
 
@@ -268,6 +274,30 @@ class AsyncMongoStore:
             successors = {self._layout.key_of(document): as_key(document.get(SUCCESSOR)) async for document in found}
         return tuple(filter(None, dict.fromkeys(map(successors.get, keys))))
 
+    async def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        check_keys(tuple(keys))
+        if not keys:
+            return {}
+        handles, now = await self._open(), self._clock()
+        condition = {self._layout.id_field: {"$in": list(keys)}, **self._layout.unexpired(now)}
+        seen: dict[str, Seen | Replaced] = {}
+        with reading():
+            async for document in handles.sessions.find(condition, self._layout.projection):
+                key, found = self._layout.key_of(document), self._layout.seen(document, now)
+                if key is not None and found is not None:
+                    seen[key] = found
+        return seen
+
+    @staticmethod
+    def mark(version: Version) -> bytes:
+        return mark_of(version)
+
+    async def watch(self, told: Told) -> Watch | None:  # async only
+        """Be told of the keys that are looked at, by a change stream; see `sojourn.stores.base`. None where the key is not the ``_id``."""  # async only
+        if self._layout.id_field != "_id":  # async only
+            return None  # async only
+        return ChangeStream((await self._open()).sessions, self.look, told)  # async only
+
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         handles, now = await self._open(), self._clock()
         # In the order of an index that no write moves a document in, each document is met once. A batch of MongoDB's own,
@@ -285,6 +315,44 @@ class AsyncMongoStore:
             finally:
                 await cursor.close()
 
+    async def page(self, cursor: str = "", limit: int = _PAGE) -> Page:
+        handles, now = await self._open(), self._clock()
+        condition = self._layout.live(now)
+        if cursor:
+            condition["_id"] = {"$gt": id_in(cursor)}
+        with reading():
+            found = handles.sessions.find(condition, self._layout.projection).hint([("_id", 1)]).limit(limit)
+            # sync only: documents = list(found)
+            documents = [document async for document in found]  # async only
+        items = []
+        for document in documents:
+            key = self._layout.key_of(document)
+            stored = None if key is None else self._layout.found(key, document, now)
+            if isinstance(stored, Stored):
+                assert key is not None
+                items.append((key, stored))
+        return Page(items, cursor_of(documents[-1]["_id"]) if len(documents) == limit else None)
+
+    async def facts(self) -> Facts:
+        handles = await self._open()
+        database = handles.sessions.database
+        with reading():
+            hello = await database.command("hello")
+            facts: Facts = {"server": "MongoDB", "is_writable": bool(hello["isWritablePrimary"])}
+            facts["now"] = int(hello["localTime"].timestamp() * 1000)
+            facts["is_replicated"] = "setName" in hello
+            concern = handles.sessions.write_concern.document
+            facts |= {"write_concern": str(concern.get("w", "majority")), "journal": bool(concern.get("j", True))}
+            with suppress(OperationFailure):
+                facts["version"] = (await database.client.server_info())["version"]
+            with suppress(OperationFailure):
+                existing = await handles.sessions.index_information()
+                facts |= {
+                    f"index_on_{field}": has_index(existing, field, options)
+                    for field, options in self._layout.indexes.items()
+                }
+        return facts
+
     async def count(self) -> int:
         handles = await self._open()
         with reading():
@@ -300,6 +368,12 @@ class AsyncMongoStore:
         await self._remove(handles, handles.sessions, {**expired, STATE: {"$exists": True}})
         await self._remove(handles, handles.locks, LOCKS.expired(now))
         return await self._remove(handles, handles.sessions, expired)
+
+    async def has_expired(self, key: str) -> bool:
+        check_key(key)
+        handles, layout = await self._open(), self._layout
+        with reading():
+            return await handles.sessions.find_one(layout.at(key, layout.lapsed(self._clock()))) is not None
 
     async def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple
@@ -29,9 +29,12 @@ from ....core.store import (
     Conflict,
     Deleted,
     Exists,
+    Facts,
     Missing,
     Outcome,
+    Page,
     Replaced,
+    Seen,
     Stored,
     Version,
     check_size,
@@ -43,8 +46,8 @@ from ..._raising import raise_alone
 from .._conversion import CODEC
 from .._errors import Guard, reading, writing
 from .._homes import Given, Owned
-from .._layout import LOCKS, OWNER, SESSION, STATE, SUCCESSOR, Document, MongoLayout
-from .._settings import Settings, is_indexed, warn_of_index
+from .._layout import LOCKS, OWNER, SESSION, STATE, SUCCESSOR, Document, MongoLayout, cursor_of, id_in, mark_of
+from .._settings import Settings, has_index, is_indexed, warn_of_index
 from .._url import connect, parse_url
 
 __all__ = ["MongoStore"]
@@ -268,6 +271,24 @@ class MongoStore:
             successors = {self._layout.key_of(document): as_key(document.get(SUCCESSOR)) for document in found}
         return tuple(filter(None, dict.fromkeys(map(successors.get, keys))))
 
+    def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        check_keys(tuple(keys))
+        if not keys:
+            return {}
+        handles, now = self._open(), self._clock()
+        condition = {self._layout.id_field: {"$in": list(keys)}, **self._layout.unexpired(now)}
+        seen: dict[str, Seen | Replaced] = {}
+        with reading():
+            for document in handles.sessions.find(condition, self._layout.projection):
+                key, found = self._layout.key_of(document), self._layout.seen(document, now)
+                if key is not None and found is not None:
+                    seen[key] = found
+        return seen
+
+    @staticmethod
+    def mark(version: Version) -> bytes:
+        return mark_of(version)
+
     def scan(self) -> Iterator[tuple[str, Stored]]:
         handles, now = self._open(), self._clock()
         # In the order of an index that no write moves a document in, each document is met once. A batch of MongoDB's own,
@@ -285,6 +306,43 @@ class MongoStore:
             finally:
                 cursor.close()
 
+    def page(self, cursor: str = "", limit: int = _PAGE) -> Page:
+        handles, now = self._open(), self._clock()
+        condition = self._layout.live(now)
+        if cursor:
+            condition["_id"] = {"$gt": id_in(cursor)}
+        with reading():
+            found = handles.sessions.find(condition, self._layout.projection).hint([("_id", 1)]).limit(limit)
+            documents = list(found)
+        items = []
+        for document in documents:
+            key = self._layout.key_of(document)
+            stored = None if key is None else self._layout.found(key, document, now)
+            if isinstance(stored, Stored):
+                assert key is not None
+                items.append((key, stored))
+        return Page(items, cursor_of(documents[-1]["_id"]) if len(documents) == limit else None)
+
+    def facts(self) -> Facts:
+        handles = self._open()
+        database = handles.sessions.database
+        with reading():
+            hello = database.command("hello")
+            facts: Facts = {"server": "MongoDB", "is_writable": bool(hello["isWritablePrimary"])}
+            facts["now"] = int(hello["localTime"].timestamp() * 1000)
+            facts["is_replicated"] = "setName" in hello
+            concern = handles.sessions.write_concern.document
+            facts |= {"write_concern": str(concern.get("w", "majority")), "journal": bool(concern.get("j", True))}
+            with suppress(OperationFailure):
+                facts["version"] = (database.client.server_info())["version"]
+            with suppress(OperationFailure):
+                existing = handles.sessions.index_information()
+                facts |= {
+                    f"index_on_{field}": has_index(existing, field, options)
+                    for field, options in self._layout.indexes.items()
+                }
+        return facts
+
     def count(self) -> int:
         handles = self._open()
         with reading():
@@ -300,6 +358,12 @@ class MongoStore:
         self._remove(handles, handles.sessions, {**expired, STATE: {"$exists": True}})
         self._remove(handles, handles.locks, LOCKS.expired(now))
         return self._remove(handles, handles.sessions, expired)
+
+    def has_expired(self, key: str) -> bool:
+        check_key(key)
+        handles, layout = self._open(), self._layout
+        with reading():
+            return handles.sessions.find_one(layout.at(key, layout.lapsed(self._clock()))) is not None
 
     def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)

@@ -19,6 +19,7 @@ except ImportError as error:
     raise ImportError(message, name=error.name) from error
 
 from ....clock import DAY_MS, Duration
+from ....codecs import loads
 from ....core.store import (
     CONFLICT,
     DEFAULT_MAX_SIZE,
@@ -27,8 +28,11 @@ from ....core.store import (
     Conflict,
     Deleted,
     Exists,
+    Facts,
     Missing,
+    Page,
     Replaced,
+    Seen,
     Stored,
     Version,
     check_size,
@@ -221,6 +225,22 @@ class AsyncPostgresStore:
         successors = dict.fromkeys(_key(tombstones.get(key)) for key in encoded)
         return Deleted(len(rows) - len(tombstones), tuple(filter(None, successors)))
 
+    async def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        check_keys(tuple(keys))
+        if not keys:
+            return {}
+        sql = await self._statements()
+        encoded = [key.encode() for key in keys]
+        rows = await self._run(sql.look, _array(encoded), keys=encoded)
+        return {
+            key.decode(): Replaced(_key(successor)) if digest is None else Seen(digest, _integer(left))
+            for digest, left, successor, key in rows
+        }
+
+    @staticmethod
+    def mark(version: Version) -> bytes:
+        return _digest(version)
+
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         sql = await self._statements()
         last = b""
@@ -234,6 +254,18 @@ class AsyncPostgresStore:
             if len(rows) < _PAGE:
                 return
             last = rows[-1][0]
+
+    async def page(self, cursor: str = "", limit: int = _PAGE) -> Page:
+        sql = await self._statements()
+        rows = await self._run(sql.scan, cursor.encode(), _int8(limit))
+        items = [(key.decode(), Stored(data, data, _integer(left))) for key, data, left in rows]
+        return Page(items, items[-1][0] if len(items) == limit else None)
+
+    async def facts(self) -> Facts:
+        await self._statements()
+        ((text,),) = await self._run(self._settings.table.facts())
+        facts: Facts = loads(text)
+        return {**facts, "pool_size": self._settings.pool_size}
 
     async def count(self) -> int:
         sql = await self._statements()
@@ -251,6 +283,11 @@ class AsyncPostgresStore:
 
     async def delete_expired(self) -> int:
         return await self._delete_expired(alone=False)
+
+    async def has_expired(self, key: str) -> bool:
+        check_key(key)
+        sql = await self._statements()
+        return bool(await self._run(sql.expired, key.encode()))
 
     async def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)

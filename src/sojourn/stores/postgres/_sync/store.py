@@ -20,6 +20,7 @@ except ImportError as error:
     raise ImportError(message, name=error.name) from error
 
 from ....clock import DAY_MS, Duration
+from ....codecs import loads
 from ....core.store import (
     CONFLICT,
     DEFAULT_MAX_SIZE,
@@ -28,8 +29,11 @@ from ....core.store import (
     Conflict,
     Deleted,
     Exists,
+    Facts,
     Missing,
+    Page,
     Replaced,
+    Seen,
     Stored,
     Version,
     check_size,
@@ -217,6 +221,22 @@ class PostgresStore:
         successors = dict.fromkeys(_key(tombstones.get(key)) for key in encoded)
         return Deleted(len(rows) - len(tombstones), tuple(filter(None, successors)))
 
+    def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        check_keys(tuple(keys))
+        if not keys:
+            return {}
+        sql = self._statements()
+        encoded = [key.encode() for key in keys]
+        rows = self._run(sql.look, _array(encoded), keys=encoded)
+        return {
+            key.decode(): Replaced(_key(successor)) if digest is None else Seen(digest, _integer(left))
+            for digest, left, successor, key in rows
+        }
+
+    @staticmethod
+    def mark(version: Version) -> bytes:
+        return _digest(version)
+
     def scan(self) -> Iterator[tuple[str, Stored]]:
         sql = self._statements()
         last = b""
@@ -230,6 +250,18 @@ class PostgresStore:
             if len(rows) < _PAGE:
                 return
             last = rows[-1][0]
+
+    def page(self, cursor: str = "", limit: int = _PAGE) -> Page:
+        sql = self._statements()
+        rows = self._run(sql.scan, cursor.encode(), _int8(limit))
+        items = [(key.decode(), Stored(data, data, _integer(left))) for key, data, left in rows]
+        return Page(items, items[-1][0] if len(items) == limit else None)
+
+    def facts(self) -> Facts:
+        self._statements()
+        ((text,),) = self._run(self._settings.table.facts())
+        facts: Facts = loads(text)
+        return {**facts, "pool_size": self._settings.pool_size}
 
     def count(self) -> int:
         sql = self._statements()
@@ -247,6 +279,11 @@ class PostgresStore:
 
     def delete_expired(self) -> int:
         return self._delete_expired(alone=False)
+
+    def has_expired(self, key: str) -> bool:
+        check_key(key)
+        sql = self._statements()
+        return bool(self._run(sql.expired, key.encode()))
 
     def by_owner(self, owner: str) -> list[str]:
         check_owner(owner)

@@ -61,13 +61,21 @@ class AsyncDriver(ABC):
 
     async def names(self, pattern: bytes) -> AsyncIterator[list[bytes]]:
         """The names of all strings that match, in batches, some perhaps repeated."""
-        cursor = b"0"
-        while True:
-            command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _BATCH, "TYPE", "string")
-            cursor, names = await self.call(pattern, *command, writes=False)
+        cursor: str | None = ""
+        while cursor is not None:
+            names, cursor = await self.some_names(pattern, cursor, _BATCH)
             yield names
-            if cursor == b"0":
-                return
+
+    async def some_names(self, pattern: bytes, cursor: str, count: int) -> tuple[list[bytes], str | None]:
+        """About so many names of strings that match, and where the rest begins; None at the end.
+
+        Raises:
+            ValueError: the cursor is none.
+        """
+        at = int(cursor or 0)
+        command = ("SCAN", at, "MATCH", pattern, "COUNT", count, "TYPE", "string")
+        after, names = await self.call(pattern, *command, writes=False)
+        return names, None if after == b"0" else after.decode()
 
     async def values(self, names: Sequence[bytes]) -> list[bytes | None]:
         """What is stored under each name; None for what is no string."""
@@ -86,15 +94,15 @@ class AsyncPool(AsyncDriver):
             raise_alone(translate(error, sent=False))
         sent, limit = False, connection.socket_timeout
         try:
-            if _is_old(connection) or await _is_out_of_step(connection):
+            if _is_old(connection) or _is_of_another(pool, connection) or await _is_out_of_step(connection):
                 await _renew(connection)
             sent = writes
             if writes:
-                return await _ask(connection, command)
+                return await _ask(pool, connection, command)
             if limit:
                 _limit(connection, limit / 2)
             try:
-                return await _ask(connection, command)
+                return await _ask(pool, connection, command)
             except _LOST:
                 # What is between may have forgotten it without a word, or a failover taken place. A read may be sent again.
                 if isinstance(self._clients, AsyncOwned):
@@ -102,7 +110,7 @@ class AsyncPool(AsyncDriver):
                         inuse_connections=False
                     )  # pragma: no cover - of Sentinel, in one colour; the others are as old
                 await _renew(connection)
-                return await _ask(connection, command)
+                return await _ask(pool, connection, command)
         except ResponseError as error:
             if isinstance(error, ReadOnlyError):
                 await connection.disconnect(_NOWAIT)  # a replica by now; another connection may lead to the new master
@@ -143,22 +151,25 @@ class AsyncCluster(AsyncDriver):
         except DRIVER_ERRORS as error:
             raise_alone(translate(error, sent=sent))
 
-    async def names(self, pattern: bytes) -> AsyncIterator[list[bytes]]:
+    async def some_names(self, pattern: bytes, cursor: str, count: int) -> tuple[list[bytes], str | None]:
+        address, _, at = cursor.partition(" ")  # of the node
+        start = int(at or 0)
         client = await self._clients.here()
         try:
             await client.initialize()  # async only
-            for node in client.get_primaries():
-                await _drop_out_of_step(node)  # async only
-                cursor = 0
-                while True:
-                    command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _BATCH, "TYPE", "string")
-                    cursors, names = await client.execute_command(*command, target_nodes=node, **{NEVER_DECODE: True})
-                    yield names
-                    cursor = cursors[node.name]
-                    if cursor == 0:
-                        break
+            nodes = sorted(client.get_primaries(), key=_name_of)
+            node = next((node for node in nodes if node.name >= address), None)
+            if node is None:  # that which it was at has left the cluster, and was the last
+                return [], None
+            await _drop_out_of_step(node)  # async only
+            command = ("SCAN", start if node.name == address else 0, "MATCH", pattern, "COUNT", count, "TYPE", "string")
+            cursors, names = await client.execute_command(*command, target_nodes=node, **{NEVER_DECODE: True})
         except DRIVER_ERRORS as error:
             raise_alone(translate(error, sent=False))
+        if cursors[node.name]:
+            return names, f"{node.name} {cursors[node.name]}"
+        later = [other.name for other in nodes if other.name > node.name]
+        return names, f"{later[0]} 0" if later else None
 
     async def values(self, names: Sequence[bytes]) -> list[bytes | None]:
         return [value if isinstance(value, bytes) else None for value in await self._each("GET", names)]
@@ -186,8 +197,20 @@ class AsyncCluster(AsyncDriver):
         return replies
 
 
-async def _ask(connection: Any, command: tuple[Any, ...]) -> Any:
-    """Send a command, once, and return the reply."""
+async def _ask(pool: Any, connection: Any, command: tuple[Any, ...]) -> Any:
+    """Send a command, once, and return the reply.
+
+    Raises:
+        redis.ConnectionError: among others, where the reply is that of a server that was replaced meanwhile: what it has confirmed is lost.
+    """
+    reply = await _within(connection, command)
+    if _is_of_another(pool, connection):
+        raise RedisConnectionError("the master was replaced")
+    return reply
+
+
+async def _within(connection: Any, command: tuple[Any, ...]) -> Any:
+    """Send a command, and return the reply, within the connection's time."""
     # sync only: return _exchange(connection, command)
     # redis-py has a timeout for each of the two, and before Python 3.12 a task for that of the first.  # async only
     limit, connection.socket_timeout = connection.socket_timeout, None  # async only
@@ -210,10 +233,21 @@ async def _renew(connection: Any) -> None:
     await connection.connect()
 
 
+def _name_of(node: Any) -> str:
+    name: str = node.name
+    return name
+
+
 def _is_old(connection: Any) -> bool:
     """Whether it has been idle for so long that what is between may have forgotten it."""
     used_at: float = vars(connection).get(_USED_AT, monotonic())
     return monotonic() - used_at > LONGEST_IDLE
+
+
+def _is_of_another(pool: Any, connection: Any) -> bool:
+    """Whether Sentinel has named another master since the connection was opened."""
+    master = getattr(pool, "master_address", None)
+    return master is not None and master != (connection.host, connection.port)
 
 
 def _limit(connection: Any, seconds: float) -> None:

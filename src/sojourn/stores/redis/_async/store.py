@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import chain
 from time import monotonic
@@ -28,10 +28,15 @@ from ....core.store import (
     Conflict,
     Deleted,
     Exists,
+    Facts,
     Missing,
+    Page,
     Replaced,
+    Seen,
     Stored,
+    Told,  # async only
     Version,
+    Watch,  # async only
     check_size,
     longest_lock,
 )
@@ -43,7 +48,8 @@ from ..._home import refuse_trio  # async only
 from ..._raising import raise_alone
 from ..._url import check_positive
 from .._errors import ErrorReply
-from .._multiplex import Multiplexed  # async only
+from .._facts import facts_in
+from .._multiplex import Multiplexed, Tracking  # async only
 from .._names import LAYOUTS, Names, decode, encode, slots
 from .._scripts import (
     BATCH,
@@ -52,9 +58,11 @@ from .._scripts import (
     ENTRIES,
     HEAL,
     INDEX,
+    INFO,
     LEAVE,
     LIFETIMES,
     LOCK,
+    LOOK,
     OUTCOMES,
     OWNED,
     REPLACED,
@@ -71,6 +79,8 @@ __all__ = ["AsyncRedisStore"]
 
 _ENDLESS: Final = -1
 """What ``PTTL`` returns for a record without an expiry, such as connect-redis writes with ``disableTTL``."""
+_MISSING: Final = -2
+"""What it returns where there is nothing."""
 _AS_IT_WAS: Final = 2
 """What the script returns that found a record's owner to be the one it was to set."""
 
@@ -289,6 +299,43 @@ class AsyncRedisStore:
             await self._leave(index, *gone)
         return found
 
+    async def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        check_keys(tuple(keys))
+        names = tuple(map(self._names.record, keys))
+        if not names:
+            return {}
+        if isinstance(self._driver, AsyncCluster):
+            return await self._look_in_slots(self._driver, keys, names)
+        return _seen(keys, await self._run(LOOK, names, writes=False))
+
+    async def _look_in_slots(
+        self, driver: AsyncCluster, keys: Sequence[str], names: Sequence[bytes]
+    ) -> dict[str, Seen | Replaced]:
+        """`look` in a cluster, where a script for each slot would be as many commands as keys: the data come instead."""
+        values, lifetimes = await driver.values(names), await driver.lifetimes(names)
+        seen: dict[str, Seen | Replaced] = {}
+        for key, name, data, left in zip(keys, names, values, lifetimes, strict=True):
+            if data is not None:
+                seen[key] = Seen(_digest(data), _expires_in(left))
+            elif left != _MISSING and (found := await self._load_no_string(key, name)) is not None:
+                seen[key] = Seen(_digest(found.data), None) if isinstance(found, Stored) else found
+        return seen
+
+    @staticmethod
+    def mark(version: Version) -> str:
+        return _digest(version)
+
+    async def watch(self, told: Told) -> Watch | None:  # async only
+        """Be told of the keys that are looked at; see `sojourn.stores.base`. None with another client than the store's own to one server."""  # async only
+        if not isinstance(self._driver, Multiplexed):  # async only
+            return None  # async only
+        key_of = self._names.key  # async only
+
+        def heard(names: Iterable[bytes] | None) -> None:  # async only
+            told(None if names is None else [key for key in map(key_of, names) if key is not None])  # async only
+
+        return _Watch(self.look, self._names, self._driver.tracking(heard))  # async only
+
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         seen: set[bytes] = set()
         async for batch in self._driver.names(self._names.pattern):
@@ -296,16 +343,37 @@ class AsyncRedisStore:
             if not fresh:
                 continue
             seen.update(fresh)
-            values, lifetimes, read_at = await self._driver.values(fresh), await self._lifetimes(fresh), monotonic()
-            for name, data, lifetime in zip(fresh, values, lifetimes, strict=True):
-                left = lifetime - int((monotonic() - read_at) * 1000) if lifetime >= 0 else lifetime
-                if data is None or not (left > 0 or left == _ENDLESS):
-                    continue
-                key = self._names.key(name)
-                if key is None:
-                    log.error("a stored session has a key that is not UTF-8, which no visitor can have: it is left out")
-                else:
-                    yield key, Stored(data, data, left if left > 0 else None)
+            # sync only: yield from self._records(fresh)
+            async for record in self._records(fresh):  # async only
+                yield record  # async only
+
+    async def _records(self, names: list[bytes]) -> AsyncIterator[tuple[str, Stored]]:
+        values, lifetimes, read_at = await self._driver.values(names), await self._lifetimes(names), monotonic()
+        for name, data, lifetime in zip(names, values, lifetimes, strict=True):
+            left = lifetime - int((monotonic() - read_at) * 1000) if lifetime >= 0 else lifetime
+            if data is None or not (left > 0 or left == _ENDLESS):
+                continue
+            key = self._names.key(name)
+            if key is None:
+                log.error("a stored session has a key that is not UTF-8, which no visitor can have: it is left out")
+            else:
+                yield key, Stored(data, data, left if left > 0 else None)
+
+    async def page(self, cursor: str = "", limit: int = 100) -> Page:
+        names, after = await self._driver.some_names(self._names.pattern, cursor, limit)
+        fresh = list(dict.fromkeys(names))
+        if not fresh:
+            return Page([], after)
+        # sync only: return Page(list(self._records(fresh)), after)
+        return Page([record async for record in self._records(fresh)], after)  # async only
+
+    async def facts(self) -> Facts:
+        name, told, saves = self._names.record(""), None, None
+        with suppress(ErrorReply):  # rights may be few
+            told = await self._run(INFO, (name,), writes=False)
+        with suppress(ErrorReply):
+            saves = await self._call(name, "CONFIG", "GET", "save", writes=False)
+        return facts_in(told, saves)
 
     async def _lifetimes(self, names: list[bytes]) -> list[int]:
         if isinstance(self._driver, AsyncCluster):
@@ -433,6 +501,29 @@ class AsyncRedisStore:
         return OUTCOMES.get(result, data)
 
 
+class _Watch:  # async only
+    """See `sojourn.stores.base.Watch`."""  # async only
+
+    def __init__(self, look: Any, names: Names, tracking: Tracking) -> None:  # async only
+        self._look = look  # async only
+        self._names = names  # async only
+        self._tracking = tracking  # async only
+
+    @property  # async only
+    def is_told(self) -> bool:  # async only
+        return self._tracking.is_on  # async only
+
+    async def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:  # async only
+        check_keys(tuple(keys))  # async only
+        names = tuple(map(self._names.record, keys))  # async only
+        reply = await self._tracking.ask(LOOK, names) if names else []  # async only
+        seen: dict[str, Seen | Replaced] = await self._look(keys) if reply is None else _seen(keys, reply)  # async only
+        return seen  # async only
+
+    async def close(self) -> None:  # async only
+        self._tracking.end()  # async only
+
+
 def _driver(client: object) -> AsyncDriver:
     if isinstance(client, Server):
         return connect_async(client)
@@ -443,6 +534,21 @@ def _driver(client: object) -> AsyncDriver:
     kind = f"{type(client).__module__}.{type(client).__name__}"
     library = redis.asyncio.__name__
     raise ConfigurationError("client", kind, f"give a {library}.Redis or RedisCluster, or use from_url")
+
+
+def _seen(keys: Sequence[str], reply: list[list[Any]]) -> dict[str, Seen | Replaced]:
+    """What `LOOK` has returned."""
+    seen: dict[str, Seen | Replaced] = {}
+    for key, items in zip(keys, reply, strict=True):
+        if len(items) > 1 and type(items[1]) is int:
+            seen[key] = Seen(items[0].decode(), _expires_in(items[1]))
+        elif items:
+            seen[key] = Replaced(_successor(items)) if items[0] == REPLACED else Seen(_digest(b""), None)
+    return seen
+
+
+def _expires_in(left: int) -> int | None:
+    return None if left == _ENDLESS else max(left, 0)
 
 
 def _count(found: dict[bytes, int | list[bytes]]) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from time import monotonic
@@ -29,8 +29,11 @@ from ....core.store import (
     Conflict,
     Deleted,
     Exists,
+    Facts,
     Missing,
+    Page,
     Replaced,
+    Seen,
     Stored,
     Version,
     check_size,
@@ -43,6 +46,7 @@ from ..._arguments import as_key, check_key, check_keys, check_optional_owner, c
 from ..._raising import raise_alone
 from ..._url import check_positive
 from .._errors import ErrorReply
+from .._facts import facts_in
 from .._names import LAYOUTS, Names, decode, encode, slots
 from .._scripts import (
     BATCH,
@@ -51,9 +55,11 @@ from .._scripts import (
     ENTRIES,
     HEAL,
     INDEX,
+    INFO,
     LEAVE,
     LIFETIMES,
     LOCK,
+    LOOK,
     OUTCOMES,
     OWNED,
     REPLACED,
@@ -70,6 +76,8 @@ __all__ = ["RedisStore"]
 
 _ENDLESS: Final = -1
 """What ``PTTL`` returns for a record without an expiry, such as connect-redis writes with ``disableTTL``."""
+_MISSING: Final = -2
+"""What it returns where there is nothing."""
 _AS_IT_WAS: Final = 2
 """What the script returns that found a record's owner to be the one it was to set."""
 
@@ -272,6 +280,32 @@ class RedisStore:
             self._leave(index, *gone)
         return found
 
+    def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        check_keys(tuple(keys))
+        names = tuple(map(self._names.record, keys))
+        if not names:
+            return {}
+        if isinstance(self._driver, Cluster):
+            return self._look_in_slots(self._driver, keys, names)
+        return _seen(keys, self._run(LOOK, names, writes=False))
+
+    def _look_in_slots(
+        self, driver: Cluster, keys: Sequence[str], names: Sequence[bytes]
+    ) -> dict[str, Seen | Replaced]:
+        """`look` in a cluster, where a script for each slot would be as many commands as keys: the data come instead."""
+        values, lifetimes = driver.values(names), driver.lifetimes(names)
+        seen: dict[str, Seen | Replaced] = {}
+        for key, name, data, left in zip(keys, names, values, lifetimes, strict=True):
+            if data is not None:
+                seen[key] = Seen(_digest(data), _expires_in(left))
+            elif left != _MISSING and (found := self._load_no_string(key, name)) is not None:
+                seen[key] = Seen(_digest(found.data), None) if isinstance(found, Stored) else found
+        return seen
+
+    @staticmethod
+    def mark(version: Version) -> str:
+        return _digest(version)
+
     def scan(self) -> Iterator[tuple[str, Stored]]:
         seen: set[bytes] = set()
         for batch in self._driver.names(self._names.pattern):
@@ -279,16 +313,34 @@ class RedisStore:
             if not fresh:
                 continue
             seen.update(fresh)
-            values, lifetimes, read_at = self._driver.values(fresh), self._lifetimes(fresh), monotonic()
-            for name, data, lifetime in zip(fresh, values, lifetimes, strict=True):
-                left = lifetime - int((monotonic() - read_at) * 1000) if lifetime >= 0 else lifetime
-                if data is None or not (left > 0 or left == _ENDLESS):
-                    continue
-                key = self._names.key(name)
-                if key is None:
-                    log.error("a stored session has a key that is not UTF-8, which no visitor can have: it is left out")
-                else:
-                    yield key, Stored(data, data, left if left > 0 else None)
+            yield from self._records(fresh)
+
+    def _records(self, names: list[bytes]) -> Iterator[tuple[str, Stored]]:
+        values, lifetimes, read_at = self._driver.values(names), self._lifetimes(names), monotonic()
+        for name, data, lifetime in zip(names, values, lifetimes, strict=True):
+            left = lifetime - int((monotonic() - read_at) * 1000) if lifetime >= 0 else lifetime
+            if data is None or not (left > 0 or left == _ENDLESS):
+                continue
+            key = self._names.key(name)
+            if key is None:
+                log.error("a stored session has a key that is not UTF-8, which no visitor can have: it is left out")
+            else:
+                yield key, Stored(data, data, left if left > 0 else None)
+
+    def page(self, cursor: str = "", limit: int = 100) -> Page:
+        names, after = self._driver.some_names(self._names.pattern, cursor, limit)
+        fresh = list(dict.fromkeys(names))
+        if not fresh:
+            return Page([], after)
+        return Page(list(self._records(fresh)), after)
+
+    def facts(self) -> Facts:
+        name, told, saves = self._names.record(""), None, None
+        with suppress(ErrorReply):  # rights may be few
+            told = self._run(INFO, (name,), writes=False)
+        with suppress(ErrorReply):
+            saves = self._call(name, "CONFIG", "GET", "save", writes=False)
+        return facts_in(told, saves)
 
     def _lifetimes(self, names: list[bytes]) -> list[int]:
         if isinstance(self._driver, Cluster):
@@ -426,6 +478,21 @@ def _driver(client: object) -> Driver:
     kind = f"{type(client).__module__}.{type(client).__name__}"
     library = redis.__name__
     raise ConfigurationError("client", kind, f"give a {library}.Redis or RedisCluster, or use from_url")
+
+
+def _seen(keys: Sequence[str], reply: list[list[Any]]) -> dict[str, Seen | Replaced]:
+    """What `LOOK` has returned."""
+    seen: dict[str, Seen | Replaced] = {}
+    for key, items in zip(keys, reply, strict=True):
+        if len(items) > 1 and type(items[1]) is int:
+            seen[key] = Seen(items[0].decode(), _expires_in(items[1]))
+        elif items:
+            seen[key] = Replaced(_successor(items)) if items[0] == REPLACED else Seen(_digest(b""), None)
+    return seen
+
+
+def _expires_in(left: int) -> int | None:
+    return None if left == _ENDLESS else max(left, 0)
 
 
 def _count(found: dict[bytes, int | list[bytes]]) -> int:
