@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio  # async only
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
@@ -29,6 +30,8 @@ __all__ = ["AsyncCluster", "AsyncDriver", "AsyncPool"]
 
 _BATCH: Final = 100
 """Names that a server is asked to look at in one step of a scan."""
+_SLOW: Final = 1.0
+"""Seconds after which a server may have stood still, and been replaced by Sentinel."""
 _LOST: Final = (RedisConnectionError, RedisTimeoutError, OSError)
 """What a connection that was forgotten ends with."""
 _USED_AT: Final = "_sojourn_used_at"
@@ -204,7 +207,11 @@ async def _ask(pool: Any, connection: Any, command: tuple[Any, ...]) -> Any:
     Raises:
         redis.ConnectionError: among others, where the reply is that of a server that was replaced meanwhile: what it has confirmed is lost.
     """
+    began = monotonic()
     reply = await _within(connection, command)
+    if monotonic() - began > _SLOW and hasattr(pool, "get_master_address"):
+        with suppress(*DRIVER_ERRORS):  # where no sentinel answers, it is believed
+            await pool.get_master_address()
     if _is_of_another(pool, connection):
         raise RedisConnectionError("the master was replaced")
     return reply
