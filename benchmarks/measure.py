@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,6 +23,8 @@ class Figure:
     """Microseconds of CPU per call, or whatever else was measured, over the rounds."""
 
     rounds: tuple[float, ...]
+    kernel: float = 0.0
+    """How much of it the kernel took, on the average: it is sampled, some hundred times a second, and so no figure of a single round."""
 
     @property
     def median(self) -> float:
@@ -41,17 +44,17 @@ class LeftOut(Exception):
     """Something is not installed, without which this cannot be measured."""
 
 
-async def _time(work: Work, calls: int) -> float:
-    """Seconds of CPU."""
-    before = time.process_time()
+async def _time(work: Work, calls: int) -> tuple[float, float]:
+    """Seconds of CPU, and those of them that were the kernel's."""
+    before, kernel = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_stime
     await work(calls)
-    return time.process_time() - before
+    return time.process_time() - before, resource.getrusage(resource.RUSAGE_SELF).ru_stime - kernel
 
 
 async def _slice(work: Work) -> int:
     """Warm it, and find how many calls fill a slice."""
     calls = 1
-    while (taken := await _time(work, calls)) < SLICE / 2:
+    while (taken := (await _time(work, calls))[0]) < SLICE / 2:
         calls *= 2
     return max(1, round(calls * SLICE / taken))
 
@@ -59,18 +62,25 @@ async def _slice(work: Work) -> int:
 async def interleaved(contestants: Mapping[N, Work], *, rounds: int = ROUNDS) -> dict[N, Figure]:
     """Measure all in turn, a slice of each, round by round, so that the machine's moods hit all alike."""
     calls = {name: await _slice(work) for name, work in contestants.items()}
-    taken: dict[N, list[float]] = {name: [] for name in contestants}
+    taken: dict[N, list[tuple[float, float]]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, work in contestants.items():
-            taken[name].append(await _time(work, calls[name]) / calls[name] * 1e6)
-    return {name: Figure(tuple(values)) for name, values in taken.items()}
+            taken[name].append(await _time(work, calls[name]))
+    figures = {}
+    for name, values in taken.items():
+        cpu, kernel = zip(*values, strict=True)
+        each = 1e6 / calls[name]
+        figures[name] = Figure(tuple(value * each for value in cpu), statistics.mean(kernel) * each)
+    return figures
 
 
 async def side_by_side(contestants: Mapping[N, Sequence[Work]], *, rounds: int = ROUNDS) -> dict[N, Figure]:
     """`interleaved`, where all the works of a contestant go on at once: microseconds per call of one of them."""
     figures = await interleaved({name: _at_once(works) for name, works in contestants.items()}, rounds=rounds)
     return {
-        name: Figure(tuple(taken / len(contestants[name]) for taken in figure.rounds))
+        name: Figure(
+            tuple(taken / len(contestants[name]) for taken in figure.rounds), figure.kernel / len(contestants[name])
+        )
         for name, figure in figures.items()
     }
 
@@ -89,7 +99,7 @@ def ratios(one: Figure, other: Figure) -> Figure:
 
 def difference(one: Figure, other: Figure) -> Figure:
     """How much the one is more than the other, round by round."""
-    return Figure(tuple(a - b for a, b in zip(one.rounds, other.rounds, strict=True)))
+    return Figure(tuple(a - b for a, b in zip(one.rounds, other.rounds, strict=True)), one.kernel - other.kernel)
 
 
 def shown(figure: Figure, digits: int = 0) -> str:

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, NamedTuple
 
-from benchmarks import asgi, flask, wsgi
+from benchmarks import asgi, flask, floor, wsgi
 from benchmarks.contestants import Column, Door
 from benchmarks.express import CONNECT_REDIS, NODE, express
 from benchmarks.measure import Figure, LeftOut, Work, difference, ratios, shown, side_by_side, table
-from benchmarks.workload import ACTIONS, SECRET, data_of, fill
+from benchmarks.workload import ACTIONS, SECRET, data_of, encoded, fill
 
 SMALL, LARGE = 0.4, 64
 URL, CLIENT, STARSESSIONS = "Sojourn, by URL", "Sojourn, the user's redis-py client", "starsessions"
@@ -19,6 +19,8 @@ SYNC_URL, SYNC_CLIENT, FLASK_SESSION = (
     "Sojourn, WSGI, the user's redis-py client",
     "Flask-Session",
 )
+BY_HAND, REDIS_PY, SYNC_BY_HAND = "no sessions, by hand", "no sessions, redis-py", "no sessions, WSGI, by hand"
+"""The store's commands alone: see `floor`."""
 
 
 class Cell(NamedTuple):
@@ -43,6 +45,8 @@ TARGETS: Final = [
     *((Cell(SYNC_URL, case, SMALL, 1), FLASK_SESSION, target) for case, target in (("a", 0.33), ("b", 0.5))),
 ]
 """What may be added at most, as a share of what a peer adds."""
+FLOORS: Final = {URL: BY_HAND, CLIENT: REDIS_PY, SYNC_URL: SYNC_BY_HAND}
+"""What is below each of ours."""
 
 
 def _starsessions(url: str) -> asgi.Wrap:
@@ -88,8 +92,21 @@ async def _contestants(url: str) -> AsyncIterator[dict[str, Contestant]]:
     await client.aclose()
 
 
-async def _added(contestants: dict[str, Contestant]) -> dict[Cell, Figure]:
-    runs: dict[Cell | Door, list[Work]] = {}
+async def _floors(url: str, client: Any) -> dict[Cell, list[Work]]:
+    runs = {}
+    for size in (SMALL, LARGE):
+        names = await floor.prepare(client, encoded(data_of(size)).encode(), 16)
+        for case in "ab":
+            for at_once in (1, 16):
+                line = await floor.connect(url, gathers=at_once > 1)
+                runs[Cell(BY_HAND, case, size, at_once)] = floor.works(line.ask, case, names[:at_once])
+                runs[Cell(REDIS_PY, case, size, at_once)] = floor.works(client.execute_command, case, names[:at_once])
+            runs[Cell(SYNC_BY_HAND, case, size, 1)] = [floor.sync_work(url, case, names[0])]
+    return runs
+
+
+async def _added(contestants: dict[str, Contestant], floors: dict[Cell, list[Work]]) -> dict[Cell, Figure]:
+    runs: dict[Cell | Door, list[Work]] = dict(floors.items())
     for name, (door, wrap, numbers) in contestants.items():
         for at_once in numbers:
             for size in (SMALL, LARGE):
@@ -98,9 +115,11 @@ async def _added(contestants: dict[str, Contestant]) -> dict[Cell, Figure]:
                     app = wrap(door.handler(ACTIONS[case]))
                     runs[Cell(name, case, size, at_once)] = [door.calls_of(app, cookie) for cookie in cookies]
                 runs.setdefault(door, [door.calls_of(door.handler(None), cookies[0])])
+    doors: dict[str, Door] = {BY_HAND: asgi, REDIS_PY: asgi, SYNC_BY_HAND: wsgi}
+    doors |= {name: contestant.door for name, contestant in contestants.items()}
     figures = await side_by_side(runs)
     return {
-        cell: difference(figure, figures[contestants[cell.name].door])
+        cell: difference(figure, figures[doors[cell.name]])
         for cell, figure in figures.items()
         if isinstance(cell, Cell)
     }
@@ -117,11 +136,15 @@ async def _express(url: str) -> dict[Cell, Figure]:
 
 async def redis() -> str:
     """The tables of what is added, and of the targets."""
+    from redis.asyncio import Redis
+
     from tests.servers import valkey
 
     async with AsyncExitStack() as stack:
         url = stack.enter_context(valkey()).url
-        figures = await _added(await stack.enter_async_context(_contestants(url)))
+        client = await stack.enter_async_context(Redis.from_url(url))
+        contestants = await stack.enter_async_context(_contestants(url))
+        figures = await _added(contestants, await _floors(url, client))
         try:
             figures |= await _express(url)
         except LeftOut as reason:
@@ -136,15 +159,29 @@ async def redis() -> str:
             f"({cell.case}) {cell.size:g} KB, {cell.at_once} at once: {cell.name}, to {peer}",
             f"{target:.2f}",
             shown(ratios(figures[cell], figures[cell._replace(name=peer)]), 2),
+            shown(ratios(figures[cell._replace(name=FLOORS[cell.name])], figures[cell._replace(name=peer)]), 2),
         ]
         for cell, peer, target in TARGETS
         if cell._replace(name=peer) in figures
+    ]
+    kernel = [
+        [
+            name,
+            *(
+                "" if figure is None else f"{figure.kernel:.1f}"
+                for figure in (figures.get(Cell(name, *column)) for column in columns)
+            ),
+        ]
+        for name in dict.fromkeys(cell.name for cell in figures)
+        if name != CONNECT_REDIS
     ]
     head = ["", *(f"({case}) {size:g} KB, {at_once} at once" for case, size, at_once in columns)]
     return "\n\n".join(
         [
             "### Redis: microseconds of the client's CPU added per request",
             table(head, rows),
-            table(["what is added", "target, at most", "figure"], targets),
+            "Of that in the kernel, on the average, which is sampled:",
+            table(head, kernel),
+            table(["what is added", "target, at most", "figure", "no sessions, the commands alone"], targets),
         ]
     )

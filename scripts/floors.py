@@ -57,6 +57,7 @@ FLOORS: Final[dict[str, int]] = {
     # 5 tools: they know everything
     "__main__": 5,
     "cli": 5,
+    "dashboard": 5,
     "demo": 5,
     "migrate": 5,
     "testing": 5,

@@ -161,3 +161,10 @@ def test_rows_are_chosen_by_name_and_what_cannot_be_run_is_said(
     assert "| Sound | 1.2 | nothing | all | 1 | 0 | 1 | 0 | 0 | 0.50 | 20" in out
     assert "left out: Missing: there is no such server" in out and "Strict" not in out
     assert matrix.main([]) == 1
+
+    def fails(_scene: Scene, _seconds: float) -> Found:
+        raise RuntimeError("a process failed")
+
+    monkeypatch.setattr(matrix, "_run", fails)
+    assert matrix.main(["sound"]) == 1
+    assert "left out: Sound: nothing: a process failed" in capsys.readouterr().out

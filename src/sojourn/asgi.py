@@ -353,7 +353,7 @@ class _Socket:
             self._live.leave()
         await self._send(message)
         if kind == "websocket.accept":
-            self._live.accepted()
+            await self._live.accepted()
 
     async def _close(self) -> None:
         await self._send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": REASON})

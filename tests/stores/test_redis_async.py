@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import weakref
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,7 +21,7 @@ import pytest
 
 from sojourn.core.store import Stored
 from sojourn.errors import StoreError, StoreTimeout, StoreUnavailable
-from sojourn.stores._waiting import LostError
+from sojourn.stores._waiting import LostError, Reply
 from sojourn.stores.redis._async.store import AsyncRedisStore
 from sojourn.stores.redis._multiplex import Multiplexed
 from tests.servers import ValkeyServer, valkey
@@ -494,6 +495,7 @@ def test_a_url_of_one_server_is_multiplexed_in_the_async_colour():
 async def test_a_command_that_is_alone_leaves_at_once_and_several_leave_together(server: ValkeyServer):
     async with opened("async", server.url) as store:
         await store.load("k")
+        await asyncio.sleep(0)  # what is sent where a reply was waited for leaves with what others send there
         line = await line_of(store)
         line._transport = transport = Recorded(line._transport)
         asking = line.send(("GET", b"one"))
@@ -507,14 +509,58 @@ async def test_a_command_that_is_alone_leaves_at_once_and_several_leave_together
         assert len(transport.writes) == 2
         await asking
         assert len(transport.writes) == 3
+        await asyncio.sleep(0)  # as above
         asking = line.send(("GET", b"five"))
         assert len(transport.writes) == 4
         await asking
 
 
+async def test_tasks_go_on_in_the_turn_that_brings_their_replies_and_what_they_send_leaves_in_one_write(
+    server: ValkeyServer,
+):
+    async with opened("async", server.url) as store:
+        await store.load("k")
+        await asyncio.sleep(0)
+        line = await line_of(store)
+        line._transport = transport = Recorded(line._transport)
+        turns: list[int] = []
+
+        async def ask_twice() -> None:
+            for _ in range(2):
+                assert await line.send(("GET", b"k")) is None
+                turns.append(turn)
+
+        turn, asking = 0, asyncio.gather(*(ask_twice() for _ in range(10)))
+        while not asking.done():
+            await asyncio.sleep(0)
+            turn += 1
+        assert [turns.count(turn) for turn in dict.fromkeys(turns)] == [10, 10]
+        assert len(transport.writes) <= 3  # the first may have left at once
+
+
+async def test_an_interrupt_of_one_that_goes_on_keeps_no_other_from_it(server: ValkeyServer):
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    async with opened("async", server.url) as store:
+        await store.load("k")
+        line = await line_of(store)
+        told: list[Any] = []
+        replies = [Reply(loop=asyncio.get_running_loop()) for _ in range(2)]
+        for reply, callback in zip(replies, (interrupt, told.append), strict=True):
+            reply.add_done_callback(callback, context=contextvars.copy_context())
+            reply.settle(None)
+        with pytest.raises(KeyboardInterrupt):
+            line._wake(deque(replies))
+        assert not told
+        await asyncio.sleep(0)
+        assert told == replies[1:]
+
+
 async def test_of_two_commands_the_one_that_left_at_once_is_told_as_sent(server: ValkeyServer):
     async with opened("async", server.url) as store:
         await store.load("k")
+        await asyncio.sleep(0)  # what is sent where a reply was waited for leaves with what others send there
         line = await line_of(store)
         replies = [line.send(("GET", b"one")), line.send(("GET", b"two"))]
         line.lose(ConnectionResetError())

@@ -120,7 +120,7 @@ def make_app(*, secret: str, database: Path) -> FastAPI:
     async def live(socket: WebSocket) -> None:
         """A socket that every page of somebody who is logged in keeps open: it is closed when the session ends, and the page says so."""
         await socket.accept()
-        if socket.session.owner is None:  # it ended while the page was not connected
+        if _session(socket).owner is None:  # it ended while the page was not connected
             await socket.close(1008)
         async for _ in socket.iter_text():
             pass
@@ -144,7 +144,7 @@ def make_app(*, secret: str, database: Path) -> FastAPI:
     return app
 
 
-def _session(request: Request) -> AsyncSession:
+def _session(request: Request | WebSocket) -> AsyncSession:
     session: Any = request.session
     assert isinstance(session, AsyncSession)
     return session

@@ -7,7 +7,9 @@ from typing import Any, Final
 
 from ..aio import spawn
 from ..core.changes import Change
-from ..core.state import State
+from ..core.data import look_at
+from ..core.state import Found, Intent, State
+from ..errors import StoreError
 from ..logs import log
 from .async_ import AsyncMiddleware
 from .watching import Follower
@@ -39,8 +41,16 @@ class LiveSocket:
         self.has_ended = False
         """The session has, and the socket is closed or about to be."""
 
-    def accepted(self) -> None:
-        """From now on the session is watched, if there is one."""
+    async def accepted(self) -> None:
+        """From now on the session is watched, if there is one. One that could not be looked up by now counts as ended."""
+        state = self._state
+        if state.found is Found.PENDING and state.intent is not Intent.DESTROY:
+            try:
+                await self._middleware.load(state)
+            except StoreError:
+                self._end()
+        if state.loaded is not None:
+            look_at(state)
         if self._follower.follow():
             self._touch_at = self._next_touch()
 

@@ -33,10 +33,58 @@ class LostError(Exception):
         self.sent = sent
 
 
+class Reply(asyncio.Future[Any]):
+    """A future whose waiting task may be woken at once, instead of in the next turn of the event loop, which would look for I/O in between.
+
+    What it is told by asyncio's own methods, an error and a cancellation among it, wakes the task in the next turn.
+    """
+
+    _waiter: tuple[Callable[[asyncio.Future[Any]], object], contextvars.Context | None] | None = None
+
+    def add_done_callback(
+        self, callback: Callable[[asyncio.Future[Any]], object], *, context: contextvars.Context | None = None
+    ) -> None:
+        if context is None or self._waiter is not None or self.done():
+            super().add_done_callback(callback, context=context)
+        else:
+            self._waiter = callback, context
+
+    def settle(self, result: Any) -> None:
+        """Set the result and wake nobody; `wake` is to follow."""
+        super().set_result(result)
+
+    def wake(self) -> None:
+        """Let the task go on now. To be called by the event loop, not in a task."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            callback, context = waiter
+            assert context is not None
+            context.run(callback, self)
+
+    def set_result(self, result: Any) -> None:
+        super().set_result(result)
+        self.wake_soon()
+
+    def set_exception(self, error: type | BaseException) -> None:
+        super().set_exception(error)
+        self.wake_soon()
+
+    def cancel(self, msg: Any = None) -> bool:
+        is_cancelled = super().cancel(msg)
+        self.wake_soon()
+        return is_cancelled
+
+    def wake_soon(self) -> None:
+        """Let the task go on in the next turn."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            super().add_done_callback(waiter[0], context=waiter[1])
+
+
 class Asked(NamedTuple):
     """What waits for its reply."""
 
-    reply: asyncio.Future[Any]
+    reply: Reply
     what: Any
     due: float
     """When, by the event loop's clock."""
@@ -90,13 +138,13 @@ class Line(ABC):
     def _abort(self) -> None:
         """Close the connection at once; harmless when it is."""
 
-    def _wait(self, what: Any, share: float, *, is_first_try: bool, note: Note | None = None) -> asyncio.Future[Any]:
+    def _wait(self, what: Any, share: float, *, is_first_try: bool, note: Note | None = None) -> Reply:
         """The reply to what is being sent, within a share of the time that is set.
 
         Raises:
             LostError: from the future: there will be no reply.
         """
-        future: asyncio.Future[Any] = self._loop.create_future()
+        future = Reply(loop=self._loop)
         self.used_at = now = self._loop.time()
         due = now + self._timeout * share
         if self._timer is None or self._timer.when() > due:

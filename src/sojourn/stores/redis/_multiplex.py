@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Final, TypeAlias, cast
@@ -30,7 +31,7 @@ from ...aio import deliver_cancellation, unbroken
 from ...errors import StoreUnavailable
 from .._home import AsyncHome
 from .._raising import raise_alone
-from .._waiting import Line, LostError, Note
+from .._waiting import Line, LostError, Note, Reply
 from ._async.clients import AsyncOwned
 from ._async.driver import AsyncDriver
 from ._errors import ErrorReply, OutOfStepError, code_of, unknown, unreachable
@@ -70,6 +71,8 @@ class _Line(Line, asyncio.Protocol):
         self._unread: Callable[[], object] | None = None
         self._is_alone = False
         """Whether what was sent last was alone: it had no others to leave with, nor any to wait with."""
+        self._is_waking = False
+        """Whether tasks go on, one after the other, with what they have waited for; what they send meanwhile leaves together."""
         self.closed: asyncio.Future[None] = loop.create_future()
 
     def is_behind(self) -> bool:
@@ -83,9 +86,7 @@ class _Line(Line, asyncio.Protocol):
             self._loop.call_soon(turn.set_result, None)
             await unbroken(turn)
 
-    def ask(
-        self, command: tuple[Any, ...], *, writes: bool, share: float = 1.0, is_first_try: bool = False
-    ) -> asyncio.Future[Any]:
+    def ask(self, command: tuple[Any, ...], *, writes: bool, share: float = 1.0, is_first_try: bool = False) -> Reply:
         """Send a command of the store's, of which the near cache is to learn."""
         near = self.near
         if near is None or not (writes or command[0] == "GET"):
@@ -101,14 +102,16 @@ class _Line(Line, asyncio.Protocol):
 
     def send(
         self, command: tuple[Any, ...], share: float = 1.0, *, is_first_try: bool = False, note: Note | None = None
-    ) -> asyncio.Future[Any]:
+    ) -> Reply:
         """Send a command soon; the future is its reply, which may be an error as a value. It may take a share of the time that is set.
 
         Raises:
             LostError: from the future: there will be no reply.
         """
         packed = hiredis.pack_command(command)
-        if self._is_alone and not self._waiting and self._transport is not None:
+        if self._is_waking:
+            self._unsent.append(packed)
+        elif self._is_alone and not self._waiting and self._transport is not None:
             self._transport.write(packed)  # at once, which spares a turn of the event loop
         else:
             if not self._unsent:
@@ -145,6 +148,7 @@ class _Line(Line, asyncio.Protocol):
             refusals = (reply for reply in replies if type(reply) is hiredis.ReplyError)
             self.lose(next(refusals, None) or OutOfStepError())  # such as that of a server with too many clients
             return
+        woken: deque[Reply] = deque()
         for place, reply in enumerate(replies):
             asked = waiting.popleft()
             while pushes and pushes[0][0] == place:
@@ -154,15 +158,28 @@ class _Line(Line, asyncio.Protocol):
                 if asked.note is not None:
                     asked.note(reply)
             if not asked.reply.done():
-                asked.reply.set_result(reply)
+                asked.reply.settle(reply)
+                woken.append(asked.reply)
         for _, push in pushes:
             self._pushed(push)
+        self._wake(woken)
 
     def _pushed(self, push: list[Any]) -> None:
         if self.near is not None:
             self.near.invalidate(push)
         if self.hear is not None and push[0] == b"invalidate":
             self.hear(push[1])
+
+    def _wake(self, replies: deque[Reply]) -> None:
+        self._is_waking = True
+        try:
+            while replies:
+                replies.popleft().wake()
+        finally:
+            self._is_waking = False
+            for reply in replies:  # of an interrupt of the process, in the midst of it
+                reply.wake_soon()
+            self._flush()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = self._unread = None
