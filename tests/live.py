@@ -96,7 +96,8 @@ async def serving(app: Any, **settings: Any) -> AsyncIterator[Site]:
 
 def site(store: Any, **options: Any) -> SessionMiddleware:
     """`socket_app` with sessions."""
-    return SessionMiddleware(socket_app, secret=SECRET, store=store, **options)
+    given: Any = {"secret": SECRET, "store": store, **options}
+    return SessionMiddleware(socket_app, **given)
 
 
 async def closing(opened: ClientConnection, seconds: float = 5) -> int:
