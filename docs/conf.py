@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
 from sphinx.ext.napoleon import GoogleDocstring
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `keywords`
 
 project = "Sojourn"
 author = "The Sojourn authors"
@@ -21,6 +26,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "sphinxext.opengraph",
+    "keywords",
 ]
 exclude_patterns = ["_build", "diagrams"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
@@ -29,6 +35,7 @@ myst_heading_anchors = 3
 
 # `Stored` in a docstring is a link where there is such an object, and plain code where there is none.
 default_role = "py:obj"
+maximum_signature_line_length = 80
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
@@ -74,11 +81,15 @@ ogp_description_length = 160
 
 
 def _reachable(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _tree: object) -> None:
-    """Let the keyboard reach what can be scrolled sideways: the wide tables."""
-    if "body" in context:
-        context["body"] = context["body"].replace('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')
+    """Let the keyboard reach what can be moved sideways: wide tables, and diagrams on a phone."""
+    body = context.get("body", "").replace('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')
+    body = body.replace('<svg class="diagram"', '<div class="diagram" tabindex="0"><svg')
+    # The theme makes headings of the captions in its sidebar, without a level.
+    tree = context.get("furo_navigation_tree", "")
+    context["furo_navigation_tree"] = tree.replace('role="heading">', 'role="heading" aria-level="2">')
+    context["body"] = re.sub(r"(<div class=\"diagram\".*?</svg>)", r"\1</div>", body, flags=re.DOTALL)
 
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
-    app.connect("html-page-context", _reachable)
+    app.connect("html-page-context", _reachable, priority=900)  # after the theme

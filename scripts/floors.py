@@ -51,9 +51,13 @@ FLOORS: Final[dict[str, int]] = {
     "quart": 4,
     "starlette": 4,
     "wsgi": 4,
+    # and, beside the doors, what listens to events
+    "otel": 4,
+    "prometheus": 4,
     # 5 tools: they know everything
     "__main__": 5,
     "cli": 5,
+    "dashboard": 5,
     "demo": 5,
     "migrate": 5,
     "testing": 5,

@@ -7,8 +7,8 @@ the row is left out, and the last lines say why.
 
 ``--seconds 12`` is how long each row runs, and ``--runs 3`` how often: counts are those of all runs together, and the time without service is
 the longest. ``--write docs/servers.md`` puts the rows that were run into the tables of that page, each between ``<!-- matrix: family -->`` and
-``<!-- end -->``, and leaves the others as they are; with ``--add`` to what the page has of this day and these versions. The exit status is 1 if anything was lost, doubled or revived in a row that promises
-otherwise.
+``<!-- end -->``, and leaves the others as they are; with ``--add`` to what the page has of this day and these versions. The exit status is 1
+if a row failed, or anything was lost, doubled or revived in one that promises otherwise.
 """
 
 from __future__ import annotations
@@ -24,31 +24,26 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
-import psycopg
 import pytest
 
 from benchmarks.measure import table
-from scripts import redis_rows
-from scripts.scenes import KILLED, Row, Scene, again
-from sojourn.stores import PostgresStore
-from tests.servers import pgbouncer, postgres_server
+from scripts import mongo_rows, postgres_rows, redis_rows, sqlite_rows
+from scripts.scenes import Row, Scene
 from tests.torture.load import BUCKET
 from tests.torture.worker import Visitor
 
 __all__ = ["ROWS", "Found", "main", "together", "write"]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-PROCESSES: Final = 8
 _SHARED: Final = 3
 """Sessions that all processes change."""
 _LONGEST: Final = 120
 """Seconds after the run within which each process has to end."""
-_DURABLE: Final = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 
 
 class Found(NamedTuple):
@@ -73,50 +68,7 @@ class Found(NamedTuple):
         return cls(sum(commits), sum(refused), sum(lost), sum(doubled), sum(revived), max(away))
 
 
-# The rows' servers.
-
-
-def _postgres(stack: ExitStack) -> tuple[Any, str]:
-    server = stack.enter_context(postgres_server())
-    server.init()
-    server.start(**_DURABLE)
-    with psycopg.connect(server.url) as connection:
-        version = str(connection.execute("SHOW server_version").fetchone()[0])  # type: ignore[index]
-    return server, f"PostgreSQL {version}"
-
-
-def _url(url: str, **options: object) -> str:
-    """The URL with options, its table made."""
-    url = f"{url}?{'&'.join(f'{name}={value}' for name, value in options.items())}"
-    store = PostgresStore.from_url(f"{url}&create_table=true")
-    store.open()
-    store.close()
-    return url
-
-
-def _direct(stack: ExitStack) -> Scene:
-    server, version = _postgres(stack)
-    return Scene(_url(server.url), version, lambda: again(server, **_DURABLE))
-
-
-def _pooled(mode: str, victim: str, stack: ExitStack) -> Scene:
-    server, version = _postgres(stack)
-    pooler = stack.enter_context(pgbouncer(server.url, mode, default_pool_size=10))
-    said = subprocess.run([pooler.program, "--version"], capture_output=True, text=True, check=True).stdout
-    strike = partial(again, pooler) if victim == "pooler" else partial(again, server, **_DURABLE)
-    return Scene(_url(pooler.url, prepare="false"), f"{version}, {said.splitlines()[0]}", strike)
-
-
-_POOLER_KILLED: Final = "the pooler is killed, and started again"
-ROWS: Final[list[Row]] = [
-    Row("PostgreSQL", KILLED, _direct, family="postgresql"),
-    *(
-        Row(f"PgBouncer, {mode} mode", what, partial(_pooled, mode, victim), package="pgbouncer", family="postgresql")
-        for mode in ("transaction", "statement")
-        for victim, what in (("server", KILLED), ("pooler", _POOLER_KILLED))
-    ),
-    *redis_rows.ROWS,
-]
+ROWS: Final[list[Row]] = [*postgres_rows.ROWS, *sqlite_rows.ROWS, *mongo_rows.ROWS, *redis_rows.ROWS]
 
 
 # Running one.
@@ -132,47 +84,78 @@ def together(tallies: list[dict[str, Any]]) -> Found:
     return Found(**counts, away=away)
 
 
+def _worker(scene: Scene, number: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.torture.load", ("async", "sync")[number % 2], scene.url],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **scene.environments[number // 2 % len(scene.environments)]},
+    )
+
+
+def _order(worker: subprocess.Popen[str], **orders: object) -> None:
+    """Tell a process what to do, once it is ready."""
+    assert worker.stdin is not None
+    worker.stdin.write(f"{json.dumps(orders)}\n")
+    worker.stdin.flush()
+
+
 def _run(scene: Scene, seconds: float) -> Found:
     visitor = Visitor(scene.url)
     shared = [visitor.request(None, lambda session: session.update(shared=True))[1] for _ in range(_SHARED)]
     visitor.close()
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.torture.load", ("async", "sync")[number % 2], scene.url],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **scene.environments[number // 2 % len(scene.environments)]},
-        )
-        for number in range(PROCESSES)
-    ]
-    try:
-        for worker in workers:
-            assert worker.stdout is not None
-            worker.stdout.readline()  # it is ready
-        for number, worker in enumerate(workers):
-            orders = {"name": str(number), "shared": shared, "seconds": seconds}
-            assert worker.stdin is not None
-            worker.stdin.write(f"{json.dumps(orders)}\n")
-            worker.stdin.flush()
-        time.sleep(seconds / 3)
-        if scene.strike is not None:
-            scene.strike()
-        said = [worker.communicate(timeout=seconds + _LONGEST)[0] for worker in workers]
-    finally:
-        for worker in workers:
-            if worker.poll() is None:
+    workers: list[subprocess.Popen[str]] = []
+    with TemporaryDirectory(prefix="sojourn-") as folder:
+        journals = [f"{folder}/{number}" for number in range(scene.kills)]
+        try:
+            workers += [_worker(scene, number) for number in range(scene.processes)]
+            for worker in workers:
+                assert worker.stdout is not None
+                worker.stdout.readline()  # it is ready
+            for number, worker in enumerate(workers):
+                journal = {"journal": journals[number]} if number < scene.kills else {}
+                _order(worker, name=str(number), shared=shared, seconds=seconds, **journal)
+            time.sleep(seconds / 3)
+            for worker in workers[: scene.kills]:
                 worker.kill()
                 worker.communicate()
+            if scene.strike is not None:
+                scene.strike()
+            del workers[: scene.kills]
+            said = [worker.communicate(timeout=seconds + _LONGEST)[0] for worker in workers]
+            if journals:
+                workers.append(_worker(scene, 1))
+                _order(workers[-1], journals=journals)
+                said.append(workers[-1].communicate(timeout=_LONGEST)[0].removeprefix("ready\n"))
+        finally:
+            for worker in workers:
+                if worker.poll() is None:
+                    worker.kill()
+                    worker.communicate()
     if any(worker.returncode for worker in workers):
         raise RuntimeError("a process failed; its error stands above")
-    return together([json.loads(text) for text in said])
+    tallies = [json.loads(text) for text in said]
+    if scene.kills:
+        tallies[-1]["buckets"] = []  # that one began when all was over
+    return together(tallies)
+
+
+def _is_there(package: str) -> bool:
+    """Whether its program is, or the package itself, where it has no program of its name."""
+    if shutil.which(package, path=f"{os.environ['PATH']}:/usr/sbin"):
+        return True
+    query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]
+    return (
+        bool(shutil.which("dpkg-query"))
+        and subprocess.run(query, capture_output=True, check=False).stdout == b"installed"
+    )
 
 
 def _install(packages: str) -> None:
     """Install what is missing of Debian's, if this is Debian and we are root."""
-    missing = [name for name in packages.split() if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")]
+    missing = [name for name in packages.split() if not _is_there(name)]
     if not missing or os.geteuid() != 0 or not shutil.which("apt-get"):
         return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -228,18 +211,14 @@ class Line(NamedTuple):
         cells = [cell.strip() for cell in text.split("|")[1:-1]]
         if len(cells) != len(_HEAD) or not cells[4].replace(",", "").isdigit():
             return None
-        *counts, away = cells[4:10]
-        found = Found(*(int(count.replace(",", "")) for count in counts), away=float(away))
-        return cls(*cells[:4], found, cells[10], int(cells[11]))
+        commits, refused, lost, doubled, revived = (int(count.replace(",", "")) for count in cells[4:9])
+        found = Found(commits, refused, lost, doubled, revived, float(cells[9]))
+        name, versions, what, loses = cells[:4]
+        return cls(name, versions, what, loses, found, cells[10], int(cells[11]))
 
     def add(self, other: Line | None) -> Line:
-        """With the runs of another one, of the same day and versions."""
-        if (
-            other is None
-            or not self.found
-            or not other.found
-            or (self.day, self.versions) != (other.day, other.versions)
-        ):
+        """With the runs of another one, of the same versions."""
+        if other is None or not self.found or not other.found or self.versions != other.versions:
             return self
         return self._replace(found=Found.of_all([self.found, other.found]), runs=self.runs + other.runs)
 
@@ -292,8 +271,14 @@ def main(argv: list[str]) -> int:
                     print(f"matrix: {row.name}: {row.what} ({number + 1} of {given.runs})", file=sys.stderr)
                     runs.append(_run(scene, given.seconds))
                     versions = scene.versions
+                    if scene.after is not None:
+                        print(f"matrix: {row.name}: {row.what}: {scene.after()}", file=sys.stderr)
         except pytest.skip.Exception as skipped:
             left_out.append(f"{row.name}: {skipped}")
+            continue
+        except (RuntimeError, subprocess.TimeoutExpired) as failure:
+            left_out.append(f"{row.name}: {row.what}: {failure}")
+            is_good = False
             continue
         found = Found.of_all(runs)
         is_good = is_good and (bool(row.loses) or found.is_good)

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-__all__ = ["KILLED", "Row", "Scene", "again", "clock"]
+__all__ = ["KILLED", "Row", "Scene", "again", "clock", "our_clock"]
 
 KILLED: Final = "the server is killed, and started again"
 
@@ -25,6 +25,11 @@ class Scene(NamedTuple):
     """What goes wrong, after a third of the time."""
     environments: Sequence[dict[str, str]] = ({},)
     """Variables of the processes, in turn: of the two colours one each, then the next."""
+    processes: int = 8
+    kills: int = 0
+    """How many of the processes are killed when it goes wrong."""
+    after: Callable[[], str] | None = None
+    """Looks at what is left, and says what it found."""
 
 
 class Row(NamedTuple):
@@ -49,22 +54,35 @@ def again(server: Any, **settings: object) -> None:
     server.start(**settings)
 
 
-_FAKETIME: Final = "faketime/libfaketime.so.1"
-
-
-def clock(folder: Path, name: str, shift: str) -> tuple[dict[str, str], Callable[[str], None]]:
-    """The variables of a process whose clock is shifted (``"+1h"``), and what shifts it anew. Its monotonic clock is the machine's."""
-    found = [path for path in Path("/usr/lib").glob(f"*/{_FAKETIME}") if path.exists()]
-    if not found:
-        pytest.skip("there is no libfaketime; on Debian it comes with the package faketime")
-    file = folder / name
-
+def _shifted(file: Path, shift: str) -> Callable[[str], None]:
     def set_to(shift: str) -> None:
         fresh = file.with_suffix(".new")
         fresh.write_text(f"{shift}\n")
         fresh.replace(file)
 
     set_to(shift)
+    return set_to
+
+
+def our_clock(folder: Path, shift: str) -> tuple[dict[str, str], Callable[[str], None]]:
+    """The variables of a process of the load whose clock is shifted (``"+3600"``), and what shifts it anew.
+
+    It shifts its clock itself: under libfaketime Python's ``time.sleep`` fails, or lasts as long as the shift.
+    """
+    file = folder / "ours"
+    return {"SOJOURN_LOAD_CLOCK": str(file)}, _shifted(file, shift)
+
+
+_FAKETIME: Final = "faketime/libfaketime.so.1"
+
+
+def clock(folder: Path, name: str, shift: str) -> tuple[dict[str, str], Callable[[str], None]]:
+    """The variables of a process whose clock is shifted (``"+3600"``), and what shifts it anew. Its monotonic clock is the machine's."""
+    found = [path for path in Path("/usr/lib").glob(f"*/{_FAKETIME}") if path.exists()]
+    if not found:
+        pytest.skip("there is no libfaketime; on Debian it comes with the package faketime")
+    file = folder / name
+    set_to = _shifted(file, shift)
     variables = {
         "LD_PRELOAD": str(found[0]),
         "FAKETIME_TIMESTAMP_FILE": str(file),

@@ -1,4 +1,4 @@
-"""Draw docs/_static/card.png, the picture that a link to the documentation shows, from the logo and a line of text: python -m scripts.social_card"""
+"""Draw docs/_static/card.png, the picture that a link to the documentation shows, from the logo and a line of text: python -m scripts.social_card."""
 
 from __future__ import annotations
 

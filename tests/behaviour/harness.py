@@ -335,6 +335,7 @@ def _counted(asynchronous: bool) -> type[_Failing]:
         "clear",
         "delete_expired",
         "by_owner",
+        "has_expired",
         "lock",
         "unlock",
     )

@@ -15,15 +15,33 @@ import hiredis
 import redis
 import redis.asyncio
 
+from sojourn.core.store import Deleted, Replaced
 from sojourn.stores.redis._async.store import AsyncRedisStore
 from sojourn.stores.redis._sync.store import RedisStore
 from sojourn.stores.redis._url import parse_url
 from sojourn.testing import FullStore, as_async
 
-__all__ = ["KINDS", "Proxy", "answering", "commands", "opened", "proxied"]
+__all__ = ["KINDS", "Proxy", "answering", "commands", "everything", "opened", "proxied"]
 
 KINDS: Final = ("sync", "sync client", "async", "async client")
 """Our own connections or those of the app's client, which tries again as redis-py does by default."""
+
+
+async def everything(store: FullStore) -> None:
+    """Every operation there is."""
+    version = await store.create("k", b"1", 60_000, owner="ann")
+    version = await store.replace("k", b"2", 60_000, version=version, owner="bob")
+    assert await store.regenerate("k", "l", b"3", 60_000, version=version, tombstone=30_000, owner="bob") == b"3"
+    assert await store.load("k") == Replaced("l")
+    assert await store.touch("l", 60_000) is True
+    assert await store.by_owner("bob") == ["l"]
+    token = await store.lock("l", 60_000)
+    assert token is not None and await store.unlock("l", token) is True
+    assert [(key, stored.data) async for key, stored in store.scan()] == [("l", b"3")]
+    assert await store.count() == 1
+    assert await store.delete("k", "l") == Deleted(1, ("l",))
+    assert await store.clear() == 0
+    assert await store.delete_expired() == 0
 
 
 @asynccontextmanager

@@ -581,6 +581,7 @@ def test_a_session_under_way_to_its_new_key_can_be_ended_by_its_owner(
     stop_before_write(monkeypatch, store, 3, log_out_everywhere)
     assert store.regenerate("old", "new", OTHER, HOUR, version=version, tombstone=HOUR, owner="ann") is MISSING
     assert other.load("new") is None
+    assert other.load("old") is None  # as if it had been ended before: what is missing leaves no tombstone
 
 
 @pytest.mark.parametrize("change", ["replace", "delete", "touch", "regenerate"])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +28,7 @@ from sojourn.stores.redis._sync.clients import Given
 from sojourn.stores.redis._sync.driver import Cluster
 from sojourn.stores.redis._sync.store import RedisStore
 from sojourn.testing import FullStore, as_async
-from tests.stores.redis_kinds import KINDS, Proxy, commands, proxied
+from tests.stores.redis_kinds import KINDS, Proxy, commands, everything, proxied
 
 pytestmark = [pytest.mark.server, pytest.mark.anyio]
 
@@ -273,6 +275,30 @@ async def test_a_slot_that_moved_is_followed(kind: str, valkey_cluster: str, clu
             assert await store.delete(key) == Deleted(1, ())
         finally:
             move(source)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_the_rights_that_the_documentation_lists_are_enough_also_while_a_slot_moves(
+    kind: str, valkey_cluster: str, cluster: Any
+):
+    page = (Path(__file__).parents[2] / "docs" / "stores" / "redis.md").read_text("utf-8")
+    (rule,) = [line for line in page.splitlines() if line.startswith("ACL SETUSER")]
+    (besides,) = re.findall(r"A cluster needs `(.*?)` besides", page)
+    source = cluster.get_node_from_key("sojourn:k1")
+    target = next(node for node in cluster.get_primaries() if node.name != source.name)
+    slot = key_slot(b"sojourn:k1")
+    for node in cluster.get_primaries():
+        cluster.execute_command(*f"{rule} {besides}".split(), target_nodes=node)
+    try:
+        async with opened(kind, valkey_cluster.replace("://", "://sojourn:a-long-password@")) as store:
+            await store.open()
+            await everything(store)
+            for node, how, other in ((target, "IMPORTING", source), (source, "MIGRATING", target)):
+                cluster.execute_command("CLUSTER", "SETSLOT", slot, how, cluster.cluster_myid(other), target_nodes=node)
+            assert await store.load("k1") is None
+    finally:
+        for node in (source, target):
+            cluster.execute_command("CLUSTER", "SETSLOT", slot, "STABLE", target_nodes=node)
 
 
 @pytest.mark.parametrize("kind", KINDS)

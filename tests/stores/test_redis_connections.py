@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import ssl
 import time
 from collections.abc import Iterator
@@ -15,14 +16,16 @@ import redis.asyncio
 import redis.asyncio.sentinel
 import redis.sentinel
 
-from sojourn.core.store import Deleted, Replaced, Stored
-from sojourn.errors import StoreError, StoreUnavailable
+from sojourn.core.store import Deleted, Stored
+from sojourn.errors import StoreError, StoreTimeout, StoreUnavailable
+from sojourn.stores.redis._async import driver as async_driver
 from sojourn.stores.redis._async.store import AsyncRedisStore
+from sojourn.stores.redis._sync import driver as sync_driver
 from sojourn.stores.redis._sync.store import RedisStore
-from sojourn.testing import FullStore, as_async
+from sojourn.testing import as_async
 from tests.certificates import certificate
 from tests.servers import ValkeyServer, valkey
-from tests.stores.redis_kinds import KINDS, opened, proxied
+from tests.stores.redis_kinds import KINDS, everything, opened, proxied
 
 pytestmark = [pytest.mark.server, pytest.mark.anyio]
 
@@ -46,23 +49,6 @@ def client(server: ValkeyServer) -> Iterator[Any]:
     with redis.Redis.from_url(server.url) as client:
         client.flushall()
         yield client
-
-
-async def everything(store: FullStore) -> None:
-    """Every operation there is."""
-    version = await store.create("k", b"1", 60_000, owner="ann")
-    version = await store.replace("k", b"2", 60_000, version=version, owner="bob")
-    assert await store.regenerate("k", "l", b"3", 60_000, version=version, tombstone=30_000, owner="bob") == b"3"
-    assert await store.load("k") == Replaced("l")
-    assert await store.touch("l", 60_000) is True
-    assert await store.by_owner("bob") == ["l"]
-    token = await store.lock("l", 60_000)
-    assert token is not None and await store.unlock("l", token) is True
-    assert [(key, stored.data) async for key, stored in store.scan()] == [("l", b"3")]
-    assert await store.count() == 1
-    assert await store.delete("k", "l") == Deleted(1, ("l",))
-    assert await store.clear() == 0
-    assert await store.delete_expired() == 0
 
 
 @pytest.mark.parametrize("kind", OWN)
@@ -235,6 +221,76 @@ async def test_sentinel_leads_to_the_master_and_after_a_failover_to_the_new_one(
                     time.sleep(0.1)  # noqa: ASYNC251 - nothing else runs
                 else:
                     break
+
+
+@pytest.mark.parametrize("kind", OWN)
+async def test_once_sentinel_has_named_another_master_the_former_ones_connections_are_not_used_and_not_believed(
+    kind: str, sentinels: tuple[str, ValkeyServer, ValkeyServer], monkeypatch: pytest.MonkeyPatch
+):
+    address, master, replica = sentinels
+    async with opened(kind, f"redis+sentinel://{address}/main/0") as store:
+        await store.create("k", b"1", 60_000)
+        assert await store.touch("k", 60_000) is True  # the server knows the script from now on
+        inner: Any = getattr(store, "sync_store", store)
+        found = inner._driver._clients.here()
+        pool: Any = (await found if inspect.isawaitable(found) else found).connection_pool
+        named = getattr(pool, "proxy", pool)
+
+        def name_another() -> None:
+            named.master_address = ("127.0.0.1", replica.port)
+
+        name_another()
+        assert isinstance(await store.load("k"), Stored)
+        assert pool.master_address == ("127.0.0.1", master.port), "it was asked for"
+        driver = async_driver if kind == "async" else sync_driver
+        exchange, asked = driver._exchange, list[Any]()
+
+        def late(connection: Any, command: Any) -> Any:
+            asked.append(command[0])
+            if len(asked) == 1:
+                name_another()
+            return exchange(connection, command)
+
+        monkeypatch.setattr(driver, "_exchange", late)
+        with pytest.raises(StoreTimeout, match="may have happened"):
+            await store.touch("k", 60_000)
+        assert asked == ["EVALSHA"]
+        asked.clear()
+        assert isinstance(await store.load("k"), Stored)
+        assert asked == ["GET", "GET"], "from the one that is the master now"
+
+
+@pytest.mark.parametrize("kind", OWN)
+async def test_sentinel_is_asked_before_a_reply_is_believed_that_took_so_long_that_the_master_may_have_been_replaced(
+    kind: str, sentinels: tuple[str, ValkeyServer, ValkeyServer], monkeypatch: pytest.MonkeyPatch
+):
+    address, _master, replica = sentinels
+    async with opened(kind, f"redis+sentinel://{address}/main/0") as store:
+        await store.create("k", b"1", 60_000)
+        assert await store.touch("k", 60_000) is True
+        inner: Any = getattr(store, "sync_store", store)
+        found = inner._driver._clients.here()
+        pool: Any = (await found if inspect.isawaitable(found) else found).connection_pool
+        monkeypatch.setattr(async_driver if kind == "async" else sync_driver, "_SLOW", -1.0)
+        ask = pool.get_master_address
+
+        def no_sentinel() -> Any:
+            raise redis.sentinel.MasterNotFoundError
+
+        def another() -> Any:
+            getattr(pool, "proxy", pool).master_address = ("127.0.0.1", replica.port)
+            return as_it_was() if kind == "async" else None
+
+        async def as_it_was() -> None:
+            pool.get_master_address = ask
+
+        pool.get_master_address = no_sentinel
+        assert await store.touch("k", 60_000) is True
+        pool.get_master_address = another
+        with pytest.raises(StoreTimeout, match="may have happened"):
+            await store.touch("k", 60_000)
+        pool.get_master_address = ask
+        assert await store.touch("k", 60_000) is True
 
 
 async def test_a_client_of_the_app_that_asks_sentinel(sentinels: tuple[str, ValkeyServer, ValkeyServer]):

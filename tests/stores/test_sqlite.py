@@ -42,6 +42,7 @@ from sojourn.core.store import (
 from sojourn.errors import ConfigurationError, SessionTooLarge, StoreError, StoreUnavailable
 from sojourn.stores.sqlite import _engine as _sqlite_engine
 from sojourn.stores.sqlite import _file as _sqlite_file
+from sojourn.stores.sqlite import _network as _sqlite_network
 from sojourn.stores.sqlite._engine import Stopped
 from sojourn.stores.sqlite.store import AsyncSQLiteStore, SQLiteStore
 from sojourn.testing import AsyncStoreContract, ManualClock, StoreContract, store_state_machine
@@ -1332,3 +1333,34 @@ def test_a_read_that_meets_the_end_of_an_engine_goes_to_the_next(
 
     monkeypatch.setattr(engine, "fetch", ending)
     assert isinstance(store.load("key"), Stored) and len(met) == 1
+
+
+@pytest.mark.parametrize(("kind", "warns"), [("nfs4", True), ("fuse.sshfs", True), ("ext4", False)])
+def test_a_file_on_a_network_file_system_is_told_of(
+    kind: str,
+    warns: bool,
+    path: Path,
+    tmp_path: Path,
+    store: SQLiteStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    device = tmp_path.stat().st_dev
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        f"""24 1 999:9 / / rw - nfs4 elsewhere rw
+36 24 {os.major(device)}:{os.minor(device)} / /with\\040space rw,noatime shared:1 - {kind} server:/export rw
+a line of another form
+"""
+    )
+    monkeypatch.setattr(_sqlite_network, "_MOUNTS", mounts)
+    store.open()
+    assert [record.args for record in caplog.records] == ([(kind,)] if warns else [])
+
+
+def test_where_nobody_says_how_files_are_mounted_nothing_is_told(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.touch()
+    monkeypatch.setattr(_sqlite_network, "_MOUNTS", tmp_path / "none")
+    assert _sqlite_network.network_file_system(str(path)) is None

@@ -381,3 +381,26 @@ def test_a_signal_whose_handler_raises_during_a_fork_leaves_the_store_usable(
     in_fork(lambda: None)
     assert isinstance(store.load("key"), Stored)
     assert store.create("other", b"data", DAY)
+
+
+def test_a_log_that_may_not_grow_is_moved_into_the_file_and_written_anew(path: Path, store: SQLiteStore) -> None:
+    store.open()  # who closes the file last empties the log: this store keeps it open
+    child = python(
+        """
+        import resource
+        from sojourn.errors import StoreUnavailable
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
+        store.create("sid", b"{}", DAY)
+        refused = 0
+        for _ in range(300):
+            try:
+                store.replace("sid", b"x" * 10_000, DAY, version=store.load("sid").version)
+            except StoreUnavailable:
+                refused += 1
+        print(refused)
+        """,
+        path,
+    )
+    output, errors = child.communicate(timeout=60)
+    assert not errors
+    assert 0 < int(output) < 10

@@ -158,7 +158,7 @@ def test_urls_may_come_from_the_environment(tmp_path: Path) -> None:
 
 GOOD = ("sqlite:///old.db", "sqlite:///new.db")
 WRONG = [
-    ((GOOD[0],), "the following arguments are required: TARGET"),
+    ((GOOD[0],), "sojourn: Missing argument 'TARGET'."),
     (("memory://", GOOD[1]), "sojourn: source: got memory://"),
     (("env:NOT_SET", GOOD[1]), "sojourn: source: got the environment variable 'NOT_SET', which is not set"),
     (("sqlite:///no.db", GOOD[1]), "sojourn: source: got a SQLite file that does not exist"),
@@ -167,12 +167,12 @@ WRONG = [
     ((GOOD[0], GOOD[0]), "sojourn: target: got the source"),
     ((GOOD[0], "redis://h?layout=connect-redis"), "sojourn: --hash-ids: got a target in Express's layout"),
     ((*GOOD, "--hash-ids"), "sojourn: --hash-ids: got True, and keys that are hashes already"),
-    ((*GOOD, "--hash-ids", "--keep-ids"), "argument --keep-ids: not allowed with argument --hash-ids"),
-    ((*GOOD, "--source-codec", "yaml"), "argument --source-codec: invalid choice: 'yaml'"),
-    ((*GOOD, "--rate", "fast"), "argument --rate: invalid float value: 'fast'"),
+    ((*GOOD, "--hash-ids", "--keep-ids"), "sojourn: --hash-ids and --keep-ids: give one of the two"),
+    ((*GOOD, "--source-codec", "yaml"), "sojourn: Invalid value for '--source-codec': 'yaml' is not one of"),
+    ((*GOOD, "--rate", "fast"), "sojourn: Invalid value for '--rate': 'fast' is not a valid float."),
     ((*GOOD, "--rate", "0"), "sojourn: --rate: got 0.0; give sessions per second"),
     ((*GOOD, "--workers", "0"), "sojourn: --workers: got 0; give a whole number"),
-    ((*GOOD, "--workers", "x"), "argument --workers: invalid int value: 'x'"),
+    ((*GOOD, "--workers", "x"), "sojourn: Invalid value for '--workers': 'x' is not a valid integer."),
     ((*GOOD, "--remove-ended"), "sojourn: --remove-ended: got no state"),
     ((*GOOD, "--state", "old.db"), "sojourn: --state: got a file that is something else"),
     ((*GOOD, "--source-key-env", "NOT_SET"), "sojourn: --source-key-env: got the environment variable 'NOT_SET'"),

@@ -2,7 +2,7 @@
 
 It says that it is ready, reads its orders as a line of JSON, works until the time is up, waits until the store is well again, looks at what is there, and prints
 what it has found as JSON. What a response has acknowledged (200) must be there, once, and what has ended must not be. What was refused (503)
-may have happened or not.
+may have happened or not. What is killed itself keeps a journal, from which another process looks what became of it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import random
 import sys
 import time
@@ -17,6 +18,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from time import monotonic
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -26,6 +28,8 @@ __all__ = ["BUCKET", "Tally"]
 
 BUCKET: Final = 0.01
 """Seconds. Of each it is noted whether a request succeeded."""
+OWN: Final = "n"
+"""What a visitor's own session counts under."""
 _LANES: Final = 3
 _WORKS: Final = 4
 """Changes between a login and a logout."""
@@ -63,16 +67,36 @@ Steps: TypeAlias = Generator[tuple[Request, ...], list[Answer], Any]
 """Yields requests that are sent at once, and is sent their answers."""
 
 
-class Counter:
-    """What one lane has added to one session, under a name that nobody else changes."""
+class Journal:
+    """What a process has begun and been told, a line for each, which outlive the process."""
 
-    def __init__(self, tally: Tally, name: str) -> None:
+    def __init__(self, path: str | None) -> None:
+        self._file = None if path is None else os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+
+    def note(self, what: str, cookie: str | None, other: str | None = None) -> None:
+        if self._file is not None:
+            os.write(self._file, json.dumps([what, cookie, other]).encode() + b"\n")
+
+
+class Counter:
+    """What one lane has added to one session, under a name that nobody else changes.
+
+    Args:
+        tally: where its findings go.
+        name: the name.
+        journal: told of what begins and what is acknowledged.
+        least: what must be there.
+        maybe: changes that may be there or not, besides.
+    """
+
+    def __init__(
+        self, tally: Tally, name: str, journal: Journal | None = None, *, least: int = 0, maybe: int = 0
+    ) -> None:
         self._tally = tally
         self._name = name
-        self._least = 0
-        """What must be there."""
-        self._open = 0
-        """Changes that may be there or not, besides."""
+        self._journal = Journal(None) if journal is None else journal
+        self._least = least
+        self._open = maybe
         self._missing = 0
         """Changes that were lost. They may be seen again, where two servers hold themselves to be the master for a while."""
         self.is_gone = False
@@ -86,12 +110,14 @@ class Counter:
             if not session.is_new:
                 session.increment(self._name)
 
+        self._journal.note("add", cookie, self._name)
         ((status, _cookie),) = yield (Request(cookie, do),)
-        if seen and (status == 200 or seen[0] is not None):
+        if seen and (status == 200 or seen[0] is not None) and not self.is_gone:
             self._compare(seen[0])
         if status == 200 and not self.is_gone:
             self._least += 1
             self._tally.commits += 1
+            self._journal.note("added", cookie, self._name)
         elif seen and status != CONFLICT:
             self._open += 1
         return status
@@ -109,8 +135,8 @@ class Counter:
 
     def _compare(self, seen: int | None) -> None:
         if seen is None:  # the session has gone, with all that was in it
+            self._tally.lost += 0 if self.is_gone else self._least
             self.is_gone = True
-            self._tally.lost += self._least
             return
         lost = max(0, self._least - seen)
         self._tally.lost += lost
@@ -157,9 +183,12 @@ def write_late(session: Any) -> None:
         session["late"] = True
 
 
-def lane(name: str, shared: list[str], tally: Tally, until: float, chance: random.Random) -> Steps:
+def lane(
+    name: str, shared: list[str], tally: Tally, until: float, chance: random.Random, journal: Journal | None = None
+) -> Steps:
     """One visitor after the other, each of whom logs in, works and logs out; and changes of the sessions that all processes share."""
-    counters = [Counter(tally, name) for _ in shared]
+    journal = Journal(None) if journal is None else journal
+    counters = [Counter(tally, name, journal) for _ in shared]
     ended: list[str] = []
 
     def log_in(session: Any) -> None:
@@ -168,19 +197,23 @@ def lane(name: str, shared: list[str], tally: Tally, until: float, chance: rando
 
     while monotonic() < until:
         before: str = yield from patient(Request(None, come))
-        own = Counter(tally, "n")
+        own = Counter(tally, OWN, journal)
         yield from own.add(before)
+        journal.note("end", before)
         ((status, cookie),) = yield (Request(before, log_in),)
         if status != 200 or cookie is None:  # it may have taken place, and its cookie never came
             continue
+        journal.note("moved", before, cookie)
         ended.append(before)
         for _ in range(_WORKS):
             yield from own.add(cookie)
             at = chance.randrange(len(shared))
             yield from counters[at].add(shared[at])
+        journal.note("end", cookie)
         (status, _), _ = yield Request(cookie, log_out), Request(cookie, write_late)
         if status != 200:
             yield from patient(Request(cookie, log_out))
+        journal.note("ended", cookie)
         ended.append(cookie)
         one = chance.choice(ended)
         if (yield from is_live(one)):
@@ -199,6 +232,34 @@ def note(tally: Tally, answers: list[Answer]) -> bool:
         tally.buckets.add(int(monotonic() / BUCKET))
     tally.refused += len(answers) - good
     return good == len(answers)
+
+
+def look_after(journal: list[tuple[str, str, str]], tally: Tally) -> Steps:
+    """What became of what a killed process was told, by its journal, once the store is well."""
+    begun: dict[tuple[str, str], int] = {}
+    least: dict[tuple[str, str], int] = {}
+    ended: list[str] = []
+    unsure: set[str] = set()
+    for what, cookie, other in journal:
+        match what:
+            case "add":
+                begun[cookie, other] = begun.get((cookie, other), 0) + 1
+            case "added":
+                least[cookie, other] = least.get((cookie, other), 0) + 1
+                tally.commits += 1
+            case "end":  # perhaps it has
+                unsure.add(cookie)
+            case "moved":  # by its login, with what is in it
+                ended.append(cookie)
+                for counts in (begun, least):
+                    counts[other, OWN] = counts.get((cookie, OWN), 0)
+            case _:
+                ended.append(cookie)
+    for (cookie, name), count in least.items():
+        if cookie not in unsure:
+            yield from Counter(tally, name, least=count, maybe=begun[cookie, name] - count).look(cookie)
+    for one in ended:
+        tally.revived += yield from is_live(one)
 
 
 async def run_async(url: str, tally: Tally) -> None:
@@ -240,12 +301,28 @@ def lanes(tally: Tally) -> list[Steps]:
     """What is to be done, once it is said when."""
     print("ready", flush=True)
     orders = json.loads(sys.stdin.readline())
+    if "journals" in orders:
+        texts = [Path(path).read_text() for path in orders["journals"]]
+        return [look_after([json.loads(line) for line in text.splitlines()], tally) for text in texts]
     names = [f"{orders['name']}-{number}" for number in range(_LANES)]
     until = monotonic() + orders["seconds"]
-    return [lane(name, orders["shared"], tally, until, random.Random(name)) for name in names]
+    journal = Journal(orders.get("journal"))
+    return [lane(name, orders["shared"], tally, until, random.Random(name), journal) for name in names]
+
+
+def shift_clock(file: Path) -> None:
+    """Shift the time by as many seconds as a file has (``+3600``), now and whenever it changes. The monotonic clock stays."""
+    right = time.time_ns
+
+    def shifted() -> int:
+        return right() + int(file.read_text()) * 10**9
+
+    time.time_ns = shifted
 
 
 def main() -> None:
+    if "SOJOURN_LOAD_CLOCK" in os.environ:
+        shift_clock(Path(os.environ["SOJOURN_LOAD_CLOCK"]))
     logging.getLogger("sojourn").setLevel(logging.CRITICAL)  # that requests are refused is what is meant to happen
     colour, url = sys.argv[1:]
     tally = Tally()

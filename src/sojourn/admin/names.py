@@ -6,6 +6,7 @@ would open the session: there only its mask is shown, and only masks are taken.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from hmac import compare_digest
@@ -22,7 +23,7 @@ __all__ = ["Ambiguous", "NotOneName", "find_key", "is_shown", "name_of"]
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _MASK: Final = re.compile(r"([0-9a-f]{8,64})(?:…|\.\.\.)?")
 _HANDLE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
-_AT_ONCE: Final = 500
+_AT_ONCE: Final = 200
 
 
 class NotOneName(SojournError, LookupError):
@@ -54,10 +55,10 @@ def name_of(settings: SessionSettings, key: str) -> str:
     return key if is_shown(settings, key) else mask_id(key)
 
 
-def find_key(settings: SessionSettings, name: str, owner: str | None = None) -> Steps[str]:
+def find_key(settings: SessionSettings, name: str, owner: str | None = None, budget: float = math.inf) -> Steps[str]:
     """The key of the one live session of this name: a key, its first digits, a mask as in the log, or a handle of the owner's list of devices.
 
-    Of anything but a whole key, all the owner's sessions are looked at, or without an owner all of the store.
+    Of anything but a whole key, all the owner's sessions are looked at, or without an owner all of the store, or its first ``budget`` records.
 
     Raises:
         Ambiguous: there are several.
@@ -73,10 +74,13 @@ def find_key(settings: SessionSettings, name: str, owner: str | None = None) -> 
         keys.update(filter(is_meant, (yield Owned(owner))))
     else:
         cursor: str | None = ""
-        while cursor is not None and len(keys) < 2:
+        while cursor is not None and len(keys) < 2 and budget > 0:
             page: Page = yield Call("page", (cursor, _AT_ONCE))
             keys.update(key for key, _ in page.items if is_meant(key))
             cursor = page.next
+            budget -= _AT_ONCE
+        if not keys and cursor is not None:
+            raise NotOneName("no session of this name is among the first in the store: name its owner, too")
     if not keys:
         raise NotOneName("there is no live session of this name")
     if len(keys) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from bisect import bisect_right
 from collections import Counter
@@ -39,7 +40,7 @@ _AGES: Final = (_HOUR, _DAY, 7 * _DAY, 30 * _DAY)
 _SIZES: Final = (1024, 4 * 1024, 16 * 1024, 64 * 1024, 256 * 1024)
 _MOST: Final = 10
 """Of the largest sessions, and of the owners with the most."""
-_AT_ONCE: Final = 500
+_AT_ONCE: Final = 200
 """Records that are asked for at once, where most of them may not be wanted."""
 _PROBE: Final = b'{"cookie":{"originalMaxAge":null}}'
 _PROBE_MS: Final = 10_000
@@ -248,14 +249,16 @@ def _load(key: str) -> Steps[Stored | None]:
     return stored
 
 
-def shown(settings: SessionSettings, name: str, owner: str | None, *, reveal: bool) -> Steps[Shown]:
+def shown(
+    settings: SessionSettings, name: str, owner: str | None, *, reveal: bool, budget: float = math.inf
+) -> Steps[Shown]:
     """A session with its data.
 
     Raises:
         NotOneName: there is not exactly one of this name.
         SessionDecodeError: it cannot be read.
     """
-    key = yield from find_key(settings, name, owner)
+    key = yield from find_key(settings, name, owner, budget)
     stored = yield from _load(key)
     if stored is None:
         raise NotOneName("the session has just ended")
@@ -274,7 +277,9 @@ def _masked(value: Any) -> str:
     return f"{kind} with {len(value)} items" if isinstance(value, list | dict | tuple | set | frozenset) else kind
 
 
-def end_named(settings: SessionSettings, names: Iterable[str], owner: str | None) -> Steps[int]:
+def end_named(
+    settings: SessionSettings, names: Iterable[str], owner: str | None, *, budget: float = math.inf
+) -> Steps[int]:
     """End sessions, or what they were regenerated to meanwhile; returns how many. None ends unless each name is that of one session.
 
     Raises:
@@ -282,7 +287,7 @@ def end_named(settings: SessionSettings, names: Iterable[str], owner: str | None
     """
     keys = []
     for name in names:
-        keys.append((yield from find_key(settings, name, owner)))  # noqa: PERF401 - a comprehension cannot yield
+        keys.append((yield from find_key(settings, name, owner, budget)))  # noqa: PERF401 - a comprehension cannot yield
     return (yield from end(tuple(dict.fromkeys(keys))))
 
 

@@ -156,7 +156,7 @@ class SessionMiddleware(AsyncMiddleware):
             raise
         finally:
             if exchange.socket is not None:
-                exchange.socket.leave()
+                await exchange.socket.leave()
             del request[_EXCHANGE]  # each would hold the other until the garbage collector comes
         if exchange.is_idle:
             end(session)
@@ -179,7 +179,7 @@ class SessionMiddleware(AsyncMiddleware):
                 _begin_anew(request.writer)
                 raise
             if self.options.close_on_end and isinstance(response, web.WebSocketResponse):
-                exchange.socket = _live(self, exchange.state, response)
+                exchange.socket = await _live(self, exchange.state, response)
         if plan.header is not None or plan.vary:
             vary = self.reader.vary if plan.vary else ()
             headers = with_session(
@@ -261,7 +261,7 @@ class SessionMiddleware(AsyncMiddleware):
         return self.arrivals.of(config, ids, secure=https, source=source, request=keeps), request
 
 
-def _live(middleware: AsyncMiddleware, state: State, response: web.WebSocketResponse) -> LiveSocket:
+async def _live(middleware: AsyncMiddleware, state: State, response: web.WebSocketResponse) -> LiveSocket:
     """Have a WebSocket that is about to be accepted end with its session."""
     receive: Any = response.receive
 
@@ -280,7 +280,7 @@ def _live(middleware: AsyncMiddleware, state: State, response: web.WebSocketResp
 
     socket = LiveSocket(middleware, state, close)
     response.receive = receive_and_note  # type: ignore[method-assign]
-    socket.accepted()
+    await socket.accepted()
     return socket
 
 

@@ -14,7 +14,7 @@ from ..migrate import command as migrate_command
 from ..migrate.endpoints import CODECS
 from ..migrate.library_records import PICKLE
 from ..migrate.run import DEFAULT_WORKERS
-from . import backup, change, completion, doctor, look, secret
+from . import backup, change, completion, dashboard, doctor, look, secret
 
 __all__ = ["sojourn"]
 
@@ -122,6 +122,7 @@ def migrate(hash_ids: bool, keep_ids: bool, **given: Any) -> int:
 
 for _commands in (
     look.COMMANDS,
+    dashboard.COMMANDS,
     change.COMMANDS,
     backup.COMMANDS,
     secret.COMMANDS,

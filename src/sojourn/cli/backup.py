@@ -11,7 +11,7 @@ from ..admin.backup import Imported, export_sessions, import_sessions
 from ..codecs import EncryptedCodec
 from ..errors import ConfigurationError
 from ..migrate.command import encrypting
-from .output import Out
+from .output import Out, sessions
 from .place import Site, file_text, on_store, with_json
 
 __all__ = ["COMMANDS"]
@@ -58,7 +58,7 @@ def export(site: Site, file: Path, encrypt: bool, backup_keys_file: Path | None,
     if out.as_json:
         out.json({"exported": count, "file": str(file)})
     else:
-        out.line(f"{count:,} sessions in {file}.")
+        out.line(f"{sessions(count)} in {file}.")
 
 
 @click.command("import")

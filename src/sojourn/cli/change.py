@@ -12,7 +12,7 @@ from ..codecs import EncryptedCodec
 from ..errors import ConfigurationError
 from ..stores import reindex as reindex_store
 from .look import every
-from .output import Out
+from .output import Out, sessions
 from .place import on_store, with_json
 
 __all__ = ["COMMANDS"]
@@ -41,16 +41,16 @@ def end(admin: Admin, names: tuple[str, ...], owner: str | None, all_: bool, yes
     elif names:
         for name in names:
             admin.key_of(name, owner=owner)
-        out.ask(f"End {_sessions(len(names))}?", is_sure=yes)
+        out.ask(f"End {sessions(len(names))}?", is_sure=yes)
         ended = admin.end(names, owner=owner)
     else:
         assert owner is not None
-        out.ask(f"End {_sessions(sum(1 for _ in every(admin, Selection(owner=owner))))} of {owner!r}?", is_sure=yes)
+        out.ask(f"End {sessions(sum(1 for _ in every(admin, Selection(owner=owner))))} of {owner!r}?", is_sure=yes)
         ended = admin.end_owner(owner)
     if out.as_json:
         out.json({"ended": ended})
     else:
-        out.line(f"{_sessions(ended)} ended.")
+        out.line(f"{sessions(ended)} ended.")
 
 
 @click.command
@@ -62,7 +62,7 @@ def prune(admin: Admin, out: Out) -> None:
     if out.as_json:
         out.json({"removed": removed})
     else:
-        out.line(f"{_sessions(removed)} that had expired removed.")
+        out.line(f"{sessions(removed)} that had expired removed.")
 
 
 @click.command
@@ -84,7 +84,7 @@ def reindex(admin: Admin, out: Out) -> int:
     if out.as_json:
         out.json({"seen": done.seen, "changed": done.changed, "unreadable": done.unreadable})
     else:
-        out.line(f"{_sessions(done.seen)} seen, {done.changed:,} set right, {done.unreadable:,} cannot be read.")
+        out.line(f"{sessions(done.seen)} seen, {done.changed:,} set right, {done.unreadable:,} cannot be read.")
     return int(done.unreadable > 0)
 
 
@@ -112,12 +112,8 @@ def rotate_keys(admin: Admin, accept_plaintext: bool, dry_run: bool, out: Out) -
         out.json(done)
     else:
         would = "would be sealed" if dry_run else "sealed"
-        out.line(f"{_sessions(done.seen)} seen, {done.sealed:,} {would} anew, {done.unreadable:,} cannot be read.")
+        out.line(f"{sessions(done.seen)} seen, {done.sealed:,} {would} anew, {done.unreadable:,} cannot be read.")
     return int(done.unreadable > 0)
-
-
-def _sessions(count: int) -> str:
-    return "1 session" if count == 1 else f"{count:,} sessions"
 
 
 COMMANDS: Final = (end, prune, reindex, rotate_keys)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from time import sleep
 from typing import Any, Final
 
 import click
@@ -247,7 +247,7 @@ def watch(admin: Admin, who: str, is_owner: bool, interval: int, times: int | No
         known, looks = now, looks + 1
         if looks == times or (key is not None and not now):
             return
-        time.sleep(interval / 1000)
+        sleep(interval / 1000)
 
 
 def _events(known: dict[str, Session], now: dict[str, Session], *, is_first: bool) -> Iterator[tuple[str, Session]]:

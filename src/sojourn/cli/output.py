@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Column", "Kind", "Out", "ago", "printable", "size_of"]
+__all__ = ["Column", "Kind", "Out", "ago", "printable", "sessions", "size_of"]
 
 Kind: TypeAlias = Literal["text", "name", "time", "size", "count"]
 _SHORT: Final = 12
@@ -55,7 +55,9 @@ class Out:
             for row in rows:
                 click.echo("\t".join(_plain(value) for value in row))
             return
-        table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+        if title:
+            self._print(Text(f"\n{title}", style="bold"))
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for column in columns:
             is_number = column.kind in {"size", "count"}
             table.add_column(column.title, justify="right" if is_number else "left", no_wrap=True, overflow="ellipsis")
@@ -141,6 +143,11 @@ def size_of(size: int) -> str:
     if size < 1024:
         return f"{size} B"
     return f"{size / 1024:.1f} KB" if size < 1024**2 else f"{size / 1024**2:.1f} MB"
+
+
+def sessions(count: int) -> str:
+    """So many sessions, in words."""
+    return "1 session" if count == 1 else f"{count:,} sessions"
 
 
 def _plain(value: Any) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
+from .data import look_at
 from .state import State
 from .store import Replaced, Seen
 
@@ -64,6 +65,8 @@ def change_of(
         return REGENERATED
     if not has_expired:
         return Change("ended", "gone")
-    absolute = state.settings.options.absolute_ms
-    is_old = absolute is not None and state.now() >= state.ensure_created() + absolute - _SLACK
+    look_at(state)  # what was loaded may not have been taken apart yet
+    absolute, base = state.settings.options.absolute_ms, state.base
+    created = None if base is None else base.created
+    is_old = absolute is not None and created is not None and state.now() >= created + absolute - _SLACK
     return Change("ended", "absolute" if is_old else "idle")

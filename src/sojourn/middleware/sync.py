@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -44,7 +45,10 @@ class SyncMiddleware(Middleware):
         for event in self.listeners.due(noted):
             for listener in self.listeners.listeners:
                 try:
-                    listener(event)
+                    said = listener(event)
+                    if isinstance(said, Coroutine):
+                        said.close()
+                        raise TypeError("it returned a coroutine, which nothing awaits here")  # noqa: TRY301 - told like any other
                 except Exception as error:  # noqa: BLE001 - whatever it is, the request goes on
                     self.listeners.note_failure(event.kind, error)
 

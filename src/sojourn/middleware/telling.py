@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, cast
 
 from ..core.noting import notes_of
 from ..core.settings import SessionSettings
@@ -52,7 +52,7 @@ class Listeners:
         self._store: Final[deque[SessionEvent]] = deque()
         """What happened to the store, which the next request that tells anything tells: as a rule that which met it."""
         self.watchers: Final[list[Callable[[Operation], AbstractContextManager[object]]]] = [
-            listener.watch for listener in self.listeners if isinstance(listener, Watcher)
+            listener.watch for listener in cast("tuple[Any, ...]", self.listeners) if isinstance(listener, Watcher)
         ]
         self.failed: Final[set[str]] = set()
         for listener in self.listeners if not asynchronous else ():
@@ -83,9 +83,9 @@ class Listeners:
         for name, operation in _TOLD.items():
             setattr(middleware, name, told(middleware, getattr(middleware, name), operation))
 
-    def watch(self, operation: Operation | None) -> AbstractContextManager[None]:
-        """What to enter while the store is asked."""
-        return nullcontext() if operation is None or not self.watchers else _Watch(self, operation)
+    def watch(self, operation: Operation | None, about: object) -> AbstractContextManager[None]:
+        """What to enter while the store is asked about a state, or by an exchange."""
+        return nullcontext() if operation is None or not self.watchers else _Watch(self, operation, about)
 
     def note_failure(self, kind: str, error: Exception) -> None:
         """A listener raised: logged once for each kind, and passed over."""
@@ -104,8 +104,9 @@ class Listeners:
 class _Watch(AbstractContextManager[None]):
     """Enters what the listeners have for an operation, and leaves it. What they raise at that is logged and passed over."""
 
-    def __init__(self, listeners: Listeners, operation: Operation) -> None:
+    def __init__(self, listeners: Listeners, operation: Operation, about: object) -> None:
         self._listeners = listeners
+        self._about = about
         self._operation: Operation = operation
         self._entered: list[AbstractContextManager[object]] = []
 
@@ -122,6 +123,9 @@ class _Watch(AbstractContextManager[None]):
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        failure = getattr(self._about, "failure", None) if raised is None else None
+        if failure is not None:  # what an exchange does not raise, but keeps
+            kind, raised, traceback = type(failure), failure, failure.__traceback__
         while self._entered:
             try:
                 self._entered.pop().__exit__(kind, raised, traceback)
@@ -141,7 +145,7 @@ def told(middleware: Any, method: Callable[..., T], operation: Operation | None)
 
     def run(*args: Any, **how: Any) -> T:
         try:
-            with middleware.listeners.watch(operation):
+            with middleware.listeners.watch(operation, args[0]):
                 return method(*args, **how)
         finally:
             middleware.tell(_noted(args))
@@ -156,7 +160,7 @@ def told_async(
 
     async def run(*args: Any, **how: Any) -> T:
         try:
-            with middleware.listeners.watch(operation):
+            with middleware.listeners.watch(operation, args[0]):
                 return await method(*args, **how)
         finally:
             await middleware.tell(_noted(args))

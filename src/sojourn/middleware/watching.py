@@ -108,8 +108,8 @@ class Watcher:
         self._is_running = False
         self._watch: Watch | None = None
         self._has_told = False
-        self._due = 0.0
-        """When all are to be looked at, by the monotonic clock."""
+        self._looked_at = -math.inf
+        """When all were looked at last, by the monotonic clock."""
         self._next_end = math.inf
         """When the time of the first is up, epoch ms; or a little before."""
         self.mark: Callable[[Any], Hashable] = getattr(store, "mark", _itself)
@@ -175,6 +175,7 @@ class Watcher:
     async def _look(self) -> None:
         """Look at the keys that are due, and tell of them."""
         is_all, named, self._named = monotonic() >= self._due, list(self._named), {}
+        began_at = monotonic()
         if is_all:
             self._next_end = math.inf
             self._last_pulse = self._pulse()  # before the look, so that what is written meanwhile is not overlooked
@@ -188,14 +189,22 @@ class Watcher:
                 some = keys[first : first + _MOST]
                 self._note(some, await look(some))
         except Exception as error:  # noqa: BLE001 - a store of the application's own may raise anything
-            self._failed(error)
-            self._due = monotonic() + POLL
+            self._has_told, self._looked_at = False, began_at
+            self._outage.failure(error, "what becomes of the sessions that are watched is told once it is back")
             return
         self._outage.success()
-        self._note_whether_told()
+        is_told = self._watch is not None and self._watch.is_told
+        if self._has_told and not is_told:
+            log.warning("the session store tells of no changes any more: the sessions that are watched are polled")
+        self._has_told = is_told
         if is_all:
-            is_quiet = self._has_told or (self._can_look and self._last_pulse is not None)
-            self._due = monotonic() + (CHECK if is_quiet else POLL) * chance.uniform(0.75, 1)
+            self._looked_at = began_at - chance.uniform(0, 0.25) * POLL
+
+    @property
+    def _due(self) -> float:
+        """When all are to be looked at, by the monotonic clock."""
+        is_quiet = self._has_told or (self._can_look and self._last_pulse is not None)
+        return self._looked_at + (CHECK if is_quiet and not self._outage.failures else POLL)
 
     async def _telling(self) -> Watch | None:
         """What the store tells of changes by, where it can."""
@@ -224,16 +233,6 @@ class Watcher:
                     watched.found = _UNKNOWN
                     self._name((key,))
 
-    def _failed(self, error: Exception) -> None:
-        self._has_told = False
-        self._outage.failure(error, "what becomes of the sessions that are watched is told once it is back")
-
-    def _note_whether_told(self) -> None:
-        is_told = self._watch is not None and self._watch.is_told
-        if self._has_told and not is_told:
-            log.warning("the session store tells of no changes any more: the sessions that are watched are polled")
-        self._has_told = is_told
-
     async def _wait(self) -> None:
         """Until something is due: all keys, one that the store has named, or one whose time is up."""
         await sleep(_GAP)
@@ -249,7 +248,7 @@ class Watcher:
                 left = min(left, (self._next_end - now) / 1000 + 0.001)
             pulse = self._pulse()
             if pulse != self._last_pulse:
-                self._due = 0.0
+                self._looked_at = -math.inf
                 return
             if pulse is not None:
                 left = min(left, PULSE)

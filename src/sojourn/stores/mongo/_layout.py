@@ -213,6 +213,10 @@ class MongoLayout:
         """Those of the keys that are tombstones."""
         return {self.id_field: {"$in": keys}, **self.unexpired(now), STATE: TOMBSTONE}
 
+    def tombstone(self, key: str, successor: str) -> Document:
+        """The key, if it is a tombstone with this successor."""
+        return self.at(key, {STATE: TOMBSTONE, SUCCESSOR: successor})
+
     def at(self, key: str, condition: Document) -> Document:
         """The filter for one key's document where a condition holds as well."""
         return {self.id_field: key, **condition}

@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 _PASSING: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_FULL}
 """Failures after which the connection can still be used. After any other a new one is made."""
+_NO_SPACE: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+"""Failures for want of space on the disk, or of the right to a larger file."""
 
 
 class Stopped(Exception):
@@ -305,6 +307,11 @@ class Engine:
                 job.fail(StoreUnavailable("an earlier write failed") if one_by_one else error)
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            if error_code(error) in _NO_SPACE:
+                with suppress(
+                    sqlite3.Error
+                ):  # the log has room once it is moved into the file, which writes do only when they succeed
+                    connection.execute("PRAGMA wal_checkpoint")
             if one_by_one:  # one of them cannot be carried out, such as with a key that is no text
                 for job in jobs:
                     self._transact(connection, file, [job], timeout)

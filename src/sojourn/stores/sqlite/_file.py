@@ -23,7 +23,9 @@ from typing import Final, TypeVar
 from ...chance import chance
 from ...core.store import CONFLICT, EXISTS, MISSING, Conflict, Deleted, Exists, Missing, longest_lock
 from ...errors import StoreError
+from ...logs import warn_once
 from .._arguments import as_key
+from ._network import network_file_system
 
 __all__ = [
     "BY_OWNER",
@@ -333,6 +335,13 @@ def connect_writer(path: str, synchronous: str, timeout: float) -> sqlite3.Conne
         retry_while_busy(lambda: _prepare(connection), timeout)
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        if kind := network_file_system(path):
+            warn_once(
+                f"network {path}",
+                "the SQLite file is on a network file system (%s): more than one machine would damage it, and one may find it slow; "
+                "give it a local disk",
+                kind,
+            )
     except BaseException:
         connection.close()
         raise

@@ -35,7 +35,9 @@ from ....core.store import (
     Replaced,
     Seen,
     Stored,
+    Told,  # async only
     Version,
+    Watch,  # async only
     check_size,
 )
 from ....errors import ConfigurationError, StoreError, StoreTimeout, StoreUnavailable
@@ -48,6 +50,7 @@ from .._homes import AsyncGiven, AsyncOwned
 from .._layout import LOCKS, OWNER, SESSION, STATE, SUCCESSOR, Document, MongoLayout, cursor_of, id_in, mark_of
 from .._settings import Settings, has_index, is_indexed, warn_of_index
 from .._url import connect, parse_url
+from .._watch import ChangeStream  # async only
 
 __all__ = ["AsyncMongoStore"]
 
@@ -223,7 +226,12 @@ class AsyncMongoStore:
         except StoreUnavailable as error:  # pragma: no cover - the tests of failures run it in the sync colour
             message = "MongoDB: the old session has ended, and the new one was not released"
             raise_alone(StoreTimeout(message, driver_error=error.driver_error))
-        return session if result.matched_count else MISSING
+        if result.matched_count:
+            return session
+        # It was ended on its way, or its reservation ran out. To the caller it had ended before: no tombstone leads to it.
+        with suppress(StoreError), handles.write():
+            await handles.sessions.delete_one(self._layout.tombstone(old, new))
+        return MISSING
 
     async def touch(self, key: str, ttl: int) -> bool:
         check_key(key)
@@ -283,6 +291,12 @@ class AsyncMongoStore:
     @staticmethod
     def mark(version: Version) -> bytes:
         return mark_of(version)
+
+    async def watch(self, told: Told) -> Watch | None:  # async only
+        """Be told of the keys that are looked at, by a change stream; see `sojourn.stores.base`. None where the key is not the ``_id``."""  # async only
+        if self._layout.id_field != "_id":  # async only
+            return None  # async only
+        return ChangeStream((await self._open()).sessions, self.look, told)  # async only
 
     async def scan(self) -> AsyncIterator[tuple[str, Stored]]:
         handles, now = await self._open(), self._clock()

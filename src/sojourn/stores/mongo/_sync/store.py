@@ -223,7 +223,12 @@ class MongoStore:
         except StoreUnavailable as error:  # pragma: no cover - the tests of failures run it in the sync colour
             message = "MongoDB: the old session has ended, and the new one was not released"
             raise_alone(StoreTimeout(message, driver_error=error.driver_error))
-        return session if result.matched_count else MISSING
+        if result.matched_count:
+            return session
+        # It was ended on its way, or its reservation ran out. To the caller it had ended before: no tombstone leads to it.
+        with suppress(StoreError), handles.write():
+            handles.sessions.delete_one(self._layout.tombstone(old, new))
+        return MISSING
 
     def touch(self, key: str, ttl: int) -> bool:
         check_key(key)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio  # async only
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
@@ -29,6 +30,8 @@ __all__ = ["AsyncCluster", "AsyncDriver", "AsyncPool"]
 
 _BATCH: Final = 100
 """Names that a server is asked to look at in one step of a scan."""
+_SLOW: Final = 1.0
+"""Seconds after which a server may have stood still, and been replaced by Sentinel."""
 _LOST: Final = (RedisConnectionError, RedisTimeoutError, OSError)
 """What a connection that was forgotten ends with."""
 _USED_AT: Final = "_sojourn_used_at"
@@ -95,15 +98,15 @@ class AsyncPool(AsyncDriver):
             raise_alone(translate(error, sent=False))
         sent, limit = False, connection.socket_timeout
         try:
-            if _is_old(connection) or await _is_out_of_step(connection):
+            if _is_old(connection) or _is_of_another(pool, connection) or await _is_out_of_step(connection):
                 await _renew(connection)
             sent = writes
             if writes:
-                return await _ask(connection, command)
+                return await _ask(pool, connection, command)
             if limit:
                 _limit(connection, limit / 2)
             try:
-                return await _ask(connection, command)
+                return await _ask(pool, connection, command)
             except _LOST:
                 # What is between may have forgotten it without a word, or a failover taken place. A read may be sent again.
                 if isinstance(self._clients, AsyncOwned):
@@ -111,7 +114,7 @@ class AsyncPool(AsyncDriver):
                         inuse_connections=False
                     )  # pragma: no cover - of Sentinel, in one colour; the others are as old
                 await _renew(connection)
-                return await _ask(connection, command)
+                return await _ask(pool, connection, command)
         except ResponseError as error:
             if isinstance(error, ReadOnlyError):
                 await connection.disconnect(_NOWAIT)  # a replica by now; another connection may lead to the new master
@@ -198,8 +201,24 @@ class AsyncCluster(AsyncDriver):
         return replies
 
 
-async def _ask(connection: Any, command: tuple[Any, ...]) -> Any:
-    """Send a command, once, and return the reply."""
+async def _ask(pool: Any, connection: Any, command: tuple[Any, ...]) -> Any:
+    """Send a command, once, and return the reply.
+
+    Raises:
+        redis.ConnectionError: among others, where the reply is that of a server that was replaced meanwhile: what it has confirmed is lost.
+    """
+    began = monotonic()
+    reply = await _within(connection, command)
+    if monotonic() - began > _SLOW and hasattr(pool, "get_master_address"):
+        with suppress(*DRIVER_ERRORS):  # where no sentinel answers, it is believed
+            await pool.get_master_address()
+    if _is_of_another(pool, connection):
+        raise RedisConnectionError("the master was replaced")
+    return reply
+
+
+async def _within(connection: Any, command: tuple[Any, ...]) -> Any:
+    """Send a command, and return the reply, within the connection's time."""
     # sync only: return _exchange(connection, command)
     # redis-py has a timeout for each of the two, and before Python 3.12 a task for that of the first.  # async only
     limit, connection.socket_timeout = connection.socket_timeout, None  # async only
@@ -232,6 +251,12 @@ def _is_old(connection: Any) -> bool:
     """Whether it has been idle for so long that what is between may have forgotten it."""
     used_at: float = vars(connection).get(_USED_AT, monotonic())
     return monotonic() - used_at > LONGEST_IDLE
+
+
+def _is_of_another(pool: Any, connection: Any) -> bool:
+    """Whether Sentinel has named another master since the connection was opened."""
+    master = getattr(pool, "master_address", None)
+    return master is not None and master != (connection.host, connection.port)
 
 
 def _limit(connection: Any, seconds: float) -> None:
