@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 import httpx
 import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from sojourn.asgi import Receive, Scope, Send, SessionMiddleware
 from sojourn.core.session import AsyncSession
@@ -77,7 +78,7 @@ class Site(NamedTuple):
 async def serving(app: Any, **settings: Any) -> AsyncIterator[Site]:
     """Serve an application by uvicorn on this event loop."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, **settings)
+        config = uvicorn.Config(app, log_config=None, log_level="warning", timeout_graceful_shutdown=1, **settings)
         server = uvicorn.Server(config)
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         task = asyncio.create_task(server._serve(sockets=[listening]))
@@ -98,6 +99,8 @@ def site(store: Any, **options: Any) -> SessionMiddleware:
 async def closing(opened: ClientConnection, seconds: float = 5) -> int:
     """Wait until the server closes a WebSocket; returns the code."""
     async with asyncio.timeout(seconds):
-        await opened.wait_closed()
+        with suppress(ConnectionClosed):
+            async for _ in opened:
+                pass
     assert opened.close_code is not None
     return opened.close_code

@@ -70,6 +70,7 @@ READ: list[tuple[str, str, Any]] = [
     ("close_on_end", "true", True),
     ("connect_flash", "true", True),
     ("describe", f"{HERE}:is_exclusive", is_exclusive),
+    ("on_event", f"{HERE}:is_exclusive", is_exclusive),
     ("clear_site_data", "cache storage", ("cache", "storage")),
     ("clock", "sojourn.clock.system_clock", Options(secret=SECRET).clock),
     ("cookie.path", "/shop", Cookie(path="/shop")),

@@ -156,7 +156,7 @@ class SessionMiddleware(AsyncMiddleware):
             raise
         finally:
             if exchange.socket is not None:
-                exchange.socket.leave()
+                await exchange.socket.leave()
             del request[_EXCHANGE]  # each would hold the other until the garbage collector comes
         if exchange.is_idle:
             end(session)

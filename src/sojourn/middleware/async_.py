@@ -142,8 +142,8 @@ class AsyncMiddleware(Middleware):
             op.note(token)
         return token
 
-    async def respond(self, exchange: Exchange[Any], plan: Plan, phase: Phase) -> Plan | None:
-        """Carry a plan out; returns what is to be sent, None where that is a 503."""
+    def respond(self, exchange: Exchange[Any], plan: Plan, phase: Phase) -> Coroutine[Any, Any, Plan | None]:
+        """Carry a plan out; returns what is to be sent, None where that is a 503. No coroutine itself, but returning one: a layer less is felt."""
         write = plan.write
         if (
             type(write) is Replace
@@ -153,8 +153,8 @@ class AsyncMiddleware(Middleware):
             and exchange.state.lock is None
             and (turn := (here(), write.key)) not in self.turns.lines
         ):
-            return await self._replace(exchange, plan, write, phase, turn)
-        return await self.run(exchange.respond(plan, phase))
+            return self._replace(exchange, plan, write, phase, turn)
+        return self.run(exchange.respond(plan, phase))
 
     async def _replace(
         self, exchange: Exchange[Any], plan: Plan, write: Replace, phase: Phase, turn: Hashable

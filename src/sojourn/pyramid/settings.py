@@ -164,6 +164,7 @@ _READ: Final[dict[str, Read]] = {
     "close_on_end": _flag,
     "connect_flash": _flag,
     "describe": _dotted,
+    "on_event": _dotted,
     "clear_site_data": _list,
     "passport": _flag_or(int=int),
     "profile": _word,
