@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from sojourn.admin.findings import findings
+from sojourn.core.store import Facts
 
-REDIS = {"server": "Redis", "maxmemory": 1000, "maxmemory_policy": "noeviction", "used_memory": 10, "aof_enabled": 1}
-POSTGRES = {
+REDIS: Facts = {
+    "server": "Redis",
+    "maxmemory": 1000,
+    "maxmemory_policy": "noeviction",
+    "used_memory": 10,
+    "aof_enabled": 1,
+}
+POSTGRES: Facts = {
     "server": "PostgreSQL",
     "table_kind": "p",
     "fsync": "on",
@@ -20,10 +25,16 @@ POSTGRES = {
     "index_on_expire": True,
     "index_on_owner": True,
 }
-MONGO = {"server": "MongoDB", "is_writable": True, "is_replicated": True, "journal": True, "index_on_expires": True}
-SQLITE = {"server": "SQLite", "journal_mode": "wal", "synchronous": "NORMAL"}
+MONGO: Facts = {
+    "server": "MongoDB",
+    "is_writable": True,
+    "is_replicated": True,
+    "journal": True,
+    "index_on_expires": True,
+}
+SQLITE: Facts = {"server": "SQLite", "journal_mode": "wal", "synchronous": "NORMAL"}
 
-RULES: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
+RULES: list[tuple[Facts, Facts, str, str]] = [
     (REDIS, {"maxmemory_policy": "allkeys-lru"}, "error", "drops sessions when its memory is full"),
     (REDIS, {"used_memory": 900}, "warning", "90% of maxmemory is used"),
     (REDIS, {"evicted_keys": 3}, "warning", "has dropped 3 keys"),

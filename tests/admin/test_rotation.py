@@ -60,7 +60,8 @@ def test_a_session_that_ends_meanwhile_does_not_come_back(settings) -> None:
 
 
 def test_a_session_that_is_not_encrypted_is_left_unless_that_is_wanted(settings) -> None:
-    store, codec, told = MemoryStore(clock=clock_of(settings)), EncryptedCodec(NEW), []
+    store, codec = MemoryStore(clock=clock_of(settings)), EncryptedCodec(NEW)
+    told: list[Rotated] = []
     for number in range(100):
         store.create(f"key-{number}", record_bytes(settings, {"n": 1}), DAY)
     assert rotate(store, codec, accept_plaintext=False) == Rotated(100, 0, 100)

@@ -44,12 +44,13 @@ def doctor(app: str, host: str | None, proxy: bool | None, workers: int | None, 
     if workers is None and os.environ.get(_WORKERS, "").isdecimal():
         workers = int(os.environ[_WORKERS])
     with _collecting() as said:
-        before = {id(one) for one in _middlewares()}
+        before = _middlewares()
         built, problem = _built(app)
-        layers = layers_of(built)
-        middlewares = [one for one in _middlewares() if id(one) not in before] or _middlewares()
-    how = Deployment(host=host, proxy=proxy, workers=workers)
-    found = [problem] if problem is not None else [*diagnose(built, layers, middlewares, how), *_of_django()]
+        middlewares = [one for one in _middlewares() if not any(one is other for other in before)]
+        how = Deployment(host=host, proxy=proxy, workers=workers)
+        found = (
+            [problem] if problem is not None else [*diagnose(built, layers_of(built), middlewares, how), *_of_django()]
+        )
     found += [Finding("warning", text, "see the documentation of the option") for text in said]
     if out.as_json:
         out.json({"findings": found, "middlewares": len(middlewares)})
@@ -80,6 +81,7 @@ def _built(given: str) -> tuple[Any, Finding | None]:
         if calls:
             found = found()
         layers_of(found)
+        _open_doors(found)
     except (ModuleNotFoundError, AttributeError) as error:
         if isinstance(error, AttributeError) or (error.name and f"{module}.".startswith(f"{error.name}.")):
             raise click.BadParameter(f"{given!r} is not there: {error}", param_hint="MODULE:APP") from None
@@ -89,6 +91,16 @@ def _built(given: str) -> tuple[Any, Finding | None]:
             "error", f"the application cannot be built: {type(error).__name__}: {error}", "mend that first"
         )
     return found, None
+
+
+def _open_doors(app: Any) -> None:
+    """Have those middlewares made that would be at the first request."""
+    door = getattr(getattr(app, "session_interface", None), "door", None)  # of Flask and Quart
+    if callable(door):
+        door(app)
+    django: Any = sys.modules.get("sojourn.django.config")
+    if django is not None:
+        django.current()
 
 
 def _middlewares() -> list[Middleware]:
@@ -106,7 +118,9 @@ def _of_django() -> Iterator[Finding]:
     if conf.settings.DEBUG:
         yield Finding("error", "DEBUG is on: error pages show code and data to whoever asks", "switch it off")
     for message in checks.run_checks(tags=[checks.Tags.security], include_deployment_checks=True):
-        if str(message.id).startswith("sojourn.") or "SESSION" in str(message.msg):
+        if str(message.id).startswith("sojourn.") or any(
+            word in str(message.msg) for word in ("SESSION", "SECRET_KEY")
+        ):
             text, hint = str(message.msg), str(message.hint or f"see {message.id}")
             yield Finding("error" if message.is_serious() else "warning", text, hint)
 

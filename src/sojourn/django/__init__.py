@@ -15,8 +15,9 @@ except ImportError as _error:
     raise ImportError('sojourn.django needs Django: pip install "sojourn[django]"', name=_error.name) from _error
 
 from .checks import check_settings
+from .config import site_sessions
 from .engine import SessionStore
 from .guard import CrossSiteGuard
 from .middleware import SessionMiddleware, session_of
 
-__all__ = ["CrossSiteGuard", "SessionMiddleware", "SessionStore", "check_settings", "session_of"]
+__all__ = ["CrossSiteGuard", "SessionMiddleware", "SessionStore", "check_settings", "session_of", "site_sessions"]

@@ -26,7 +26,7 @@ from ..options import OptionsDict, Profile
 from ..wire.signing import Verified
 from .colours import both_colours
 
-__all__ = ["DJANGO", "SETTING", "Configuration", "current", "options_of"]
+__all__ = ["DJANGO", "SETTING", "Configuration", "current", "options_of", "site_sessions"]
 
 SETTING: Final = "SOJOURN"
 DJANGO: Final = Profile(
@@ -204,6 +204,15 @@ def current() -> Configuration:
         ConfigurationError: a setting is wrong.
     """
     return _current or _make()
+
+
+def site_sessions() -> SyncMiddleware:
+    """The site's sessions, as its settings say: what `WSGIDashboard(sessions=...) <sojourn.dashboard.WSGIDashboard>` is given.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+    """
+    return current().sync
 
 
 def _make() -> Configuration:
