@@ -54,6 +54,8 @@ def until_served(app: Site, cookie: str | None) -> None:
 def test_a_server_that_goes_away_is_told_once_and_so_is_its_return(heard: Site, ear: Ear, proxy: Proxy) -> None:
     cookie = heard.request(lambda session: session.update(n=1)).cookie
     assert ear.told() == [("created",)]
+    heard.request(lambda session: session.update(n=2), cookie)
+    assert ear.told() == [("loaded",), ("changed",)]
     with proxy.refusing():
         for _ in range(2):
             assert heard.request(lambda session: session.get("n"), cookie).is_unavailable
