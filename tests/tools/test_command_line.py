@@ -119,6 +119,12 @@ def test_lists_go_page_by_page_and_by_conditions(site, asked) -> None:
         if after is None:
             break
     assert set(found) == keys | {large}
+    found, after = [], None
+    for limit in ("3", "11", "2", "50"):  # as somebody does who changes their mind
+        page = asked("list", "--limit", limit, *(() if after is None else ("--after", after)))
+        found += [session["name"] for session in page["sessions"]]
+        after = page["next"]
+    assert after is None and sorted(found) == sorted(keys | {large})
     assert names(asked("list", "--larger-than", "2k")) == {large}
     assert len(names(asked("list", "--owner", "ann", "--limit", "100"))) == 12
     assert len(names(asked("list", "--anonymous", "--limit", "100"))) == 14
