@@ -22,8 +22,6 @@ class _Amount(click.ParamType):  # type: ignore[type-arg]  # it has an argument 
         self._remedy = remedy
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
         found = _AMOUNT.fullmatch(str(value))
         unit = None if found is None else self._units.get(found[2].lower())
         if found is None or unit is None:
