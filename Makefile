@@ -182,6 +182,14 @@ servers: $(VENV)/.stamp ## the examples under every web server, on every store
 bench: $(VENV)/.stamp node-peers ## the benchmarks, beside their peers
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: release
+release: $(VENV)/.stamp ## sdist and wheel in dist/, checked and tried, and published by nobody; VERSION=1.0.0 checks that it is that
+	@$(BIN)/python -m scripts.release $(VERSION)
+
+.PHONY: diagrams
+diagrams: $(VENV)/.stamp ## the diagrams of the documentation, from their sources
+	@$(BIN)/python -m scripts.diagrams
+
 .PHONY: format
 format: $(VENV)/.stamp ## format the code, and mend what ruff can mend
 	@$(BIN)/ruff check --fix --exit-zero --quiet .

@@ -84,9 +84,12 @@ def _reachable(_app: Sphinx, _page: str, _template: str, context: dict[str, Any]
     """Let the keyboard reach what can be moved sideways: wide tables, and diagrams on a phone."""
     body = context.get("body", "").replace('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')
     body = body.replace('<svg class="diagram"', '<div class="diagram" tabindex="0"><svg')
+    # The theme makes headings of the captions in its sidebar, without a level.
+    tree = context.get("furo_navigation_tree", "")
+    context["furo_navigation_tree"] = tree.replace('role="heading">', 'role="heading" aria-level="2">')
     context["body"] = re.sub(r"(<div class=\"diagram\".*?</svg>)", r"\1</div>", body, flags=re.DOTALL)
 
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
-    app.connect("html-page-context", _reachable)
+    app.connect("html-page-context", _reachable, priority=900)  # after the theme

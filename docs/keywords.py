@@ -79,8 +79,9 @@ class OptionList(SphinxDirective):
         return self.parse_text_to_nodes(StringList(lines, "options"))
 
 
-def setup(app: Sphinx) -> None:
+def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_directive("option-list", OptionList)
     app.connect("autodoc-process-signature", _signature)
     app.connect("autodoc-process-docstring", _docstring, priority=400)  # before Napoleon reads it
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

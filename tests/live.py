@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from contextlib import asynccontextmanager, suppress
+from typing import Any, NamedTuple, TypeAlias
 
 import httpx
 import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from sojourn.asgi import Receive, Scope, Send, SessionMiddleware
 from sojourn.core.session import AsyncSession
@@ -54,6 +55,9 @@ async def socket_app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.send", "text": message["text"]})
 
 
+Opening: TypeAlias = connect
+
+
 class Site(NamedTuple):
     """A site that is served."""
 
@@ -64,11 +68,11 @@ class Site(NamedTuple):
         """A browser."""
         return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}")
 
-    def connect(self, client: httpx.AsyncClient, path: str = "/") -> connect:
+    def connect(self, client: httpx.AsyncClient, path: str = "/") -> Opening:
         """A WebSocket of the browser's."""
         return self.opened("; ".join(f"{name}={value}" for name, value in client.cookies.items()), path)
 
-    def opened(self, cookie: str, path: str = "/") -> connect:
+    def opened(self, cookie: str, path: str = "/") -> Opening:
         """A WebSocket with such a cookie."""
         return connect(f"ws://127.0.0.1:{self.port}{path}", additional_headers={"Cookie": cookie})
 
@@ -77,7 +81,7 @@ class Site(NamedTuple):
 async def serving(app: Any, **settings: Any) -> AsyncIterator[Site]:
     """Serve an application by uvicorn on this event loop."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, **settings)
+        config = uvicorn.Config(app, log_config=None, log_level="warning", timeout_graceful_shutdown=1, **settings)
         server = uvicorn.Server(config)
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         task = asyncio.create_task(server._serve(sockets=[listening]))
@@ -92,12 +96,15 @@ async def serving(app: Any, **settings: Any) -> AsyncIterator[Site]:
 
 def site(store: Any, **options: Any) -> SessionMiddleware:
     """`socket_app` with sessions."""
-    return SessionMiddleware(socket_app, secret=SECRET, store=store, **options)
+    given: Any = {"secret": SECRET, "store": store, **options}
+    return SessionMiddleware(socket_app, **given)
 
 
 async def closing(opened: ClientConnection, seconds: float = 5) -> int:
     """Wait until the server closes a WebSocket; returns the code."""
     async with asyncio.timeout(seconds):
-        await opened.wait_closed()
+        with suppress(ConnectionClosed):
+            async for _ in opened:
+                pass
     assert opened.close_code is not None
     return opened.close_code

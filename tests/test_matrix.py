@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from scripts import matrix
 from scripts.matrix import Found, together
 from scripts.scenes import Row, Scene
+from sojourn.clock import system_clock
 from sojourn.stores import MemoryStore
 from tests.torture import load
 from tests.torture.load import Counter, Steps, Tally
@@ -64,6 +67,41 @@ def test_on_a_sound_store_nothing_is_lost_doubled_or_revived() -> None:
 @pytest.mark.parametrize("fault", ["lost", "doubled", "revived"])
 def test_the_load_finds_what_a_store_breaks(fault: str) -> None:
     assert getattr(found_on(Careless(fault)), fault) > 0
+
+
+def after_a_kill(store: MemoryStore, journal: Path) -> Tally:
+    """What another process finds by the journal of one that ends in the midst of a request."""
+    visitor, tally = Visitor(store), Tally()
+    cookie = visitor.request(None, load.come)[1]
+    assert cookie is not None
+    steps = load.lane("0-0", [cookie], Tally(), monotonic() + 60, random.Random(1), load.Journal(str(journal)))
+    requests = next(steps)
+    for _ in range(100):
+        requests = steps.send([visitor.request(*request) for request in requests])
+    steps = load.look_after([json.loads(line) for line in journal.read_text().splitlines()], tally)
+    requests = next(steps)
+    with suppress(StopIteration):
+        while True:
+            requests = steps.send([visitor.request(*request) for request in requests])
+    return tally
+
+
+@pytest.mark.parametrize("fault", ["", "lost", "revived"])
+def test_what_a_killed_process_was_told_is_looked_for(fault: str, tmp_path: Path) -> None:
+    tally = after_a_kill(Careless(fault), tmp_path / "journal")
+    assert tally.commits > 10
+    for name in ("lost", "doubled", "revived"):
+        assert (getattr(tally, name) > 0) is (name == fault)
+
+
+def test_a_process_of_the_load_shifts_its_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 10**18)
+    file = tmp_path / "shift"
+    file.write_text("+3600\n")
+    load.shift_clock(file)
+    assert system_clock() == 10**12 + 3_600_000
+    file.write_text("-3600\n")
+    assert system_clock() == 10**12 - 3_600_000
 
 
 def played(steps: Steps, status: int, session: Any, *, reaches_it: bool = True) -> None:

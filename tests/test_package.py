@@ -53,7 +53,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     uv = (sys.executable, "-m", "uv", "--quiet")
     run(*uv, "venv", "--python", sys.executable, folder / "venv", cwd=folder)
     python = folder / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    install = (*uv, "pip", "install", "--python", python, *PINS, wheel, "fastapi", "uvicorn")
+    install = (*uv, "pip", "install", "--python", python, *PINS, f"{wheel}[cli]", "fastapi", "uvicorn")
     done = subprocess.run([*install, "--offline"], cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:  # not all is in uv's cache
         done = subprocess.run(install, cwd=folder, capture_output=True, text=True, check=False)

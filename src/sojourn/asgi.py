@@ -324,7 +324,7 @@ class _Socket:
                 if not _is_of_the_end(error):
                     raise
             finally:
-                self._live.leave()
+                await self._live.leave()
 
         return run
 
@@ -334,8 +334,6 @@ class _Socket:
         message = await self._receive()
         if message["type"] == "websocket.receive":
             await self._live.used()
-        elif message["type"] == "websocket.disconnect":
-            self._live.leave()
         return message
 
     async def send(self, message: Message) -> None:
@@ -348,11 +346,8 @@ class _Socket:
             if message["type"] == "websocket.close":
                 return
             raise _SocketEnded(f"the WebSocket was closed: {REASON}")
-        kind = message["type"]
-        if kind == "websocket.close":
-            self._live.leave()
         await self._send(message)
-        if kind == "websocket.accept":
+        if message["type"] == "websocket.accept":
             await self._live.accepted()
 
     async def _close(self) -> None:

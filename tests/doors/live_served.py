@@ -100,7 +100,7 @@ async def fastapi_plain(websocket: fastapi.WebSocket, session: SessionDep) -> No
 # -- Litestar
 
 
-@litestar.get(PATHS)
+@litestar.get(list(PATHS))
 async def litestar_page(request: litestar.Request[Any, Any, Any]) -> str:
     return act(request.url.path, request.session)
 

@@ -241,3 +241,48 @@ def test_the_page_shows_no_usable_id(page: Page, context: BrowserContext) -> Non
     session_id = str(cookie["value"]).split(".")[0]
     assert session_id not in page.content()
     assert len(page.inner_text("#masked")) == 9
+
+
+def test_two_windows_at_once_both_keep_their_change_and_the_page_shows_what_each_sent(
+    page: Page, demo: Running
+) -> None:
+    page.click("text=Two windows")
+    for _attempt in range(5):  # on a busy machine one of them may come late
+        page.click("#both")
+        page.wait_for_selector("#outcome:has-text('Kept:')")
+        if page.inner_text("#outcome").startswith("Both"):
+            break
+        page.click("text=Begin anew")
+        page.wait_for_selector("text=Press the button.")
+    assert page.inner_text("#outcome") == "Both loaded 0 and sent 1. Kept: 2, and both lines."
+    assert page.inner_text("[data-of='a sent']").startswith("counter 1; list: A at ")
+    assert page.inner_text("[data-of='b sent']").startswith("counter 1; list: B at ")
+    page.click("#one")
+    page.wait_for_selector("text=Kept: 3.")
+    page.click("text=Begin anew")
+    page.wait_for_selector("text=Press the button.")
+    page.click("#one")
+    page.wait_for_selector("text=Kept: 1.")
+
+
+def test_values_come_back_as_what_they_were(page: Page, demo: Running) -> None:
+    page.click("#add-map")
+    page.wait_for_selector("#total")
+    shown = dict(row.split("\t")[:2] for row in page.locator("#values tbody tr").all_inner_texts())
+    assert shown == {
+        "visits": "int",
+        "first visit": "datetime",
+        "cart": "dict",
+        "looked at": "set",
+        "total": "Decimal",
+    }
+
+
+def test_the_operators_dashboard_is_beside_it_for_whoever_is_logged_in(page: Page, demo: Running) -> None:
+    refused = page.request.get(f"{demo.address}/operator/")
+    assert refused.status == 403
+    log_in(page, "Ann")
+    page.click("text=See them as an operator does")
+    page.wait_for_url("**/operator/**")
+    assert page.locator("h1").count() == 1
+    assert "Ann" in page.inner_text("body")

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 import weakref
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,7 +20,7 @@ import pytest
 
 from sojourn.core.store import Stored
 from sojourn.errors import StoreError, StoreTimeout, StoreUnavailable
-from sojourn.stores._waiting import LostError, Reply
+from sojourn.stores._waiting import LostError
 from sojourn.stores.redis._async.store import AsyncRedisStore
 from sojourn.stores.redis._multiplex import Multiplexed
 from tests.servers import ValkeyServer, valkey
@@ -546,15 +545,18 @@ async def test_an_interrupt_of_one_that_goes_on_keeps_no_other_from_it(server: V
         await store.load("k")
         line = await line_of(store)
         told: list[Any] = []
-        replies = [Reply(loop=asyncio.get_running_loop()) for _ in range(2)]
+        await asyncio.sleep(0)
+        line._is_alone = False
+        replies = [line.send(("GET", name)) for name in (b"one", b"two")]
         for reply, callback in zip(replies, (interrupt, told.append), strict=True):
             reply.add_done_callback(callback, context=contextvars.copy_context())
-            reply.settle(None)
+        line._flush()
         with pytest.raises(KeyboardInterrupt):
-            line._wake(deque(replies))
+            line.data_received(b"$-1\r\n$-1\r\n")
         assert not told
         await asyncio.sleep(0)
-        assert told == replies[1:]
+        assert told == replies[1:] and not line._is_waking
+        line.lose(ConnectionResetError())  # the replies of the server itself would be two too many
 
 
 async def test_of_two_commands_the_one_that_left_at_once_is_told_as_sent(server: ValkeyServer):

@@ -260,6 +260,39 @@ async def test_once_sentinel_has_named_another_master_the_former_ones_connection
         assert asked == ["GET", "GET"], "from the one that is the master now"
 
 
+@pytest.mark.parametrize("kind", OWN)
+async def test_sentinel_is_asked_before_a_reply_is_believed_that_took_so_long_that_the_master_may_have_been_replaced(
+    kind: str, sentinels: tuple[str, ValkeyServer, ValkeyServer], monkeypatch: pytest.MonkeyPatch
+):
+    address, _master, replica = sentinels
+    async with opened(kind, f"redis+sentinel://{address}/main/0") as store:
+        await store.create("k", b"1", 60_000)
+        assert await store.touch("k", 60_000) is True
+        inner: Any = getattr(store, "sync_store", store)
+        found = inner._driver._clients.here()
+        pool: Any = (await found if inspect.isawaitable(found) else found).connection_pool
+        monkeypatch.setattr(async_driver if kind == "async" else sync_driver, "_SLOW", -1.0)
+        ask = pool.get_master_address
+
+        def no_sentinel() -> Any:
+            raise redis.sentinel.MasterNotFoundError
+
+        def another() -> Any:
+            getattr(pool, "proxy", pool).master_address = ("127.0.0.1", replica.port)
+            return as_it_was() if kind == "async" else None
+
+        async def as_it_was() -> None:
+            pool.get_master_address = ask
+
+        pool.get_master_address = no_sentinel
+        assert await store.touch("k", 60_000) is True
+        pool.get_master_address = another
+        with pytest.raises(StoreTimeout, match="may have happened"):
+            await store.touch("k", 60_000)
+        pool.get_master_address = ask
+        assert await store.touch("k", 60_000) is True
+
+
 async def test_a_client_of_the_app_that_asks_sentinel(sentinels: tuple[str, ValkeyServer, ValkeyServer]):
     host, _, port = sentinels[0].partition(":")
     make: Any = redis.sentinel.Sentinel

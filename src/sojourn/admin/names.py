@@ -23,7 +23,7 @@ __all__ = ["Ambiguous", "NotOneName", "find_key", "is_shown", "name_of"]
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _MASK: Final = re.compile(r"([0-9a-f]{8,64})(?:…|\.\.\.)?")
 _HANDLE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
-_AT_ONCE: Final = 500
+_AT_ONCE: Final = 200
 
 
 class NotOneName(SojournError, LookupError):

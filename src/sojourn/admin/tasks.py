@@ -40,7 +40,7 @@ _AGES: Final = (_HOUR, _DAY, 7 * _DAY, 30 * _DAY)
 _SIZES: Final = (1024, 4 * 1024, 16 * 1024, 64 * 1024, 256 * 1024)
 _MOST: Final = 10
 """Of the largest sessions, and of the owners with the most."""
-_AT_ONCE: Final = 500
+_AT_ONCE: Final = 200
 """Records that are asked for at once, where most of them may not be wanted."""
 _PROBE: Final = b'{"cookie":{"originalMaxAge":null}}'
 _PROBE_MS: Final = 10_000

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, Form, Request, WebSocket
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -12,6 +15,7 @@ from fastapi.templating import Jinja2Templates
 
 from ..asgi import Scope, SessionMiddleware
 from ..core.session import AsyncSession
+from ..dashboard import ASGIDashboard
 from ..ids import mask_id
 from ..stores import AsyncSQLiteStore
 
@@ -26,15 +30,18 @@ class Product:
 
     name: str
     price: int
-    picture: str
 
 
 PRODUCTS = {
-    "tent": Product("Tent for two", 189, "⛺"),
-    "boots": Product("Walking boots", 129, "🥾"),
-    "lantern": Product("Lantern", 35, "🏮"),
-    "map": Product("Map of the hills", 12, "🗺️"),
+    "tent": Product("Tent for two", 189),
+    "boots": Product("Walking boots", 129),
+    "lantern": Product("Lantern", 35),
+    "map": Product("Map of the hills", 12),
 }
+"""Their pictures are in templates/pictures.html."""
+
+_PAUSE: Final = 0.5
+"""Seconds for which a request of the page with two windows holds what it has loaded, so that another one meets it."""
 
 
 _BROWSERS = {
@@ -62,17 +69,48 @@ def describe(scope: Scope) -> dict[str, str | None]:
     return {"label": browser + system}
 
 
+def operator(scope: Scope) -> str | None:
+    """Who may see all sessions: in the demo, whoever is logged in on this very machine."""
+    host, _port = scope.get("client") or ("", 0)
+    return scope["session"].owner if host in ("127.0.0.1", "::1") else None
+
+
 def make_app(*, secret: str, database: Path) -> FastAPI:
     """The demo as an ASGI application, its sessions in a SQLite file."""
     app = FastAPI(title="Sojourn demo", docs_url=None, redoc_url=None, openapi_url=None)
     store = AsyncSQLiteStore(database)
     app.add_middleware(SessionMiddleware, secret=secret, store=store, describe=describe, close_on_end=True)
+    app.mount("/operator", ASGIDashboard(operator=operator, secret=secret, store=store, describe=describe))
 
     @app.get("/")
     async def front(request: Request) -> HTMLResponse:
         session = _session(request)
         visits = session.increment("visits")
+        session.setdefault("first visit", datetime.now(UTC).replace(microsecond=0))  # comes back as a datetime
         return _page(request, "front.html", visits=visits)
+
+    @app.get("/two-windows")
+    async def two_windows(request: Request) -> HTMLResponse:
+        return _page(request, "two_windows.html")
+
+    @app.post("/two-windows")
+    async def change(request: Request, item: Annotated[str, Form(max_length=60)]) -> dict[str, dict[str, Any]]:
+        """Change a counter and a list, after a pause in which another request loads the same; returns what was loaded, sent and kept."""
+        session = _session(request)
+        loaded = _counted(session)
+        session.increment("clicks")
+        session.setdefault("list", []).append(item)
+        sent = _counted(session)
+        await asyncio.sleep(_PAUSE)
+        await session.save()  # otherwise it would be saved with the response, and there would be nothing to tell
+        return {"loaded": loaded, "sent": sent, "kept": _counted(session)}
+
+    @app.post("/two-windows/empty")
+    async def empty(request: Request) -> Response:
+        session = _session(request)
+        session.pop("clicks", None)
+        session.pop("list", None)
+        return _to("/two-windows")
 
     @app.post("/login")
     async def login(request: Request, name: Annotated[str, Form(max_length=60)] = "") -> Response:
@@ -131,6 +169,10 @@ def make_app(*, secret: str, database: Path) -> FastAPI:
         if product in PRODUCTS:
             cart = session.setdefault("cart", {})
             cart[product] = cart.get(product, 0) + 1  # a change within is seen, too
+            session.setdefault("looked at", set()).add(product)
+            session["total"] = sum(
+                (Decimal(PRODUCTS[key].price) * count for key, count in cart.items()), Decimal("0.00")
+            )
             session.flash(f"{PRODUCTS[product].name} is in your cart.")
         return _to("/")
 
@@ -150,6 +192,11 @@ def _session(request: Request | WebSocket) -> AsyncSession:
     return session
 
 
+def _counted(session: AsyncSession) -> dict[str, Any]:
+    """What the page with two windows changes, as it is now."""
+    return {"clicks": session.get("clicks", 0), "list": list(session.get("list", ()))}
+
+
 def _to(path: str) -> RedirectResponse:
     return RedirectResponse(path, status_code=303)
 
@@ -163,6 +210,7 @@ def _page(request: Request, template: str, **values: Any) -> HTMLResponse:
         "masked": mask_id(session.id),
         "products": PRODUCTS,
         "cart": cart,
+        "values": [(key, type(value).__name__, value) for key, value in session.items()],
         "total": sum(product.price * count for _key, product, count in cart),
         **values,
     }

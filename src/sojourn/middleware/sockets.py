@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from ..aio import spawn
+from ..aio import new_event, spawn
 from ..core.changes import Change
 from ..core.data import look_at
 from ..core.state import Found, Intent, State
@@ -38,7 +38,8 @@ class LiveSocket:
         self._close = close
         self._follower = Follower(middleware.watchers, state, self._told, self._end)
         self._touch_at = 0
-        self.has_ended = False
+        self._closing: Any = None
+        self.has_ended: bool = False
         """The session has, and the socket is closed or about to be."""
 
     async def accepted(self) -> None:
@@ -60,9 +61,11 @@ class LiveSocket:
             self._touch_at = self._next_touch()
             await self._middleware.use(self._state)
 
-    def leave(self) -> None:
-        """The socket is closed."""
+    async def leave(self) -> None:
+        """The application is done with the socket. Where that is being closed as the session has ended, not before it is."""
         self._follower.leave()
+        if self._closing is not None:
+            await self._closing.wait()
 
     def _next_touch(self) -> int:
         state = self._state
@@ -74,7 +77,7 @@ class LiveSocket:
 
     def _end(self) -> None:
         if not self.has_ended:
-            self.has_ended = True
+            self.has_ended, self._closing = True, new_event()
             spawn(self._close_quietly)
 
     async def _close_quietly(self) -> None:
@@ -82,3 +85,5 @@ class LiveSocket:
             await self._close()
         except Exception as error:  # noqa: BLE001 - of whatever server; it is closed already, as a rule
             log.debug("a socket whose session has ended could not be closed: %s", type(error).__name__)
+        finally:
+            self._closing.set()

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias
 
-__all__ = ["Asked", "Line", "LostError", "Note"]
+__all__ = ["Asked", "Line", "LostError", "Note", "Reply"]
 
 _GRACE: Final = 0.05
 """Seconds for which a reply that is overdue may still be read: the event loop itself may have been blocked."""
@@ -34,51 +35,52 @@ class LostError(Exception):
 
 
 class Reply(asyncio.Future[Any]):
-    """A future whose waiting task may be woken at once, instead of in the next turn of the event loop, which would look for I/O in between.
+    """A future that can wake the task that awaits it at once: in its next turn the event loop would first look for I/O, by a system call.
 
-    What it is told by asyncio's own methods, an error and a cancellation among it, wakes the task in the next turn.
+    By asyncio's own methods it wakes the task in the next turn, as ever: of an error, and of a cancellation.
     """
 
-    _waiter: tuple[Callable[[asyncio.Future[Any]], object], contextvars.Context | None] | None = None
+    _waiter: tuple[Callable[[Any], object], contextvars.Context] | None = None
 
     def add_done_callback(
-        self, callback: Callable[[asyncio.Future[Any]], object], *, context: contextvars.Context | None = None
+        self, callback: Callable[[Any], object], *, context: contextvars.Context | None = None
     ) -> None:
-        if context is None or self._waiter is not None or self.done():
+        if context is None or self._waiter is not None or self.done():  # a task says in which context it goes on
             super().add_done_callback(callback, context=context)
         else:
             self._waiter = callback, context
 
-    def settle(self, result: Any) -> None:
-        """Set the result and wake nobody; `wake` is to follow."""
-        super().set_result(result)
-
-    def wake(self) -> None:
-        """Let the task go on now. To be called by the event loop, not in a task."""
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None:
-            callback, context = waiter
-            assert context is not None
+    def hand_over(self, result: Any, *, soon: bool = False) -> None:
+        """Set the result, unless nobody waits any more, and let the task go on: now, if the event loop calls this, or soon."""
+        if self.done():
+            return
+        _set_result(self, result)
+        if soon:
+            self._wake_soon()
+        elif self._waiter is not None:
+            callback, context = self._waiter
+            self._waiter = None
             context.run(callback, self)
 
     def set_result(self, result: Any) -> None:
-        super().set_result(result)
-        self.wake_soon()
+        self.hand_over(result, soon=True)
 
     def set_exception(self, error: type | BaseException) -> None:
         super().set_exception(error)
-        self.wake_soon()
+        self._wake_soon()
 
     def cancel(self, msg: Any = None) -> bool:
         is_cancelled = super().cancel(msg)
-        self.wake_soon()
+        self._wake_soon()
         return is_cancelled
 
-    def wake_soon(self) -> None:
-        """Let the task go on in the next turn."""
+    def _wake_soon(self) -> None:
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
             super().add_done_callback(waiter[0], context=waiter[1])
+
+
+_set_result: Final = asyncio.Future.set_result
 
 
 class Asked(NamedTuple):
@@ -102,6 +104,8 @@ class Line(ABC):
         self._timeout = timeout
         self._waiting: deque[Asked] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._looks_at = math.inf
+        """When the timer ends."""
         self._overdue: asyncio.Future[Any] | None = None
         self.used_at = loop.time()
         self.is_open = False
@@ -120,7 +124,7 @@ class Line(ABC):
         self.is_open = False
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer, self._looks_at = None, math.inf
         waiting, self._waiting = self._waiting, deque()
         sent = len(waiting) - self._forget_unsent()
         for place, asked in enumerate(waiting):
@@ -147,7 +151,7 @@ class Line(ABC):
         future = Reply(loop=self._loop)
         self.used_at = now = self._loop.time()
         due = now + self._timeout * share
-        if self._timer is None or self._timer.when() > due:
+        if due < self._looks_at:
             self._look_at(due)
         self._waiting.append(tuple.__new__(Asked, (future, what, due, is_first_try, now, note)))
         return future
@@ -156,12 +160,13 @@ class Line(ABC):
         """See then at the latest whether a reply is overdue."""
         if self._timer is not None:
             self._timer.cancel()
+        self._looks_at = due
         # Not in the context of a request, which would live as long, with all that is in it.
         self._timer = self._loop.call_at(due, self._check, context=contextvars.Context())
 
     def _check(self) -> None:
         """See whether a reply is overdue, also one that nobody waits for any more: it tells as much of the connection."""
-        self._timer = None
+        self._timer, self._looks_at = None, math.inf
         if not self._waiting:
             return
         first, now = min(self._waiting, key=lambda asked: asked.due), self._loop.time()

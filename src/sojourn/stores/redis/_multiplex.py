@@ -19,9 +19,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from operator import attrgetter
+from operator import attrgetter, contains
+from os import getpid
 from typing import Any, Final, TypeAlias, cast
 from weakref import WeakSet
 
@@ -37,7 +37,7 @@ from ._async.driver import AsyncDriver
 from ._errors import ErrorReply, OutOfStepError, code_of, unknown, unreachable
 from ._idle import LONGEST_IDLE, keep_awake, looking
 from ._near import Kept, NearCache, NearCaches
-from ._replies import accepted, is_reply
+from ._replies import KINDS, accepted
 from ._scripts import Script
 from ._url import Server
 
@@ -57,7 +57,7 @@ _REMEMBER: Final = ("CLIENT", "CACHING", "YES")
 
 
 class _Line(Line, asyncio.Protocol):
-    """A connection to Redis. What waits is the names of commands."""
+    """A connection to Redis. What waits is the types that the reply may have."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float, near: NearCache | None) -> None:
         super().__init__(loop, timeout)
@@ -117,7 +117,7 @@ class _Line(Line, asyncio.Protocol):
             if not self._unsent:
                 self._loop.call_soon(self._flush)
             self._unsent.append(packed)
-        return self._wait(command[0], share, is_first_try=is_first_try, note=note)
+        return self._wait(KINDS[command[0]], share, is_first_try=is_first_try, note=note)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.WriteTransport", transport)
@@ -143,43 +143,38 @@ class _Line(Line, asyncio.Protocol):
             self.lose(error)  # not the protocol
             return
         waiting = self._waiting
-        asked_for = map(_what, waiting)
-        if len(replies) > len(waiting) - len(self._unsent) or not all(map(is_reply, asked_for, replies)):
+        are_replies = map(contains, map(_what, waiting), map(type, replies))
+        if len(replies) > len(waiting) - len(self._unsent) or not all(are_replies):
             refusals = (reply for reply in replies if type(reply) is hiredis.ReplyError)
             self.lose(next(refusals, None) or OutOfStepError())  # such as that of a server with too many clients
             return
-        woken: deque[Reply] = deque()
-        for place, reply in enumerate(replies):
-            asked = waiting.popleft()
-            while pushes and pushes[0][0] == place:
-                self._pushed(pushes.pop(0)[1])
-            if near is not None:
-                near.heard(asked.asked_at)
-                if asked.note is not None:
-                    asked.note(reply)
-            if not asked.reply.done():
-                asked.reply.settle(reply)
-                woken.append(asked.reply)
-        for _, push in pushes:
-            self._pushed(push)
-        self._wake(woken)
+        answered = [waiting.popleft() for _ in replies]
+        if near is not None or pushes:
+            for place, (asked, reply) in enumerate(zip(answered, replies, strict=True)):
+                while pushes and pushes[0][0] == place:
+                    self._pushed(pushes.pop(0)[1])
+                if near is not None:
+                    near.heard(asked.asked_at)
+                    if asked.note is not None:
+                        asked.note(reply)
+            for _, push in pushes:
+                self._pushed(push)
+        self._is_waking = True
+        left = zip(answered, replies, strict=True)
+        try:
+            for asked, reply in left:
+                asked.reply.hand_over(reply)
+        finally:
+            self._is_waking = False
+            for asked, reply in left:  # of an interrupt of the process, in the midst of it
+                asked.reply.hand_over(reply, soon=True)
+            self._flush()
 
     def _pushed(self, push: list[Any]) -> None:
         if self.near is not None:
             self.near.invalidate(push)
         if self.hear is not None and push[0] == b"invalidate":
             self.hear(push[1])
-
-    def _wake(self, replies: deque[Reply]) -> None:
-        self._is_waking = True
-        try:
-            while replies:
-                replies.popleft().wake()
-        finally:
-            self._is_waking = False
-            for reply in replies:  # of an interrupt of the process, in the midst of it
-                reply.wake_soon()
-            self._flush()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = self._unread = None
@@ -250,6 +245,8 @@ class Wire:
                     reply = await line.ask(command, writes=False, share=0.5)
         except LostError as lost:
             raise_alone((unknown if lost.sent and writes else unreachable)(lost.cause))
+        if type(reply) is not hiredis.ReplyError:
+            return reply
         try:
             return accepted(reply)
         except ErrorReply as refused:
@@ -408,7 +405,7 @@ class Multiplexed(AsyncDriver):
             wire = self._wires.get(asyncio.get_running_loop())
         except RuntimeError:  # the first call says so
             wire = None
-        if wire is None or wire.is_closed or wire.home.is_gone():
+        if wire is None or wire.is_closed or wire.home.process != getpid():
             return self._first_call(command, writes=writes)
         return wire.call(command, writes=writes)
 

@@ -9,31 +9,29 @@ import hiredis
 from .._raising import raise_alone
 from ._errors import ErrorReply, OutOfStepError, code_of
 
-__all__ = ["accepted", "check_reply", "is_reply"]
+__all__ = ["KINDS", "accepted", "check_reply"]
 
-_TEXT: Final = (bytes, type(None))
-_VALUE: Final = (bytes, int, list)
-_KINDS: Final[dict[str, tuple[type, ...]]] = {
+_TEXT: Final = (bytes, type(None), hiredis.ReplyError)
+_VALUE: Final = (bytes, int, list, hiredis.ReplyError)
+_NUMBER: Final = (int, hiredis.ReplyError)
+_LIST: Final = (list, hiredis.ReplyError)
+KINDS: Final[dict[str, tuple[type, ...]]] = {
     "AUTH": _TEXT,
     "CLIENT": _TEXT,
     "CONFIG": (list, dict),
     "EVAL": _VALUE,
     "EVALSHA": _VALUE,
-    "EXISTS": (int,),
+    "EXISTS": _NUMBER,
     "GET": _TEXT,
-    "HELLO": (dict,),
-    "LRANGE": (list,),
-    "MGET": (list,),
-    "PTTL": (int,),
-    "SCAN": (list,),
+    "HELLO": (dict, hiredis.ReplyError),
+    "LRANGE": _LIST,
+    "MGET": _LIST,
+    "PTTL": _NUMBER,
+    "SCAN": _LIST,
     "SELECT": _TEXT,
     "SET": _TEXT,
 }
-
-
-def is_reply(command: str, reply: Any) -> bool:
-    """Whether this can be the reply to a command; an error, as hiredis has it, can be that to any."""
-    return type(reply) in _KINDS[command] or type(reply) is hiredis.ReplyError
+"""The types of what can be the reply to a command; an error, as hiredis has it, can be that to any."""
 
 
 def check_reply(command: str, reply: Any) -> None:
@@ -42,7 +40,7 @@ def check_reply(command: str, reply: Any) -> None:
     Raises:
         OutOfStepError: it is another's.
     """
-    if not is_reply(command, reply):
+    if type(reply) not in KINDS[command]:
         raise OutOfStepError
 
 

@@ -214,7 +214,8 @@ class AsyncRedisStore:
         index = b"" if owner is None else await self._enter(name, px, owner)
         keys = self._with_pointer(name)
         result = await self._run(self._scripts.replace, keys, data, px, index, _digest(version))
-        await self._leave(result, name)
+        if self._driver.clustered:
+            await self._leave(result, name)
         return self._outcome(data, result)
 
     async def regenerate(

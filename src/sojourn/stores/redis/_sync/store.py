@@ -195,7 +195,8 @@ class RedisStore:
         index = b"" if owner is None else self._enter(name, px, owner)
         keys = self._with_pointer(name)
         result = self._run(self._scripts.replace, keys, data, px, index, _digest(version))
-        self._leave(result, name)
+        if self._driver.clustered:
+            self._leave(result, name)
         return self._outcome(data, result)
 
     def regenerate(
