@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import httpx
 import uvicorn
@@ -55,6 +55,9 @@ async def socket_app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.send", "text": message["text"]})
 
 
+Opening: TypeAlias = connect
+
+
 class Site(NamedTuple):
     """A site that is served."""
 
@@ -65,11 +68,11 @@ class Site(NamedTuple):
         """A browser."""
         return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}")
 
-    def connect(self, client: httpx.AsyncClient, path: str = "/") -> connect:
+    def connect(self, client: httpx.AsyncClient, path: str = "/") -> Opening:
         """A WebSocket of the browser's."""
         return self.opened("; ".join(f"{name}={value}" for name, value in client.cookies.items()), path)
 
-    def opened(self, cookie: str, path: str = "/") -> connect:
+    def opened(self, cookie: str, path: str = "/") -> Opening:
         """A WebSocket with such a cookie."""
         return connect(f"ws://127.0.0.1:{self.port}{path}", additional_headers={"Cookie": cookie})
 
@@ -93,7 +96,8 @@ async def serving(app: Any, **settings: Any) -> AsyncIterator[Site]:
 
 def site(store: Any, **options: Any) -> SessionMiddleware:
     """`socket_app` with sessions."""
-    return SessionMiddleware(socket_app, secret=SECRET, store=store, **options)
+    given: Any = {"secret": SECRET, "store": store, **options}
+    return SessionMiddleware(socket_app, **given)
 
 
 async def closing(opened: ClientConnection, seconds: float = 5) -> int:

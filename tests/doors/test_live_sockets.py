@@ -111,38 +111,43 @@ async def test_a_socket_learns_in_time_what_another_process_changes_and_ends(
 
 async def test_the_sites_own_requests_close_the_sockets_of_their_session_alone():
     async with serving(site("memory://", close_on_end=True)) as served:
-        async with logged_in(served) as ann, logged_in(served) as phone, served.client() as visitor:
-            async with (
-                served.connect(ann) as first,
-                served.connect(ann) as second,
-                served.connect(phone) as third,
-                served.connect(visitor) as fourth,
-            ):
-                await phone.get("/end-others")
-                assert [await closing(one) for one in (first, second)] == [1008, 1008]
-                await ann.get("/login")
-                for one in (third, fourth):
-                    await one.send("still there")
-                    assert await one.recv() == "still there"
-                await phone.get("/regenerate")
-                assert await closing(third) == 1008, "what goes on under another id is for whoever has that"
-                await fourth.send("a visitor without a session has none to lose")
-                assert await fourth.recv()
+        async with (
+            logged_in(served) as ann,
+            logged_in(served) as phone,
+            served.client() as visitor,
+            served.connect(ann) as first,
+            served.connect(ann) as second,
+            served.connect(phone) as third,
+            served.connect(visitor) as fourth,
+        ):
+            await phone.get("/end-others")
+            assert [await closing(one) for one in (first, second)] == [1008, 1008]
+            await ann.get("/login")
+            for one in (third, fourth):
+                await one.send("still there")
+                assert await one.recv() == "still there"
+            await phone.get("/regenerate")
+            assert await closing(third) == 1008, "what goes on under another id is for whoever has that"
+            await fourth.send("a visitor without a session has none to lose")
+            assert await fourth.recv()
         assert served.middleware.watchers.here()._watched == {}
 
 
 async def test_a_change_closes_nothing_and_messages_keep_a_session_alive_that_ends_without():
     options: dict[str, Any] = {"idle_timeout": 1.5, "touch_after": 0.2, "close_on_end": True}
-    async with serving(site("memory://", **options)) as served, logged_in(served) as client:
-        async with served.connect(client) as talking:
-            for _ in range(12):
-                await talking.send("hello")
-                await talking.recv()
-                await asyncio.sleep(0.25)
-            await client.get("/change")
-            began = time.monotonic()
-            assert await closing(talking) == 1008
-            assert time.monotonic() - began > 0.5
+    async with (
+        serving(site("memory://", **options)) as served,
+        logged_in(served) as client,
+        served.connect(client) as talking,
+    ):
+        for _ in range(12):
+            await talking.send("hello")
+            await talking.recv()
+            await asyncio.sleep(0.25)
+        await client.get("/change")
+        began = time.monotonic()
+        assert await closing(talking) == 1008
+        assert time.monotonic() - began > 0.5
 
 
 async def test_the_absolute_timeout_ends_a_socket_however_much_it_is_used():
@@ -195,7 +200,7 @@ async def test_where_a_lazy_session_cannot_be_looked_up_the_socket_is_closed(cap
         async def fail(state: Any, **_: Any) -> None:
             raise StoreUnavailable("down")
 
-        middleware.look_up = fail  # type: ignore[method-assign, assignment]
+        middleware.look_up = fail  # type: ignore[method-assign]
         async with served.connect(client) as opened:
             assert await closing(opened) == 1008
 
@@ -297,10 +302,13 @@ async def test_a_redis_that_refuses_to_track_is_polled(tmp_path: Path):
     valkey = ValkeyServer(valkey_program(), tmp_path, "--rename-command", "HELLO", "")
     valkey.start()
     try:
-        async with serving(site(valkey.url, close_on_end=True)) as served:
-            async with logged_in(served) as client, served.connect(client) as opened:
-                await client.get("/logout")
-                assert await closing(opened) == 1008
+        async with (
+            serving(site(valkey.url, close_on_end=True)) as served,
+            logged_in(served) as client,
+            served.connect(client) as opened,
+        ):
+            await client.get("/logout")
+            assert await closing(opened) == 1008
     finally:
         valkey.kill()
 
@@ -328,18 +336,21 @@ async def test_postgresql_may_be_killed_and_come_back(caplog: pytest.LogCaptureF
         postgres.init()
         postgres.start()
         url = f"{postgres.url}?create_table=true&timeout=1"
-        async with serving(site(url, close_on_end=True)) as served:
-            async with logged_in(served) as client, served.connect(client) as opened:
-                await opened.send("hello")
-                await opened.recv()
-                postgres.kill()
-                await until(lambda: told(caplog))
-                postgres.start()
-                await until(lambda: any("is back" in line for line in told(caplog)))
-                async with asyncio.timeout(20):
-                    while (await client.get("/logout")).status_code != 200:  # noqa: ASYNC110 - it recovers
-                        await asyncio.sleep(0.1)
-                assert await closing(opened) == 1008
+        async with (
+            serving(site(url, close_on_end=True)) as served,
+            logged_in(served) as client,
+            served.connect(client) as opened,
+        ):
+            await opened.send("hello")
+            await opened.recv()
+            postgres.kill()
+            await until(lambda: told(caplog))
+            postgres.start()
+            await until(lambda: any("is back" in line for line in told(caplog)))
+            async with asyncio.timeout(20):
+                while (await client.get("/logout")).status_code != 200:  # noqa: ASYNC110 - it recovers
+                    await asyncio.sleep(0.1)
+            assert await closing(opened) == 1008
 
 
 # -- frameworks and servers -------------------------------------------------------------------------------------------

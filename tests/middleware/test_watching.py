@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from sojourn.core.changes import Change
-from sojourn.core.store import Seen
+from sojourn.core.store import Seen, Stored
 from sojourn.errors import SessionDestroyed, SessionNotLoaded, StoreUnavailable
 from sojourn.middleware import watching
 from sojourn.middleware.watching import Watchers, watchers_of
@@ -293,7 +293,8 @@ async def kept(store: Store, count: int) -> list[str]:
 async def test_many_keys_are_one_command_each_poll_and_who_came_later_is_told_too():
     store = Looking()
     keys = await kept(store, 1100)
-    watcher, told = Watchers(store).here(), []
+    watcher = Watchers(store).here()
+    told: list[Any] = []
     everybody = [(key, Told(told)) for key in keys]
     for key, one in everybody:
         watcher.subscribe(key, one)
@@ -314,7 +315,8 @@ async def test_a_store_that_cannot_look_is_asked_for_a_bounded_number_in_turn():
     store = Store()
     keys = await kept(store, 150)
     await store.store.regenerate(keys[0], "new", b"x", DAY, version=keys[0].encode(), tombstone=DAY)
-    watcher, told = Watchers(store).here(), []
+    watcher = Watchers(store).here()
+    told: list[Any] = []
     everybody = [(key, Told(told)) for key in [*keys, "missing"]]
     for key, one in everybody:
         watcher.subscribe(key, one)
@@ -329,7 +331,8 @@ async def test_a_store_that_cannot_look_is_asked_for_a_bounded_number_in_turn():
 async def test_what_is_not_settled_is_told_again():
     store = Looking()
     (key,) = await kept(store, 1)
-    watcher, told = Watchers(store).here(), []
+    watcher = Watchers(store).here()
+    told: list[Any] = []
     watcher.subscribe(key, one := Told(told, settled=3))
     await until(lambda: len(told) == 4)
     await anyio.sleep(0.1)
@@ -342,7 +345,8 @@ async def test_an_outage_is_logged_once_and_watching_goes_on(error: Exception, c
     caplog.set_level(logging.INFO, "sojourn")
     store = Looking()
     (key,) = await kept(store, 1)
-    watcher, told = Watchers(store).here(), []
+    watcher = Watchers(store).here()
+    told: list[Any] = []
     watcher.subscribe(key, one := Told(told))
     await until(lambda: told)
     store.fail = error
@@ -361,7 +365,8 @@ async def test_with_a_pulse_keys_are_looked_at_only_when_it_has_changed(monkeypa
     beats: list[object] = [1]
     store = Looking(pulse=lambda: beats[-1])
     (key,) = await kept(store, 1)
-    watcher, told = Watchers(store).here(), []
+    watcher = Watchers(store).here()
+    told: list[Any] = []
     watcher.subscribe(key, one := Told(told))
     await until(lambda: told)
     await anyio.sleep(0.05)
@@ -404,9 +409,11 @@ async def test_what_the_store_names_is_looked_at_at_once_and_a_loss_falls_back_t
 
     store.watch = watch  # type: ignore[attr-defined]
     one, two = await kept(store, 2)
-    watcher, told = Watchers(store).here(), []
+    watcher = Watchers(store).here()
+    told: list[Any] = []
+    subscriber = Told(told)
     for key in (one, two):
-        watcher.subscribe(key, subscriber := Told(told))
+        watcher.subscribe(key, subscriber)
     await until(lambda: len(told) == 2)
     looks = len(store.looks)
     await anyio.sleep(0.1)
@@ -422,8 +429,7 @@ async def test_what_the_store_names_is_looked_at_at_once_and_a_loss_falls_back_t
         "the session store tells of no changes any more: the sessions that are watched are polled"
     ]
     watcher.unsubscribe(two, subscriber)
-    for subscriber in list(watcher._watched[one].subscribers):
-        watcher.unsubscribe(one, subscriber)
+    watcher.unsubscribe(one, subscriber)
     await until(lambda: made[0].is_closed)
     watcher.subscribe(two, subscriber)  # while it is being closed
     await until(lambda: len(made) == 2 and len(told) == 4)
@@ -452,7 +458,7 @@ async def test_use_is_counted_and_a_store_that_fails_at_it_is_told_once(caplog: 
     site.clock.advance(DAY // 2)
     await site.middleware.use(session._state)
     found = site.store.load(key)
-    assert found is not None and found.expires_in == DAY
+    assert isinstance(found, Stored) and found.expires_in == DAY
 
     async def fail(*_: Any) -> Awaitable[bool]:
         raise StoreUnavailable("down")

