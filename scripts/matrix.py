@@ -7,7 +7,7 @@ the row is left out, and the last lines say why.
 
 ``--seconds 12`` is how long each row runs, and ``--runs 3`` how often: counts are those of all runs together, and the time without service is
 the longest. ``--write docs/servers.md`` puts the rows that were run into the tables of that page, each between ``<!-- matrix: family -->`` and
-``<!-- end -->``, and leaves the others as they are; with ``--add`` to what the page has of this day and these versions. The exit status is 1
+``<!-- end -->``, and leaves the others as they are; with ``--add`` to what the page has of these versions. The exit status is 1
 if a row failed, or anything was lost, doubled or revived in one that promises otherwise.
 """
 
@@ -173,7 +173,7 @@ def _chosen(names: list[str]) -> Iterator[Row]:
 # The tables.
 
 _HEAD: Final = (
-    "",
+    "server",
     "version",
     "in mid-run",
     "may lose",
