@@ -192,16 +192,17 @@ async def deliver_cancellation() -> None:
         await asyncio.sleep(0)
 
 
-async def patiently(work: Awaitable[T]) -> T:
-    """Wait for work whose own waits are `unbroken`, and get its result though the caller be cancelled meanwhile.
+async def patiently(work: Awaitable[T]) -> tuple[T, bool]:
+    """Wait for work whose own waits are `unbroken`, and get its result though the caller be cancelled meanwhile, and whether that is so.
 
-    The caller has to `deliver_cancellation` once it has noted the result.
+    Then the caller has to `deliver_cancellation` once it has noted the result.
     """
     import asyncio
 
     task = asyncio.current_task()
+    assert task is not None
     _patient.add(task)
     try:
-        return await work
+        return await work, task.cancelling() > 0
     finally:
         _patient.discard(task)

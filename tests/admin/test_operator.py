@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import inspect
 import logging
+import pickle
 from typing import Any
 
 import pytest
 
 from sojourn.admin import Admin, Ambiguous, AsyncAdmin, NotOneName, Selection
 from sojourn.clock import from_ms
+from sojourn.cookie import Cookie
 from sojourn.core.session import Session
 from sojourn.core.settings import SessionSettings
+from sojourn.core.store import Facts, Stored
 from sojourn.errors import SessionDecodeError, StoreUnavailable
 from sojourn.ids import hash_id, mask_id
 from sojourn.stores import MemoryStore
@@ -250,6 +253,13 @@ async def test_an_owner_s_sessions_end_or_all(admin, settings, store) -> None:
     assert await settle(admin.count()) == 0
 
 
+async def test_sessions_end_by_keys_of_the_store(admin, settings, store) -> None:
+    keys = [keep(settings, store, f"{ID}-{number}", "ann") for number in range(3)]
+    assert await settle(admin.end_keys(keys[:2])) == 2
+    assert await settle(admin.end_keys([])) == 0
+    assert await settle(admin.count()) == 1
+
+
 async def test_what_has_expired_is_removed(admin, settings, store) -> None:
     keep(settings, store, ID)
     clock_of(settings).advance(2 * DAY)
@@ -319,3 +329,60 @@ async def test_a_store_that_says_nothing_of_itself_can_be_pinged(settings, caplo
     caplog.set_level(logging.ERROR)
     ping = Admin(Bare(), settings).ping()
     assert ping.facts == {} and ping.findings == []
+
+
+async def test_a_server_s_clock_is_compared_with_this_one(settings) -> None:
+    class Ahead(MemoryStore):
+        def facts(self) -> Facts:
+            return {"server": "Redis", "version": "7", "now": NOW + 5000}
+
+    ping = Admin(Ahead(), settings).ping()
+    assert ping.skew_ms == 5000 and "now" not in ping.facts
+    assert [finding.level for finding in ping.findings] == ["warning"]
+
+
+class Forgetful(MemoryStore):
+    """Has each record when it is asked for the first time, and no more."""
+
+    def load(self, key: str) -> Any:
+        found = super().load(key)
+        self.delete(key)
+        return found
+
+
+async def test_a_session_that_ends_while_it_is_looked_for_is_not_shown(settings) -> None:
+    store = Forgetful(clock=clock_of(settings))
+    key = keep(settings, store, ID)
+    with pytest.raises(NotOneName, match="has just ended"):
+        Admin(store, settings).show(key)
+    keep(settings, store, ID, "ann")
+    assert Admin(store, settings).list(Selection(owner="ann")).sessions != []
+
+
+class Untelling(MemoryStore):
+    """Its ``load`` does not tell what a record has left, as that of Redis."""
+
+    def load(self, key: str) -> Any:
+        found = super().load(key)
+        return found._replace(expires_in=None) if isinstance(found, Stored) else found
+
+
+async def test_where_the_store_cannot_tell_a_lifetime_it_is_not_known(settings) -> None:
+    store = Untelling(clock=clock_of(settings))
+    key = keep(settings, store, ID)
+    session = Admin(store, settings).get(key)
+    assert session is not None and (session.expires_at, session.last_seen_at) == (None, None)
+
+
+def test_an_ambiguous_name_can_be_pickled() -> None:
+    error = pickle.loads(pickle.dumps(Ambiguous(["a", "b"])))
+    assert (error.names, str(error)) == (["a", "b"], "this names more than one session: a, b")
+
+
+async def test_when_a_session_was_used_is_told_by_its_own_lifetime_or_the_option(store) -> None:
+    for options, idle in (({}, DAY), ({"idle_timeout": 3600}, HOUR), ({"cookie": lambda _: Cookie()}, DAY)):
+        settings = make_settings(**options)
+        key = keep(settings, store, f"{options}")
+        store.touch(key, idle // 2)
+        session = Admin(store, settings).get(key)
+        assert session is not None and session.last_seen_at == from_ms(NOW - idle // 2)

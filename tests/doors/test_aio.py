@@ -285,6 +285,6 @@ def test_whoever_waits_patiently_gets_the_result_first():
         for task in (impatient, patient):
             with pytest.raises(asyncio.CancelledError):
                 await task
-        assert seen == [5]
+        assert seen == [(5, True)]
 
     run_with_future(main)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import select
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -407,6 +408,18 @@ async def test_a_read_whose_connection_ends_before_its_sync_is_told_of(schema: P
             await reply
         assert not line.is_open
         await asyncio.sleep(0)
+
+
+async def test_a_connection_that_the_server_ends_before_a_reads_sync_is_told_of(schema: PostgresSchema):
+    line = await line_of(schema)
+    schema.execute("SELECT pg_terminate_backend(%s)", line._pgconn.backend_pid)
+    select.select([line._socket], [], [], 10)
+    reply = line.send(READ, ())
+    line._read()  # as the event loop may, before the sync; it comes to an end, though there is nothing else to come
+    with anyio.fail_after(10), pytest.raises(LostError) as lost:
+        await reply
+    assert isinstance(lost.value.cause, psycopg.errors.AdminShutdown)
+    assert not line.is_open
 
 
 async def test_in_a_forked_process_the_parents_connection_is_left_alone(schema: PostgresSchema):

@@ -14,6 +14,7 @@ import pytest
 from sojourn.cli import main
 from sojourn.cli.output import Column, Out, ago, printable, size_of
 from sojourn.cli.secret import weakness
+from sojourn.core.store import Stored
 from sojourn.stores import SQLiteStore
 from tests.core.making import DAY, make_settings, record_bytes
 
@@ -104,6 +105,37 @@ def test_without_the_extra_the_command_says_what_to_install(monkeypatch, capsys)
 def test_a_place_that_no_list_has_returned_is_refused(url, capsys) -> None:
     assert main(["list", "--store", url, "--after", "x"]) == 2
     assert "--after" in capsys.readouterr().err
+
+
+def test_the_store_of_an_option_s_own_words_is_used(url, capsys) -> None:
+    assert main(["list", "--store", url, "--idle-timeout", "2h", "--keep-ids", "--codec", "json", "--json"]) == 0
+    told = capsys.readouterr().out
+    assert make_settings().key_of("id") not in told  # it may be an id
+
+
+def test_more_than_fits_is_said(url, capsys) -> None:
+    store = SQLiteStore("sessions.db")
+    for number in range(60):
+        store.create(make_settings().key_of(str(number)), record_bytes(make_settings(), {"n": 1}), DAY)
+    store.close()
+    assert main(["list", "--store", url, "--limit", "5"]) == 0
+    assert "There may be more: the same with --after " in capsys.readouterr().err
+    assert main(["stats", "--store", url, "--sample", "5"]) == 0
+    assert "is of a sample of 5" in capsys.readouterr().err
+
+
+def test_a_session_that_changes_is_told_of(url, monkeypatch, capsys) -> None:
+    def change(_seconds: float) -> None:
+        store, key = SQLiteStore("sessions.db"), make_settings().key_of("id")
+        found = store.load(key)
+        assert isinstance(found, Stored)
+        store.replace(key, record_bytes(make_settings(), {"n": 1234567}), DAY, version=found.version)
+        store.close()
+
+    monkeypatch.setattr("sojourn.cli.look.sleep", change)
+    assert main(["watch", make_settings().key_of("id")[:9], "--store", url, "--times", "2", "--every", "1s"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert " is there, expires in " in first and " changed, expires in " in second
 
 
 # -- asking
@@ -203,6 +235,7 @@ def test_what_visitors_have_chosen_is_not_obeyed_by_a_terminal(monkeypatch, caps
     Out(as_json=False).table([Column("Owner")], [[evil]])
     Out(as_json=False).pairs([("owner", evil)])
     Out(as_json=False).line(evil)
+    Out(as_json=False).pairs([("it is", True), ("it is not", False)])
     Out(as_json=True).json({"owner": evil})
     piped = capsys.readouterr().out
     shown = terminal(monkeypatch, 200)

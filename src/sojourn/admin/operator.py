@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..core.devices import end_owner
 from ..core.settings import SessionSettings
-from ..core.steps import Call, Steps
+from ..core.steps import Call, Steps, end
 from ..middleware.drive import run, run_async
 from . import tasks
 from .names import find_key
@@ -91,6 +91,10 @@ class Admin:
         """
         return run(tasks.end_named(self.settings, names, owner), self.store)
 
+    def end_keys(self, keys: Iterable[str]) -> int:
+        """End the sessions under such keys of the store, as `key_of` returns them; returns how many there were."""
+        return run(end(tuple(keys)), self.store)
+
     def end_owner(self, owner: str) -> int:
         """End all sessions of an owner; returns how many there were."""
         return run(end_owner(self.settings, owner), self.store)
@@ -136,6 +140,9 @@ class AsyncAdmin:
 
     async def end(self, names: Iterable[str], *, owner: str | None = None) -> int:
         return await run_async(tasks.end_named(self.settings, names, owner), self.store)
+
+    async def end_keys(self, keys: Iterable[str]) -> int:
+        return await run_async(end(tuple(keys)), self.store)
 
     async def end_owner(self, owner: str) -> int:
         return await run_async(end_owner(self.settings, owner), self.store)

@@ -39,10 +39,9 @@ def end(admin: Admin, names: tuple[str, ...], owner: str | None, all_: bool, yes
         out.ask(f"End all {admin.count():,} sessions of {admin.store!r}?", is_sure=yes)
         ended = admin.end_all()
     elif names:
-        for name in names:
-            admin.key_of(name, owner=owner)
-        out.ask(f"End {sessions(len(names))}?", is_sure=yes)
-        ended = admin.end(names, owner=owner)
+        keys = {admin.key_of(name, owner=owner) for name in names}
+        out.ask(f"End {sessions(len(keys))}?", is_sure=yes)
+        ended = admin.end_keys(keys)
     else:
         assert owner is not None
         out.ask(f"End {sessions(sum(1 for _ in every(admin, Selection(owner=owner))))} of {owner!r}?", is_sure=yes)

@@ -6,19 +6,20 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from inspect import isawaitable
-from typing import Any, Unpack
+from typing import Any, Final, Unpack
 
 from ..aio import here, in_trio, new_event, sleep, wait
 from ..asgi import refusal_in
 from ..middleware.async_ import AsyncMiddleware
 from ..middleware.drive import run_async
 from ..options import OptionsDict
-from .board import MOST_BODY, Request, Response
+from .board import MOST_BODY, NAP, Request, Response
 from .faces import Face, place, too_large
 
 __all__ = ["ASGIDashboard"]
 
-_FIRST: float = 0.5
+_FIRST: Final = 0.5
+"""Seconds that the first visitor waits for figures at most."""
 
 
 class ASGIDashboard(Face):
@@ -103,10 +104,12 @@ class ASGIDashboard(Face):
                 import asyncio  # noqa: PLC0415 - it runs
 
                 self._sampler = asyncio.get_running_loop().create_task(self._sample())
-            await wait(self._sampled, _FIRST)
+            if self.board.is_due:
+                await wait(self._sampled, _FIRST)
 
     async def _sample(self) -> None:
         while True:
-            await run_async(self.board.sample(), self.sessions.store)
-            self._sampled.set()
-            await sleep(self.board.pause)
+            if self.board.is_due:
+                await run_async(self.board.sample(), self.sessions.store)
+                self._sampled.set()
+            await sleep(NAP)

@@ -29,7 +29,7 @@ from ..logs import described
 from . import charts
 from .samples import Samples
 
-__all__ = ["MOST_BODY", "Board", "Ended", "Request", "Response", "refusal", "text_response"]
+__all__ = ["MOST_BODY", "NAP", "Board", "Ended", "Request", "Response", "refusal", "text_response"]
 
 MOST_BODY: Final = 16 * 1024
 """Bytes of a form. No form of ours has as many."""
@@ -40,6 +40,8 @@ _BUDGET: Final = 5000
 """Records that one view reads at most, where a search has to look at each."""
 _QUICK, _SLOW = 5, 60
 """Seconds between two samples: while somebody looks on, and else."""
+NAP: Final = 2
+"""Seconds between two looks at whether a sample is due."""
 _SHARE: Final = 20
 """A sample that took long is followed by a pause as many times as long."""
 _LONGEST_VALUE: Final = 4000
@@ -143,7 +145,7 @@ class Board:
         self._stats: Stats | None = None
         self._problem: str | None = None
         self._sampled_at: int | None = None
-        self._pause: float = 0
+        self._sample_ended = float("-inf")
         self._took = 0.0
         self._seen_at = float("-inf")
         self._assets = {name: _asset(name) for name in _ASSETS}
@@ -167,10 +169,11 @@ class Board:
     # -- figures -------------------------------------------------------------------------------------------------------
 
     @property
-    def pause(self) -> float:
-        """Seconds until the next sample."""
-        is_watched = self._clock() - self._seen_at < _SLOW
-        return max(_QUICK if is_watched else _SLOW, _SHARE * self._took)
+    def is_due(self) -> bool:
+        """Whether it is time for another sample: sooner while somebody looks on, and never soon after one that took long."""
+        now = self._clock()
+        pause = _QUICK if now - self._seen_at < _SLOW else _SLOW
+        return now >= self._sample_ended + max(pause, _SHARE * self._took)
 
     def sample(self) -> Steps[None]:
         """Look at the store: how many sessions are live, and what some of them are like."""
@@ -178,12 +181,13 @@ class Board:
         try:
             self._stats = yield from tasks.stats(self.settings, _SAMPLE)
             self._problem = None
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 - a store of somebody's own may raise anything, and the next sample may go well
             self._problem = _told(error)
         else:
             self.samples.note_live(self._now, self._stats.live)
             self._sampled_at = self._now
-        self._took = self._clock() - began
+        self._sample_ended = self._clock()
+        self._took = self._sample_ended - began
 
     @property
     def _now(self) -> int:

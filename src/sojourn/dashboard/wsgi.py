@@ -12,12 +12,13 @@ from ..middleware.drive import run
 from ..middleware.sync import SyncMiddleware
 from ..options import OptionsDict
 from ..wsgi import refusal_in
-from .board import MOST_BODY, Request, Response
+from .board import MOST_BODY, NAP, Request, Response
 from .faces import Face, place, too_large
 
 __all__ = ["WSGIDashboard"]
 
 _FIRST: Final = 0.5
+"""Seconds that the first visitor waits for figures at most."""
 
 
 class WSGIDashboard(Face):
@@ -82,14 +83,16 @@ class WSGIDashboard(Face):
             self._process = os.getpid()
             self._sampled, self._stopped = threading.Event(), threading.Event()
             threading.Thread(target=self._sample, name="sojourn-dashboard", daemon=True).start()
-            self._sampled.wait(_FIRST)
+            if self.board.is_due:
+                self._sampled.wait(_FIRST)
 
     def _sample(self) -> None:
         stopped = self._stopped
         while not stopped.is_set():
-            run(self.board.sample(), self.sessions.store)
-            self._sampled.set()
-            stopped.wait(self.board.pause)
+            if self.board.is_due:
+                run(self.board.sample(), self.sessions.store)
+                self._sampled.set()
+            stopped.wait(NAP)
 
     def close(self) -> None:
         """Take no more samples in this process."""

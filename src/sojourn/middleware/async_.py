@@ -66,7 +66,7 @@ class AsyncMiddleware(Middleware):
             return await shielded(run_async(steps, self.store, self._waits, op))
         returned, error = None, None
         try:
-            returned = await patiently(self._touch(op) if isinstance(op, Touch) else CALLS[type(op)](self.store, op))
+            returned, _ = await patiently(self._touch(op) if isinstance(op, Touch) else CALLS[type(op)](self.store, op))
         except Exception as caught:  # noqa: BLE001 - the steps decide what to do about it
             error = caught
         except BaseException:  # pragma: no cover - an interrupt of the process, in the midst of it
@@ -143,7 +143,10 @@ class AsyncMiddleware(Middleware):
         return token
 
     def respond(self, exchange: Exchange[Any], plan: Plan, phase: Phase) -> Coroutine[Any, Any, Plan | None]:
-        """Carry a plan out; returns what is to be sent, None where that is a 503. No coroutine itself, but returning one: a layer less is felt."""
+        """Carry a plan out; returns what is to be sent, None where that is a 503.
+
+        No coroutine itself, but returning one, to be awaited at once: a layer less is felt.
+        """
         write = plan.write
         if (
             type(write) is Replace
@@ -161,9 +164,9 @@ class AsyncMiddleware(Middleware):
     ) -> Plan | None:
         """Carry out an ordinary change at which nobody else is: nearly each is done at the first try, and then takes no steps."""
         line, _ = self.turns.enter(turn, new_event, waits=True)
-        returned, error = None, None
+        returned, was_cancelled, error = None, False, None
         try:
-            returned = await patiently(
+            returned, was_cancelled = await patiently(
                 self.store.replace(write.key, write.data, write.ttl, version=write.version, owner=write.owner)
             )
         except Exception as caught:  # noqa: BLE001 - as above
@@ -178,7 +181,8 @@ class AsyncMiddleware(Middleware):
                 self.writes.success()
                 if self.listeners is not None:
                     note_done(exchange.state, plan)
-            await deliver_cancellation()
+            if was_cancelled:
+                await deliver_cancellation()
             return plan
         steps = exchange.respond(plan, phase)
         next(steps)

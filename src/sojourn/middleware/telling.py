@@ -135,7 +135,10 @@ class _Watch(AbstractContextManager[None]):
 
 
 def _noted(args: tuple[Any, ...]) -> list[SessionEvent] | None:
-    """What is noted of the request that a method is about, by the state among its arguments, or the exchange, which has it."""
+    """What is noted of the request that a method is about, by the state among its arguments, or the exchange, which has it.
+
+    None where it has neither: then it is part of another, which tells.
+    """
     states = [one for argument in args if isinstance(one := getattr(argument, "state", argument), State)]
     return notes_of(states[0]) if states else None
 
@@ -148,7 +151,8 @@ def told(middleware: Any, method: Callable[..., T], operation: Operation | None)
             with middleware.listeners.watch(operation, args[0]):
                 return method(*args, **how)
         finally:
-            middleware.tell(_noted(args))
+            if (noted := _noted(args)) is not None:
+                middleware.tell(noted)
 
     return run
 
@@ -163,6 +167,7 @@ def told_async(
             with middleware.listeners.watch(operation, args[0]):
                 return await method(*args, **how)
         finally:
-            await middleware.tell(_noted(args))
+            if (noted := _noted(args)) is not None:
+                await middleware.tell(noted)
 
     return run

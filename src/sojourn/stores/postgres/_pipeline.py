@@ -155,10 +155,16 @@ class _Pipeline(Line):
         pgconn = self._pgconn
         try:
             pgconn.consume_input()
+            was_none = False
             while self._waiting and not pgconn.is_busy():
                 result = pgconn.get_result()
-                if result is None:  # the end of one statement's
+                if result is None:
+                    # The end of one statement's; of all, the second time: what waits has no sync yet, and the server has ended the connection.
+                    if was_none:
+                        return
+                    was_none = True
                     continue
+                was_none = False
                 if result.status == _SYNC:
                     self._deliver()
                 else:
@@ -189,11 +195,13 @@ class _Pipeline(Line):
 
     def _last_words(self) -> psycopg.Error | None:
         """Why the server ended the connection, if it said so."""
-        for result in self._results[-1:]:
-            try:
-                rows_of([result])
-            except psycopg.Error as error:
-                return error
+        for result in reversed(self._results):
+            if result.status != _ABORTED:  # as what came after it is
+                try:
+                    rows_of([result])
+                except psycopg.Error as error:
+                    return error
+                break
         return None
 
     def _forget_unsent(self) -> int:
