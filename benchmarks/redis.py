@@ -171,13 +171,14 @@ async def redis() -> str:
         for cell, peer, target in TARGETS
         if cell._replace(name=peer) in figures
     ]
+    of_python = {cell: figure for cell, figure in figures.items() if cell.name != CONNECT_REDIS}
     head = ["", *(f"({case}) {size:g} KB, {at_once} at once" for case, size, at_once in columns)]
     return "\n\n".join(
         [
             "### Redis: microseconds of the client's CPU added per request",
             table(head, _rows(figures, columns, lambda figure: shown(figure, 1))),
             "Of that in the kernel, on the average; it is sampled:",
-            table(head, _rows(figures, columns, lambda figure: f"{figure.kernel:.1f}")),
+            table(head, _rows(of_python, columns, lambda figure: f"{figure.kernel:.1f}")),
             table(["what is added", "target, at most", "figure", "the commands alone"], targets),
         ]
     )
