@@ -78,7 +78,7 @@ def _resident() -> float:
 
 @asynccontextmanager
 async def memory() -> AsyncIterator[Opened]:
-    store = AsyncMemoryStore(max_sessions=None)
+    store = AsyncMemoryStore(max_sessions=None, max_bytes=None)
     gc.collect()
     before = _resident()
 
