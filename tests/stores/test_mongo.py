@@ -574,7 +574,7 @@ def test_a_regenerate_that_was_stopped_before_its_last_step_is_finished_by_the_n
 ):
     store, other = make(), make()
     version = store.create("old", RECORD, HOUR, owner="ann")
-    given = {"version": version, "tombstone": HOUR, "owner": "ann"}
+    given: dict[str, Any] = {"version": version, "tombstone": HOUR, "owner": "ann"}
     stop_before_write(monkeypatch, store, 3, stop)
     with pytest.raises(_StoppedError):
         store.regenerate("old", "new", OTHER, HOUR, **given)
