@@ -475,8 +475,9 @@ async def test_who_has_left_is_told_nothing_and_a_key_that_is_watched_no_more_is
     site = Site("async")
     site.keep(ONE)
     session = await site.request(ONE)
-    follower = watching.Follower(site.middleware.watchers, session._state, pytest.fail, pytest.fail)
-    assert follower.tell(None, has_expired=False) is True
+    told: list[Any] = []
+    follower = watching.Follower(site.middleware.watchers, session._state, told.append, list)
+    assert follower.tell(None, has_expired=False) is True and told == []
     store = Looking()
     watcher = Watchers(store).here()
     watcher._note(["never watched"], {})
@@ -488,7 +489,7 @@ async def test_where_the_session_object_has_moved_its_follower_goes_along():
     site.keep(ONE)
     session = await site.request(ONE)
     told: list[Any] = []
-    follower = watching.Follower(site.middleware.watchers, session._state, told.append, pytest.fail)
+    follower = watching.Follower(site.middleware.watchers, session._state, told.append, list)
     assert follower.follow()
     session.regenerate(keep_data=True)
     await session.save()
