@@ -1366,7 +1366,9 @@ def test_where_nobody_says_how_files_are_mounted_nothing_is_told(
     assert _sqlite_network.network_file_system(str(path)) is None
 
 
-def test_a_pulse_that_cannot_be_felt_is_none_and_never_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pulse_that_cannot_be_felt_is_none_and_never_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = SQLiteStore(tmp_path / "sessions.db")
     assert store.pulse() is None, "it is not open yet"
     store.open()
