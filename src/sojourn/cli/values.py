@@ -29,7 +29,7 @@ class _Amount(click.ParamType):  # type: ignore[type-arg]  # it has an argument 
         return round(float(found[1]) * unit * self._scale)
 
 
-DURATION: Final = _Amount("duration", _UNITS, 1000, "give seconds, or a number with s, m, h, d or w, such as 90m")
+DURATION: Final[Any] = _Amount("duration", _UNITS, 1000, "give seconds, or a number with s, m, h, d or w, such as 90m")
 """Milliseconds."""
-SIZE: Final = _Amount("size", _SIZES, 1, "give bytes, or a number with k or m, such as 64k")
+SIZE: Final[Any] = _Amount("size", _SIZES, 1, "give bytes, or a number with k or m, such as 64k")
 """Bytes."""
