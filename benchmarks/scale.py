@@ -127,9 +127,8 @@ async def redis() -> AsyncIterator[Opened]:
         async def fill(sessions: Iterable[tuple[str, bytes]]) -> None:
             script = "for _, key in ipairs(KEYS) do redis.call('SET', key, ARGV[1], 'PX', ARGV[2]) end"
             while some := list(islice(sessions, 1000)):  # with the data of the first, which costs this process less
-                await client.execute_command(
-                    "EVAL", script, len(some), *(store.prefix + key for key, _ in some), some[0][1], DAY
-                )
+                names = [store.prefix + key for key, _ in some]
+                await client.eval(script, len(some), *names, some[0][1], DAY)
 
         async def expire() -> None:
             """Removing them is the server's own business."""

@@ -60,7 +60,8 @@ def _killed(concern: str, stack: ExitStack) -> Scene:
 def _before(stack: ExitStack) -> tuple[Proxy, str, str]:
     """A proxy, the URL through it, and the server's version."""
     server, version = _server(stack)
-    parts = urlsplit(server.url(directConnection="true", heartbeatFrequencyMS=500))
+    direct = {} if "directConnection" in server.url("admin") else {"directConnection": "true"}
+    parts = urlsplit(server.url(heartbeatFrequencyMS=500, **direct))
     proxy = stack.enter_context(proxy_to(parts.port or 27017))
     if parts.hostname not in {"127.0.0.1", "localhost"}:
         pytest.skip("the proxy leads to this machine alone, and MONGODB_URL names another")
@@ -120,6 +121,7 @@ def _at_another_time(first: str, then: str, share: str, stack: ExitStack) -> Sce
 
 
 _INTERRUPTED: Final = _says(ok=0.0, errmsg="bye", code=11600, codeName="InterruptedAtShutdown")
+_UNDER_WAY: Final = "what is on its way to a new id"
 _SCENES: Final[tuple[tuple[str, Callable[[ExitStack], Scene], str], ...]] = (
     (f"{KILLED}, `w=majority`", partial(_killed, "majority"), ""),
     (f"{KILLED}, `w=1`", partial(_killed, "1"), ""),
@@ -129,13 +131,13 @@ _SCENES: Final[tuple[tuple[str, Callable[[ExitStack], Scene], str], ...]] = (
     (
         "ours an hour behind its own, then right",
         partial(_at_another_time, "-3600", "+0", "all"),
-        "",
+        _UNDER_WAY,
     ),
     (
         "ours an hour ahead of its own, then set back",
         partial(_at_another_time, "+3600", "+0", "all"),
         "",
     ),
-    ("half of ours an hour behind", partial(_at_another_time, "-3600", "-3600", "half"), ""),
+    ("half of ours an hour behind", partial(_at_another_time, "-3600", "-3600", "half"), _UNDER_WAY),
 )
 ROWS: Final[list[Row]] = [Row("MongoDB", what, scene, loses=loses, family="mongodb") for what, scene, loses in _SCENES]

@@ -154,8 +154,8 @@ def _limited(settings: dict[str, str], held: str, stack: ExitStack, *, prepare: 
     def strike() -> None:
         changes = [f"ALTER SYSTEM SET {name} = '{value}'" for name, value in settings.items()]
         _ask(server.url, *changes, "SELECT pg_reload_conf()")
-        with psycopg.connect(server.url) as connection:
-            connection.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
+        unlimited = " ".join(f"-c {name}=0" for name in settings)
+        with psycopg.connect(server.url, options=unlimited) as connection:
             if held:
                 connection.execute(f"LOCK TABLE session IN {held} MODE")
             time.sleep(_SPELL)

@@ -568,6 +568,23 @@ def test_a_regenerate_that_is_stopped_leaves_old_or_nothing_but_never_both(
     assert rows.count_documents({"sojourn": {"$nin": [None, "replaced"]}}) == 0
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_regenerate_that_was_stopped_before_its_last_step_is_finished_by_the_next_try(
+    ended: bool, make: Callable[..., MongoStore], monkeypatch: pytest.MonkeyPatch
+):
+    store, other = make(), make()
+    version = store.create("old", RECORD, HOUR, owner="ann")
+    given: dict[str, Any] = {"version": version, "tombstone": HOUR, "owner": "ann"}
+    stop_before_write(monkeypatch, store, 3, stop)
+    with pytest.raises(_StoppedError):
+        store.regenerate("old", "new", OTHER, HOUR, **given)
+    if ended:
+        assert other.delete("new").count == 1
+    assert other.regenerate("old", "new", OTHER, HOUR, **given) == (MISSING if ended else OTHER.decode())
+    assert other.load("new") == (None if ended else Stored(OTHER, OTHER.decode(), HOUR))
+    assert other.by_owner("ann") == ([] if ended else ["new"])
+
+
 def test_a_session_under_way_to_its_new_key_can_be_ended_by_its_owner(
     make: Callable[..., MongoStore], monkeypatch: pytest.MonkeyPatch
 ):

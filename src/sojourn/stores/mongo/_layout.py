@@ -250,6 +250,11 @@ class MongoLayout:
         """The key, if it is reserved with this token."""
         return self.at(key, {**self.unexpired(now), STATE: token})
 
+    def left(self, key: str, session: Any, now: int) -> Document:
+        """The key, if it is reserved for this session, with whatever token."""
+        state = {"$exists": True, "$ne": TOMBSTONE}
+        return self.at(key, {**self.unexpired(now), STATE: state, SESSION: {"$eq": session}})
+
     def unchanged(self, key: str, version: Any, now: int) -> Document:
         """The key's session, if it is still this version."""
         return self.at(key, {**self.live(now), SESSION: {"$eq": version}})

@@ -211,6 +211,8 @@ class AsyncMongoStore:
         free = self._layout.at(new, self._layout.expired(now))
         update = self._layout.to_insert(session, now, _RESERVED, owner, token)
         if not await self._insert(handles, handles.sessions, free, update):
+            if await self._resume(handles, old, new, session, ttl):
+                return session
             return await self._refusal(handles, old, version, unchanged=EXISTS)
         if not await self._end(handles, old, version, tombstone, new):
             refusal = await self._refusal(handles, old, version)
@@ -232,6 +234,19 @@ class AsyncMongoStore:
         with suppress(StoreError), handles.write():
             await handles.sessions.delete_one(self._layout.tombstone(old, new))
         return MISSING
+
+    async def _resume(self, handles: _Handles, old: str, new: str, session: Any, ttl: int) -> bool:
+        """Release what an earlier try has left reserved, if it had ended the old one: its reply was lost, and the caller tries again."""
+        with reading():
+            tombstone = await handles.sessions.find_one(self._layout.tombstone(old, new), {STATE: 1})
+        if tombstone is None:
+            return False
+        now = self._clock()
+        with handles.write():
+            result = await handles.sessions.update_one(
+                self._layout.left(new, session, now), self._layout.to_release(now, ttl)
+            )
+        return bool(result.matched_count)
 
     async def touch(self, key: str, ttl: int) -> bool:
         check_key(key)

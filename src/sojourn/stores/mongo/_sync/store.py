@@ -208,6 +208,8 @@ class MongoStore:
         free = self._layout.at(new, self._layout.expired(now))
         update = self._layout.to_insert(session, now, _RESERVED, owner, token)
         if not self._insert(handles, handles.sessions, free, update):
+            if self._resume(handles, old, new, session, ttl):
+                return session
             return self._refusal(handles, old, version, unchanged=EXISTS)
         if not self._end(handles, old, version, tombstone, new):
             refusal = self._refusal(handles, old, version)
@@ -229,6 +231,19 @@ class MongoStore:
         with suppress(StoreError), handles.write():
             handles.sessions.delete_one(self._layout.tombstone(old, new))
         return MISSING
+
+    def _resume(self, handles: _Handles, old: str, new: str, session: Any, ttl: int) -> bool:
+        """Release what an earlier try has left reserved, if it had ended the old one: its reply was lost, and the caller tries again."""
+        with reading():
+            tombstone = handles.sessions.find_one(self._layout.tombstone(old, new), {STATE: 1})
+        if tombstone is None:
+            return False
+        now = self._clock()
+        with handles.write():
+            result = handles.sessions.update_one(
+                self._layout.left(new, session, now), self._layout.to_release(now, ttl)
+            )
+        return bool(result.matched_count)
 
     def touch(self, key: str, ttl: int) -> bool:
         check_key(key)
