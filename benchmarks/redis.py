@@ -134,6 +134,17 @@ async def _express(url: str) -> dict[Cell, Figure]:
     return figures
 
 
+def _rows(
+    figures: dict[Cell, Figure], columns: Sequence[tuple[str, float, int]], show: Callable[[Figure], str]
+) -> list[list[str]]:
+    """Those of a table of all contestants."""
+    rows = []
+    for name in dict.fromkeys(cell.name for cell in figures):
+        cells = [figures.get(Cell(name, *column)) for column in columns]
+        rows.append([name, *("" if figure is None else show(figure) for figure in cells)])
+    return rows
+
+
 async def redis() -> str:
     """The tables of what is added, and of the targets."""
     from redis.asyncio import Redis
@@ -150,10 +161,6 @@ async def redis() -> str:
         except LeftOut as reason:
             print(f"left out: {CONNECT_REDIS} ({reason})")
     columns = [(case, size, at_once) for size in (SMALL, LARGE) for at_once in (1, 16) for case in "ab"]
-    rows = []
-    for name in dict.fromkeys(cell.name for cell in figures):
-        cells = [figures.get(Cell(name, *column)) for column in columns]
-        rows.append([name, *("" if figure is None else shown(figure, 1) for figure in cells)])
     targets = [
         [
             f"({cell.case}) {cell.size:g} KB, {cell.at_once} at once: {cell.name}, to {peer}",
@@ -164,24 +171,14 @@ async def redis() -> str:
         for cell, peer, target in TARGETS
         if cell._replace(name=peer) in figures
     ]
-    kernel = [
-        [
-            name,
-            *(
-                "" if figure is None else f"{figure.kernel:.1f}"
-                for figure in (figures.get(Cell(name, *column)) for column in columns)
-            ),
-        ]
-        for name in dict.fromkeys(cell.name for cell in figures)
-        if name != CONNECT_REDIS
-    ]
+    of_python = {cell: figure for cell, figure in figures.items() if cell.name != CONNECT_REDIS}
     head = ["", *(f"({case}) {size:g} KB, {at_once} at once" for case, size, at_once in columns)]
     return "\n\n".join(
         [
             "### Redis: microseconds of the client's CPU added per request",
-            table(head, rows),
-            "Of that in the kernel, on the average, which is sampled:",
-            table(head, kernel),
-            table(["what is added", "target, at most", "figure", "no sessions, the commands alone"], targets),
+            table(head, _rows(figures, columns, lambda figure: shown(figure, 1))),
+            "Of that in the kernel, on the average; it is sampled:",
+            table(head, _rows(of_python, columns, lambda figure: f"{figure.kernel:.1f}")),
+            table(["what is added", "target, at most", "figure", "the commands alone"], targets),
         ]
     )

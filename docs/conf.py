@@ -80,6 +80,11 @@ ogp_social_cards = {"enable": False}
 ogp_description_length = 160
 
 
+def _lines(found: re.Match[str]) -> str:
+    lines = found[1].replace("<dd>", '<span class="parameter">').replace("</dd>", "</span>")
+    return f'<span class="parameters">{lines}</span>'
+
+
 def _reachable(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _tree: object) -> None:
     """Let the keyboard reach what can be moved sideways: wide tables, and diagrams on a phone."""
     body = context.get("body", "").replace('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')
@@ -88,6 +93,8 @@ def _reachable(_app: Sphinx, _page: str, _template: str, context: dict[str, Any]
     tree = context.get("furo_navigation_tree", "")
     context["furo_navigation_tree"] = tree.replace('role="heading">', 'role="heading" aria-level="2">')
     context["body"] = re.sub(r"(<div class=\"diagram\".*?</svg>)", r"\1</div>", body, flags=re.DOTALL)
+    # Parameters that have a line each are no list of definitions, to a screen reader.
+    context["body"] = re.sub(r"<dl>\s*((?:<dd>.*?</dd>\s*)+)</dl>", _lines, context["body"], flags=re.DOTALL)
 
 
 def setup(app: Sphinx) -> None:

@@ -81,7 +81,9 @@ class Site(NamedTuple):
 async def serving(app: Any, **settings: Any) -> AsyncIterator[Site]:
     """Serve an application by uvicorn on this event loop."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(app, log_config=None, log_level="warning", timeout_graceful_shutdown=1, **settings)
+        config = uvicorn.Config(
+            app, log_config=None, log_level="warning", timeout_graceful_shutdown=1, timeout_keep_alive=60, **settings
+        )
         server = uvicorn.Server(config)
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         task = asyncio.create_task(server._serve(sockets=[listening]))

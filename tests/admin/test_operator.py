@@ -124,7 +124,7 @@ async def test_a_list_goes_on_where_it_was_though_the_session_there_has_ended(ad
     assert {*keys[2:]} <= {session.name for session in second.sessions}
 
 
-@pytest.mark.parametrize("after", ["x", "!", "eyJ9", "W10"])
+@pytest.mark.parametrize("after", ["x", "!", "eyJ9", "WyIiLC0xXQ", "WyIiLDAsOTk5OTk5XQ", "\ud800"])
 async def test_a_place_that_no_list_has_returned_is_refused(admin, after) -> None:
     with pytest.raises(ValueError, match="after is not what a listing has returned"):
         await settle(admin.list(after=after))

@@ -52,6 +52,27 @@ def test_a_session_that_is_written_meanwhile_is_read_again(settings) -> None:
     assert b'"n":2' in EncryptedCodec(NEW).unseal(found.data, "key")
 
 
+def test_a_lifetime_that_load_does_not_tell_is_asked_for(settings) -> None:
+    class Untelling(Busy):
+        def load(self, key: str) -> Any:
+            found = super().load(key)
+            return found._replace(expires_in=None) if isinstance(found, Stored) else found
+
+        def lifetime(self, key: str) -> int:
+            return DAY // 2
+
+    def write(store: MemoryStore, key: str) -> None:
+        found = store.load(key)
+        assert isinstance(found, Stored)
+        store.replace(key, EncryptedCodec(OLD).seal(record_bytes(settings, {"n": 2}), key), DAY, version=found.version)
+
+    store = Untelling(write, clock=clock_of(settings))
+    store.create("key", EncryptedCodec(OLD).seal(record_bytes(settings, {"n": 1}), "key"), DAY)
+    assert rotate(store, EncryptedCodec([NEW, OLD])) == Rotated(1, 1, 0)
+    found = MemoryStore.load(store, "key")
+    assert isinstance(found, Stored) and found.expires_in == DAY // 2
+
+
 def test_a_session_that_ends_meanwhile_does_not_come_back(settings) -> None:
     store = Busy(lambda store, key: store.delete(key), clock=clock_of(settings))
     store.create("key", EncryptedCodec(OLD).seal(record_bytes(settings, {"n": 1}), "key"), DAY)
@@ -67,5 +88,5 @@ def test_a_session_that_is_not_encrypted_is_left_unless_that_is_wanted(settings)
     assert rotate(store, codec, accept_plaintext=False) == Rotated(100, 0, 100)
     assert rotate(store, codec, accept_plaintext=True, dry_run=True) == Rotated(100, 100, 0)
     assert rotate(store, codec, accept_plaintext=True, progress=told.append) == Rotated(100, 100, 0)
-    assert told == [Rotated(100, 100, 0)]
+    assert told == [Rotated(100, 100, 0)] * 2
     assert rotate(store, codec) == Rotated(100, 0, 0)

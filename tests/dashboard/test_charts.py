@@ -56,6 +56,14 @@ def test_each_event_is_in_one_point_and_no_more_than_a_day_is_kept(told: list[tu
     assert len(samples._minutes) <= 1440
 
 
+def test_no_more_than_a_day_is_kept() -> None:
+    samples = Samples()
+    for minute in range(3000):
+        samples.note_live(NOON + minute * MINUTE, minute)
+    assert len(samples._minutes) == 1440
+    assert samples.points(NOON + 2999 * MINUTE, 1440, 1)[0].live == 1560
+
+
 @given(st.integers(1, 10**12))
 def test_the_top_is_round_and_not_far_above(number: int) -> None:
     top = nice(number)

@@ -20,6 +20,8 @@ import pytest
         ("quart", "quart", "quart"),
         ("aiohttp", "aiohttp", "aiohttp"),
         ("django", "django", "django"),
+        ("prometheus", "prometheus_client", "prometheus"),
+        ("otel", "opentelemetry", "otel"),
     ],
 )
 def test_a_door_names_the_extra_that_is_missing(door: str, missing: str, extra: str) -> None:

@@ -15,6 +15,7 @@ from sojourn.core.changes import Change
 from sojourn.core.store import Seen, Stored
 from sojourn.errors import SessionDestroyed, SessionNotLoaded, StoreUnavailable
 from sojourn.middleware import watching
+from sojourn.middleware.sockets import LiveSocket
 from sojourn.middleware.watching import Watchers, watchers_of
 from sojourn.stores import AsyncMemoryStore
 from sojourn.testing import ManualClock
@@ -324,6 +325,7 @@ async def test_a_store_that_cannot_look_is_asked_for_a_bounded_number_in_turn():
     assert sum(found is None for found, _ in told) == 1
     asked = [look[0] for look in store.looks[:151]]
     assert len(set(asked)) == 151, "each once before any is asked for again"
+    assert watcher.mark(b"version") == b"version"
     for key, one in everybody:
         watcher.unsubscribe(key, one)
 
@@ -467,3 +469,47 @@ async def test_use_is_counted_and_a_store_that_fails_at_it_is_told_once(caplog: 
     for _ in range(2):
         await site.middleware.use(session._state)
     assert len(caplog.records) == 1 and "the use of a session is not noted" in caplog.text
+
+
+async def test_who_has_left_is_told_nothing_and_a_key_that_is_watched_no_more_is_passed_over():
+    site = Site("async")
+    site.keep(ONE)
+    session = await site.request(ONE)
+    told: list[Any] = []
+    follower = watching.Follower(site.middleware.watchers, session._state, told.append, list)
+    assert follower.tell(None, has_expired=False) is True and told == []
+    store = Looking()
+    watcher = Watchers(store).here()
+    watcher._note(["never watched"], {})
+    assert len(watcher) == 0
+
+
+async def test_where_the_session_object_has_moved_its_follower_goes_along():
+    site = Site("async")
+    site.keep(ONE)
+    session = await site.request(ONE)
+    told: list[Any] = []
+    follower = watching.Follower(site.middleware.watchers, session._state, told.append, list)
+    assert follower.follow()
+    session.regenerate(keep_data=True)
+    await session.save()
+    assert follower.tell(None, has_expired=False) is True
+    assert told == [] and list(site.middleware.watchers.here()._watched) == [session.key]
+    follower.leave()
+
+
+async def test_a_socket_that_cannot_be_closed_is_no_failure(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.DEBUG, "sojourn")
+    site = Site("async")
+    site.keep(ONE)
+    session = await site.request(ONE)
+
+    async def close() -> None:
+        raise ConnectionResetError
+
+    socket = LiveSocket(site.middleware, session._state, close)
+    await socket.accepted()
+    await session.sessions.destroy(session.id)
+    await until(lambda: socket.has_ended)
+    await socket.leave()
+    assert "could not be closed: ConnectionResetError" in caplog.text

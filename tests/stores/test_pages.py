@@ -33,7 +33,8 @@ def test_a_page_at_a_node_that_has_left_the_cluster_goes_on_at_the_next(valkey_c
     for key in keys:
         store.create(key, b"{}", HOUR)
     assert store.page("z 0") == Page([], None)
-    found, cursor = set(), "0 7"
+    found: set[str] = set()
+    cursor: str | None = "0 7"
     while cursor is not None:
         items, cursor = store.page(cursor)
         found.update(key for key, _ in items)
@@ -69,7 +70,8 @@ def test_pages_of_a_layout_whose_documents_have_ids_of_their_own(mongodb) -> Non
     keys = {f"key-{number}" for number in range(7)}
     for key in keys:
         store.create(key, b'{"cookie":{}}', HOUR)
-    found, cursor = set(), ""
+    found: set[str] = set()
+    cursor: str | None = ""
     while cursor is not None:
         items, cursor = store.page(cursor, 3)
         found.update(key for key, _ in items)

@@ -97,6 +97,17 @@ def test_a_session_is_shown_without_its_data_unless_they_are_to_be_revealed(site
     assert run("show", hash_id("no such"))[0] == 3
 
 
+def test_encrypted_data_are_shown_where_the_key_is_given(site, run, asked, monkeypatch) -> None:
+    keys = secrets.token_urlsafe(32)
+    site.codec = EncryptedCodec(keys)
+    key = site.keep("id", "ann", note="private")
+    assert run("show", key)[0] == 1
+    assert not asked("list")["sessions"][0]["is_readable"]
+    monkeypatch.setenv("SOJOURN_KEYS", keys)
+    assert asked("show", key, "--reveal")["data"] == {"note": "private"}
+    assert names(asked("find", "ann")) == {key}
+
+
 def test_lists_go_page_by_page_and_by_conditions(site, asked) -> None:
     keys = {site.keep(f"id-{number}", "ann" if number % 2 else None) for number in range(25)}
     large = site.keep("large", blob="x" * 3000)
@@ -108,6 +119,12 @@ def test_lists_go_page_by_page_and_by_conditions(site, asked) -> None:
         if after is None:
             break
     assert set(found) == keys | {large}
+    found, after = [], None
+    for limit in ("3", "11", "2", "50"):  # as somebody does who changes their mind
+        page = asked("list", "--limit", limit, *(() if after is None else ("--after", after)))
+        found += [session["name"] for session in page["sessions"]]
+        after = page["next"]
+    assert after is None and sorted(found) == sorted(keys | {large})
     assert names(asked("list", "--larger-than", "2k")) == {large}
     assert len(names(asked("list", "--owner", "ann", "--limit", "100"))) == 12
     assert len(names(asked("list", "--anonymous", "--limit", "100"))) == 14

@@ -143,7 +143,7 @@ def test_an_application_without_sessions_is_said_to_have_none(doctor) -> None:
         ("from quart import Quart\nfrom sojourn.quart import Sojourn\napp = Quart(__name__)\nSojourn(app, secret='x', store='memory://')", "app"),
         ("from fastapi import FastAPI\nfrom sojourn.fastapi import SessionMiddleware\ndef make():\n    app = FastAPI()\n    app.add_middleware(SessionMiddleware, secret='x', store='memory://')\n    return app", "make()"),
         ("from aiohttp import web\nfrom sojourn.aiohttp import SessionMiddleware\napp = web.Application(middlewares=[SessionMiddleware(secret='x', store='memory://')])", "app"),
-        ("from litestar import Litestar\nfrom sojourn.litestar import SojournPlugin\napp = Litestar([], plugins=[SojournPlugin(secret='x', store='memory://')])", "app"),
+        ("from litestar import Litestar\nfrom sojourn.litestar import SojournPlugin\napp = Litestar([], logging_config=None, plugins=[SojournPlugin(secret='x', store='memory://')])", "app"),
     ],
     ids=["wsgi", "flask", "quart", "fastapi", "aiohttp", "litestar"],
 )  # fmt: skip

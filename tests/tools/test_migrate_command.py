@@ -175,6 +175,10 @@ WRONG = [
     ((*GOOD, "--workers", "x"), "sojourn: Invalid value for '--workers': 'x' is not a valid integer."),
     ((*GOOD, "--remove-ended"), "sojourn: --remove-ended: got no state"),
     ((*GOOD, "--state", "old.db"), "sojourn: --state: got a file that is something else"),
+    (
+        (*GOOD, "--source-key-env", "NOT_SET", "--source-key-file", "short"),
+        "sojourn: --source-key-env and --source-key-file: give one of the two",
+    ),
     ((*GOOD, "--source-key-env", "NOT_SET"), "sojourn: --source-key-env: got the environment variable 'NOT_SET'"),
     ((*GOOD, "--target-key-file", "short"), "sojourn: --target-key-file: got a key of the wrong length or form"),
     ((*GOOD, "--target-key-file", "mixed"), "sojourn: --target-key-file: got some keys with and some without an id"),

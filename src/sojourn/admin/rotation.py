@@ -71,7 +71,9 @@ def rotate(
         seen += 1
         if seen % _OFTEN == 0:
             progress(Rotated(seen, sealed, unreadable))
-    return Rotated(seen, sealed, unreadable)
+    done = Rotated(seen, sealed, unreadable)
+    progress(done)
+    return done
 
 
 def _left(store: Any, key: str, known: int | None) -> int | None:

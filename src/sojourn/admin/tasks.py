@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from heapq import nlargest
 from time import perf_counter
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta, Struct
 
 from ..clock import from_ms, to_ms
 from ..codecs import loads
@@ -94,25 +95,24 @@ def listing(settings: SessionSettings, wanted: Selection, limit: int, after: str
     Raises:
         ValueError: ``after`` is not what an earlier listing returned.
     """
-    cursor, last = _unpacked(after)
+    at = _unpacked(after)
+    last = at.last
     if wanted.owner is not None:
         return (yield from _owned(settings, wanted, limit, last))
     found: list[Session] = []
     looked_at, now = 0, settings.options.clock()
-    size = limit if wanted == Selection() else _AT_ONCE
+    # Always the same number in one listing: by another, Redis would have other pages.
+    size = at.size or min(limit if wanted == Selection() else _AT_ONCE, _AT_ONCE)
     # Where keys are ids, a place in the store is the number of pages before it: its own cursor may have an id in it.
-    hides, number = not settings.options.hash_ids, 0
-    inner: str | None = cursor
-    if hides:
-        number, size = map(int, (cursor or f"0 {size}").split())
-        inner = ""
-        for _ in range(number):
-            if inner is not None:
-                skipped: Page = yield Call("page", (inner, size))
-                inner = skipped.next
+    hides, number = not settings.options.hash_ids, at.number
+    inner: str | None = at.cursor
+    skipped = 0
+    while hides and inner is not None and skipped < number:
+        before: Page = yield Call("page", (inner, size))
+        inner, skipped = before.next, skipped + 1
 
     def place(last_key: str | None = None) -> str:
-        return _packed(f"{number} {size}" if hides else str(inner), last_key)
+        return _packed(_Place("" if hides else str(inner), number if hides else 0, size, _mark(last_key)))
 
     while inner is not None:
         page: Page = yield Call("page", (inner, size))
@@ -142,7 +142,7 @@ def _owned(settings: SessionSettings, wanted: Selection, limit: int, last: str) 
         if session is not None and _meets(session, wanted, now):
             found.append(session)
             if len(found) == limit and mark != hashed[-1][0]:
-                return Listing(sessions=found, next=_packed("", key), looked_at=looked_at)
+                return Listing(sessions=found, next=_packed(_Place(last=_mark(key))), looked_at=looked_at)
     return Listing(sessions=found, next=None, looked_at=looked_at)
 
 
@@ -166,18 +166,32 @@ def _following(items: list[tuple[str, Stored]], last: str) -> list[tuple[str, St
     return items[places[0] + 1 :] if places else items
 
 
-def _packed(cursor: str, last_key: str | None = None) -> str:
-    text = msgspec.json.encode((cursor, "" if last_key is None else hash_id(last_key)))
-    return urlsafe_b64encode(text).rstrip(b"=").decode()
+class _Place(Struct, frozen=True, array_like=True):
+    """Where a listing goes on."""
+
+    cursor: str = ""
+    """The store's; empty where it may hold an id."""
+    number: Annotated[int, Meta(ge=0)] = 0
+    """How many pages come before, where that counts."""
+    size: Annotated[int, Meta(ge=0, le=_AT_ONCE)] = 0
+    """Of a page; 0 at the beginning."""
+    last: str = ""
+    """The hash of the key that was shown last of the page."""
 
 
-def _unpacked(after: str | None) -> tuple[str, str]:
-    """The store's cursor, and the hash of the key that was shown last."""
+def _mark(key: str | None) -> str:
+    return "" if key is None else hash_id(key)
+
+
+def _packed(place: _Place) -> str:
+    return urlsafe_b64encode(msgspec.json.encode(place)).rstrip(b"=").decode()
+
+
+def _unpacked(after: str | None) -> _Place:
     if after is None:
-        return "", ""
+        return _Place()
     try:
-        text = urlsafe_b64decode(after.encode() + b"=" * (-len(after) % 4))
-        return msgspec.json.decode(text, type=tuple[str, str])
+        return msgspec.json.decode(urlsafe_b64decode(after.encode() + b"=" * (-len(after) % 4)), type=_Place)
     except (ValueError, msgspec.MsgspecError):
         raise ValueError("after is not what a listing has returned as next") from None
 

@@ -22,8 +22,6 @@ class _Amount(click.ParamType):  # type: ignore[type-arg]  # it has an argument 
         self._remedy = remedy
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
         found = _AMOUNT.fullmatch(str(value))
         unit = None if found is None else self._units.get(found[2].lower())
         if found is None or unit is None:
@@ -31,7 +29,7 @@ class _Amount(click.ParamType):  # type: ignore[type-arg]  # it has an argument 
         return round(float(found[1]) * unit * self._scale)
 
 
-DURATION: Final = _Amount("duration", _UNITS, 1000, "give seconds, or a number with s, m, h, d or w, such as 90m")
+DURATION: Final[Any] = _Amount("duration", _UNITS, 1000, "give seconds, or a number with s, m, h, d or w, such as 90m")
 """Milliseconds."""
-SIZE: Final = _Amount("size", _SIZES, 1, "give bytes, or a number with k or m, such as 64k")
+SIZE: Final[Any] = _Amount("size", _SIZES, 1, "give bytes, or a number with k or m, such as 64k")
 """Bytes."""

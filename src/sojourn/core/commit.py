@@ -282,8 +282,8 @@ def _merge(state: State, plan: Plan, found: object, phase: Phase) -> Plan | None
     try:
         merge_conflict(state, found)
     except SessionDecodeError:
-        if state.loaded is not None:
-            note(state, "unreadable", state.loaded.key, reason="record")
+        assert plan.write is not None
+        note(state, "unreadable", _old_key(plan.write), reason="record")
         return None
     return decide(state, phase)
 

@@ -159,8 +159,7 @@ def read(state: State, key: str, text: Raw) -> Any:
         log.error(
             "session %s has a value that cannot be read (%s): starting a fresh session", mask_id(state.id or ""), error
         )
-        if state.loaded is not None:
-            note(state, "unreadable", state.loaded.key, reason="value")
+        note(state, "unreadable", None if state.loaded is None else state.loaded.key, reason="value")
         _begin_anew(state)
         state.data = {}
         raise KeyError(key) from None

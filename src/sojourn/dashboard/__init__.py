@@ -7,8 +7,8 @@ from __future__ import annotations
 
 try:
     import jinja2 as _jinja2  # noqa: F401
-except ImportError as error:  # pragma: no cover - the tests have it
-    raise ImportError('the dashboard needs jinja2: pip install "sojourn[dashboard]"') from error
+except ImportError as _error:  # pragma: no cover - the tests have it
+    raise ImportError('the dashboard needs jinja2: pip install "sojourn[dashboard]"', name=_error.name) from _error
 
 from .asgi import ASGIDashboard
 from .wsgi import WSGIDashboard

@@ -157,11 +157,10 @@ class Board:
             lstrip_blocks=True,
         )
         environment.filters.update(
-            ago=self._ago,
+            away=self._away,
             sentence=_sentence,
             whole=_whole,
             size=_size,
-            until=self._until,
             number=lambda number: f"{number:,}",
         )
         environment.globals.update(kind=self._kind, width=charts.WIDTH, height=charts.HEIGHT)
@@ -251,15 +250,12 @@ class Board:
         extra = {"operator": request.operator, "owner": owner, "session": session}
         _actions.warning(f"%s {what}", _printable(request.operator), *args, extra=extra)
 
-    def _ago(self, at: datetime | None) -> str:
+    def _away(self, at: datetime | None) -> str:
+        """A time as it is told from now."""
         if at is None:
             return "unknown"
-        return f"{_span(self._now / 1000 - at.timestamp())} ago"
-
-    def _until(self, at: datetime | None) -> str:
-        if at is None:
-            return "unknown"
-        return f"in {_span(at.timestamp() - self._now / 1000)}"
+        seconds = at.timestamp() - self._now / 1000
+        return f"in {_span(seconds)}" if seconds > 0 else f"{_span(-seconds)} ago"
 
     # -- pages ---------------------------------------------------------------------------------------------------------
 

@@ -43,12 +43,12 @@ class Face:
                 "sessions", f"it and {', '.join(sorted(options))}", "give a middleware, or its options"
             )
         self.sessions: Any = make(options) if sessions is None else sessions
-        self.operator = operator
+        self.operator: Callable[[Any], Any] = operator
         self._own: SessionEvent | None = None
-        self.rules = CrossSiteRules(
+        self.rules: CrossSiteRules = CrossSiteRules(
             strict=True, trust_proxy=options.get("trust_proxy"), trusted_origins=trusted_origins
         )
-        self.board = Board(self.sessions.settings, self.sessions.store, reveals=reveals)
+        self.board: Board = Board(self.sessions.settings, self.sessions.store, reveals=reveals)
 
     def on_event(self, event: SessionEvent) -> None:
         """What the middlewares of the site are given as ``on_event``, so that the charts have what happens in this process."""

@@ -9,7 +9,6 @@ import socket
 import socketserver
 from collections.abc import Callable, Iterable
 from hmac import compare_digest
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 from urllib.parse import parse_qs
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -49,8 +48,8 @@ class Login:
     def __init__(self, app: Callable[..., Iterable[bytes]], port: int) -> None:
         self.app = app
         self.token: str | None = secrets.token_urlsafe(32)
-        self._cookie = f"sojourn_dashboard_{port}"  # cookies are of a host, whatever the port
-        self._pass = secrets.token_urlsafe(32)
+        # Cookies are of a host, whatever the port.
+        self._pass = f"sojourn_dashboard_{port}={secrets.token_urlsafe(32)}".encode()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
         refused = self._refusal(environ)
@@ -66,17 +65,14 @@ class Login:
             check_loopback(_name_in(environ.get("HTTP_HOST", "")))
         except ConfigurationError:  # a name that some page has had resolved to this machine
             return text_response(403, _LOST)
-        try:
-            cookie = SimpleCookie(environ.get("HTTP_COOKIE", "")).get(self._cookie)
-        except CookieError:
-            cookie = None
-        if cookie is not None and compare_digest(cookie.value.encode(), self._pass.encode()):
+        cookies = environ.get("HTTP_COOKIE", "").encode("latin-1", "replace").split(b";")
+        if any(compare_digest(cookie.strip(), self._pass) for cookie in cookies):
             return None
         given = parse_qs(environ.get("QUERY_STRING", "")).get("token", [""])[0]
         if self.token is None or not compare_digest(given.encode(), self.token.encode()):
             return text_response(403, _LOST)
         self.token = None
-        kept = f"{self._cookie}={self._pass}; HttpOnly; SameSite=Strict; Path=/"
+        kept = f"{self._pass.decode()}; HttpOnly; SameSite=Strict; Path=/"
         return text_response(303, "In.", ("Location", "/"), ("Set-Cookie", kept))
 
 

@@ -35,8 +35,6 @@ class FullStore(
 ):
     """An async store with every capability. Each case uses only those that it has asked for."""
 
-    async def has_expired(self, key: str) -> bool: ...
-
 
 def as_async(store: Store, *, threads: bool = False) -> FullStore:
     """Give a sync store async methods, those that it has and no others.

@@ -1,7 +1,7 @@
 """One connection per event loop, shared by all its tasks, straight on hiredis: a tenth of the cost of a pool's.
 
 Commands given in one turn of the event loop leave in one write, but for one that is given while nobody waits, where the last was alone
-too: it leaves at once. Replies come back in order. A caller that stops
+too: it leaves at once. Replies come back in order, and each task goes on in the turn that brings its own; what those tasks send then leaves in one write. A caller that stops
 waiting for its reply keeps its place in the queue, so that the reply is read and dropped instead of going to another
 caller. No write is ever sent twice: when the connection is lost, all waiting callers get an error, and the next command
 opens another connection. A read on a connection that served before is sent once more, on another: also where half of its
