@@ -294,6 +294,9 @@ def import_sessions(
         first = islice(backup.sessions(), _LOOKED_FOR)
         is_same = header.store == place or any(store.load(str(line.key)) is not None for line in first)
         position = _Position(header.id, place, 0, is_same)
+        noted.write_bytes(
+            _encode(position)
+        )  # before the first session: a run that goes on would find some, and take the store for the same
 
     def put(line: _Line) -> Fate:
         key = str(line.key)
