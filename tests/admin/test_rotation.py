@@ -90,3 +90,27 @@ def test_a_session_that_is_not_encrypted_is_left_unless_that_is_wanted(settings)
     assert rotate(store, codec, accept_plaintext=True, progress=told.append) == Rotated(100, 100, 0)
     assert told == [Rotated(100, 100, 0)] * 2
     assert rotate(store, codec) == Rotated(100, 0, 0)
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_session_that_is_used_after_its_page_was_read_keeps_what_it_has_left(settings, tells) -> None:
+    class Used(MemoryStore):
+        def scan(self) -> Any:
+            for key, stored in list(super().scan()):
+                self.touch(key, DAY)
+                yield key, stored._replace(expires_in=1000)
+
+    class Untelling(Used):
+        def load(self, key: str) -> Any:
+            found = super().load(key)
+            return found._replace(expires_in=None) if isinstance(found, Stored) else found
+
+        def lifetime(self, key: str) -> int | None:
+            found = MemoryStore.load(self, key)
+            return found.expires_in if isinstance(found, Stored) else None
+
+    store = (Used if tells else Untelling)(clock=clock_of(settings))
+    store.create("key", EncryptedCodec(OLD).seal(record_bytes(settings, {"n": 1}), "key"), 1000)
+    assert rotate(store, EncryptedCodec([NEW, OLD])) == Rotated(1, 1, 0)
+    found = MemoryStore.load(store, "key")
+    assert isinstance(found, Stored) and found.expires_in == DAY

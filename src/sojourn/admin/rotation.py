@@ -60,14 +60,13 @@ def rotate(
                 unreadable += 1
                 log.error("a stored session (%s) is unreadable: %s", mask_id(key), error)
                 break
+            left = _left(store, key, left)
             ttl = LONGEST_MS if left is None else left
             written = dry_run or store.replace(key, codec.seal(text, key), ttl, version=found.version, owner=owner)
             if written is not CONFLICT:
                 sealed += written is not MISSING
                 break
             found = store.load(key)
-            if isinstance(found, Stored):
-                left = found.expires_in if found.expires_in is not None else _left(store, key, left)
         seen += 1
         if seen % _OFTEN == 0:
             progress(Rotated(seen, sealed, unreadable))
@@ -77,7 +76,10 @@ def rotate(
 
 
 def _left(store: Any, key: str, known: int | None) -> int | None:
-    """What a record has left, of a store whose ``load`` does not tell."""
-    lifetime = getattr(store, "lifetime", None)
-    left: int | None = known if lifetime is None else lifetime(key)
-    return left
+    """What a record has left now. Its page was read some time ago, and a visitor who came since has prolonged it, which leaves its version as it was."""
+    if hasattr(store, "lifetime"):  # its ``load`` does not tell
+        left: int | None = store.lifetime(key)
+    else:
+        found = store.load(key)
+        left = found.expires_in if isinstance(found, Stored) else None
+    return known if left is None else left
