@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import logging
 import pickle
+from base64 import urlsafe_b64decode
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from sojourn.core.settings import SessionSettings
 from sojourn.core.store import Facts, Stored
 from sojourn.errors import SessionDecodeError, StoreUnavailable
 from sojourn.ids import hash_id, mask_id
-from sojourn.stores import MemoryStore
+from sojourn.stores import MemoryStore, SQLiteStore
 from sojourn.testing import as_async
 from tests.core.making import DAY, HOUR, ID, NOW, clock_of, make_settings, record_bytes
 
@@ -213,6 +215,27 @@ async def test_where_the_key_is_the_id_only_masks_are_shown_and_taken(colour, sh
     assert store.count() == len(ids)
     owned = await settle(admin.list(Selection(owner="ann"), limit=2))
     assert owned.next is not None and not ids & {session.name for session in owned.sessions}
+
+
+@pytest.mark.parametrize("colour", [Admin, AsyncAdmin])
+async def test_a_place_has_no_id_in_it_where_the_options_say_that_keys_are_none(
+    colour, settings, tmp_path: Path
+) -> None:
+    store = SQLiteStore(tmp_path / "sessions.db", clock=clock_of(settings))
+    admin = colour(store if colour is Admin else as_async(store), settings)
+    ids = sorted(f"secret-id-{number:02}" for number in range(9))
+    for each in [*ids, *(hash_id(each) for each in ids)]:
+        store.create(each, record_bytes(settings, {"n": 1}), DAY)
+    found, after = [], None
+    while True:
+        listing = await settle(admin.list(limit=2, after=after))
+        found += [session.name for session in listing.sessions]
+        after = listing.next
+        if after is None:
+            break
+        assert b"secret" not in urlsafe_b64decode(after + "==")
+    assert sorted(found) == sorted([*map(mask_id, ids), *map(hash_id, ids)])
+    store.close()
 
 
 # -- data

@@ -29,7 +29,7 @@ from ..core.store import Facts, Page, Stored
 from ..errors import SessionDecodeError, StoreError
 from ..ids import hash_id, new_id
 from .findings import Finding, findings
-from .names import NotOneName, find_key, name_of
+from .names import NotOneName, find_key, is_shown, name_of
 from .values import Bucket, Listing, Ping, Selection, Session, Shown, Stats
 
 __all__ = ["end_named", "got", "listing", "ping", "shown", "stats", "view"]
@@ -106,18 +106,20 @@ def listing(settings: SessionSettings, wanted: Selection, limit: int, after: str
     # Where keys are ids, a place in the store is the number of pages before it: its own cursor may have an id in it.
     hides, number = not settings.options.hash_ids, at.number
     inner: str | None = at.cursor
-    skipped = 0
-    while hides and inner is not None and skipped < number:
+    skipped = number if inner else 0
+    while inner is not None and skipped < number:
         before: Page = yield Call("page", (inner, size))
         inner, skipped = before.next, skipped + 1
 
     def place(last_key: str | None = None) -> str:
-        return _packed(_Place("" if hides else str(inner), number if hides else 0, size, _mark(last_key)))
+        return _packed(_Place("" if hides else str(inner), number, size, _mark(last_key)))
 
     while inner is not None:
         page: Page = yield Call("page", (inner, size))
         items = _following(page.items, last)
         looked_at += len(items)
+        # The options may say otherwise than the store: the operator has left out --keep-ids.
+        hides = hides or not all(is_shown(settings, key) for key, _ in page.items)
         for key, stored in items:
             session = view(settings, key, stored)
             if _meets(session, wanted, now):
@@ -172,7 +174,7 @@ class _Place(Struct, frozen=True, array_like=True):
     cursor: str = ""
     """The store's; empty where it may hold an id."""
     number: Annotated[int, Meta(ge=0)] = 0
-    """How many pages come before, where that counts."""
+    """How many pages come before: what counts where there is no cursor."""
     size: Annotated[int, Meta(ge=0, le=_AT_ONCE)] = 0
     """Of a page; 0 at the beginning."""
     last: str = ""
