@@ -26,7 +26,7 @@ class Slow(MemoryStore):
         self.calls = 0
         self.may_go = threading.Event()
         self.may_go.set()
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     def load(self, key: str) -> Any:
         self.calls += 1
@@ -209,6 +209,22 @@ def test_a_command_that_hangs_is_waited_for_by_one_thread_alone(time: Time) -> N
     for _ in range(3):
         time.now += 1
         health._asking._thread.join(10)  # type: ignore[union-attr]
+        health.check()
+    assert health.check().is_ready
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_command_that_ended_without_a_reply_is_followed_by_another(time: Time) -> None:
+    class Timeout(BaseException):
+        """As gevent's is."""
+
+    store = Slow()
+    health = Health(store, Judge(clock=time), timeout=10)
+    store.error = Timeout()
+    assert not health.check().is_ready
+    store.error = None
+    for _ in range(2):
+        time.now += 1
         health.check()
     assert health.check().is_ready
 

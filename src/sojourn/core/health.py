@@ -91,7 +91,9 @@ class _Asking:
 
     @property
     def hangs(self) -> bool:
-        return not self._replies
+        return (
+            not self._replies and self._thread.is_alive()
+        )  # after a fork, or what is no Exception, nobody asks any more
 
     def wait(self, seconds: float) -> _Reply:
         self._thread.join(seconds)
