@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import logging
 import re
 from typing import Any
@@ -405,3 +407,31 @@ async def test_sockets_are_closed_and_the_lifespan_is_the_sites() -> None:
     assert sent == [{"type": "websocket.close", "code": 1008}]
     with pytest.raises(NotImplementedError, match="lifespan"):
         await dashboard({"type": "lifespan"}, receive, send)
+
+
+@pytest.mark.anyio
+async def test_half_a_form_ends_nobodys_sessions(store: MemoryStore) -> None:
+    own = {"v": 1, "created": 1, "owner": "ann"}
+    store.create(hash_id("1"), json.dumps({"cookie": {}, "__sojourn__": own}).encode(), 60_000, owner="ann")
+    parts = [{"type": "http.request", "body": b"owner=ann", "more_body": True}, {"type": "http.disconnect"}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return parts.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "scheme": "http", "path": "/owner/end"}
+    headers = [(b"sec-fetch-site", b"same-origin"), (b"content-length", b"13")]
+    await dashboard_of("async", store)({**scope, "headers": headers, "query_string": b""}, receive, send)
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": "POST",
+        "wsgi.url_scheme": "http",
+        "PATH_INFO": "/owner/end",
+        "CONTENT_LENGTH": "13",
+    }
+    environ |= {"HTTP_SEC_FETCH_SITE": "same-origin", "wsgi.input": io.BytesIO(b"owner=ann")}
+    list(dashboard_of("sync", store)(environ, lambda status, _headers: sent.append({"status": int(status[:3])})))
+    assert [message["status"] for message in sent if "status" in message] == [400, 400]
+    assert store.by_owner("ann")

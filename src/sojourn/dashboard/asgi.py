@@ -14,7 +14,7 @@ from ..middleware.async_ import AsyncMiddleware
 from ..middleware.drive import run_async
 from ..options import OptionsDict
 from .board import MOST_BODY, NAP, Request, Response
-from .faces import Face, place, too_large
+from .faces import Face, cut_short, place, too_large
 
 __all__ = ["ASGIDashboard"]
 
@@ -78,6 +78,8 @@ class ASGIDashboard(Face):
         body, more = b"", scope["method"] == "POST"
         while more:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                return cut_short()
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > MOST_BODY:

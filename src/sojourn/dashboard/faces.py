@@ -14,7 +14,7 @@ from ..logs import log
 from ..options import OptionsDict
 from .board import Board, Ended, Response, refusal, text_response
 
-__all__ = ["Face", "place", "too_large"]
+__all__ = ["Face", "cut_short", "place", "too_large"]
 
 _TOO_LARGE: Final = 413
 
@@ -82,3 +82,8 @@ def place(base: str, path: str) -> tuple[str, str]:
 def too_large() -> Response:
     """What a form gets that is larger than any of ours."""
     return text_response(_TOO_LARGE, "Content Too Large")
+
+
+def cut_short() -> Response:
+    """What a form gets whose browser has gone before its end: half of a name may be another's."""
+    return text_response(400, "Bad Request: the form is not complete.")

@@ -13,7 +13,7 @@ from ..middleware.sync import SyncMiddleware
 from ..options import OptionsDict
 from ..wsgi import refusal_in
 from .board import MOST_BODY, NAP, Request, Response
-from .faces import Face, place, too_large
+from .faces import Face, cut_short, place, too_large
 
 __all__ = ["WSGIDashboard"]
 
@@ -68,6 +68,8 @@ class WSGIDashboard(Face):
             if not (length.isascii() and length.isdecimal()) or int(length) > MOST_BODY:
                 return too_large()
             form = environ["wsgi.input"].read(int(length))
+            if len(form) < int(length):
+                return cut_short()
         base = environ.get("SCRIPT_NAME", "").encode("latin-1").decode("utf-8", "replace")
         path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
         self._keep_sampling()
