@@ -90,6 +90,16 @@ def test_a_wrong_option_is_named_in_one_line_and_with_status_2(arguments, messag
     assert not (tmp_path / "no.db").exists()
 
 
+@pytest.mark.parametrize("owner", ["", "x" * 2049, "\ud800"])
+@pytest.mark.parametrize(
+    "command", [["find"], ["watch"], ["list", "--owner"], ["end", "--all", "--owner"], ["show", "12345678", "--owner"]]
+)
+def test_who_can_be_no_owner_is_refused_in_one_line_with_status_2(command, owner, url, capsys) -> None:
+    assert main([*command, owner, "--store", url]) == 2
+    told = capsys.readouterr().err
+    assert "an owner" in told and "--after" not in told and told.count("\n") == 1
+
+
 def test_a_store_that_is_down_is_said_in_one_line_with_status_1(capsys) -> None:
     assert main(["ping", "--store", "redis://127.0.0.1:1/0"]) == 1
     told = capsys.readouterr().err

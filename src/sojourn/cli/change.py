@@ -14,6 +14,7 @@ from ..stores import reindex as reindex_store
 from .look import every
 from .output import Out, sessions
 from .place import on_store, with_json
+from .values import OWNER
 
 __all__ = ["COMMANDS"]
 
@@ -22,7 +23,7 @@ _YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
 @click.command
 @click.argument("names", metavar="[SESSION]...", nargs=-1)
-@click.option("--owner", help="All sessions of this owner; with SESSION: look for it among these.")
+@click.option("--owner", type=OWNER, help="All sessions of this owner; with SESSION: look for it among these.")
 @click.option("--all", "all_", is_flag=True, help="All sessions of the store.")
 @_YES
 @on_store

@@ -14,7 +14,7 @@ from ..admin import Admin, Bucket, Selection, Session
 from ..clock import DAY_MS
 from .output import Column, Out, ago, size_of
 from .place import on_store, with_json
-from .values import DURATION, SIZE
+from .values import DURATION, OWNER, SIZE
 
 __all__ = ["COMMANDS", "every", "show_sessions"]
 
@@ -115,7 +115,7 @@ def _age(ms: int) -> str:
 
 
 @click.command("list")
-@click.option("--owner", help="Only this owner's, by the store's index.")
+@click.option("--owner", type=OWNER, help="Only this owner's, by the store's index.")
 @click.option("--anonymous", is_flag=True, help="Only those of nobody.")
 @click.option("--older-than", type=DURATION, help="Only those that began so long ago at least.")
 @click.option("--idle-for", type=DURATION, help="Only those not used for so long at least.")
@@ -171,7 +171,9 @@ def list_(
 
 @click.command
 @click.argument("name")
-@click.option("--owner", help="Look among this owner's sessions: all of the store need not be walked through.")
+@click.option(
+    "--owner", type=OWNER, help="Look among this owner's sessions: all of the store need not be walked through."
+)
 @click.option("--reveal", is_flag=True, help="Show the data themselves, and not only of what kind they are.")
 @on_store
 @with_json
@@ -201,7 +203,7 @@ def show(admin: Admin, name: str, owner: str | None, reveal: bool, out: Out) -> 
 
 
 @click.command
-@click.argument("owner")
+@click.argument("owner", type=OWNER)
 @on_store
 @with_json
 def find(admin: Admin, owner: str, out: Out) -> None:
@@ -223,7 +225,7 @@ def _last_used(session: Session) -> float:
 
 
 @click.command
-@click.argument("who", metavar="OWNER|SESSION")
+@click.argument("who", type=OWNER, metavar="OWNER|SESSION")
 @click.option("--owner", "is_owner", is_flag=True, help="OWNER is one, though it looks like the name of a session.")
 @click.option("--every", "interval", type=DURATION, default="2s", show_default=True, help="The time between two looks.")
 @click.option(

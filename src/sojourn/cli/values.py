@@ -7,7 +7,9 @@ from typing import Any, Final
 
 import click
 
-__all__ = ["DURATION", "SIZE"]
+from ..ids import check_owner
+
+__all__ = ["DURATION", "OWNER", "SIZE"]
 
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _SIZES: Final = {"": 1, "k": 1024, "m": 1024**2}
@@ -33,3 +35,18 @@ DURATION: Final[Any] = _Amount("duration", _UNITS, 1000, "give seconds, or a num
 """Milliseconds."""
 SIZE: Final[Any] = _Amount("size", _SIZES, 1, "give bytes, or a number with k or m, such as 64k")
 """Bytes."""
+
+
+class _Owner(click.ParamType):  # type: ignore[type-arg]  # as above
+    name = "owner"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            check_owner(value)
+        except (TypeError, ValueError) as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
+OWNER: Final[Any] = _Owner()
+"""Whom sessions are of."""
