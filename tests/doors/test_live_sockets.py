@@ -223,11 +223,13 @@ async def test_an_application_that_only_sends_ends_without_an_error_in_the_serve
             assert (await receive())["code"] == 1008
             if scope["path"] == "/raises":
                 raise RuntimeError("as a framework makes another error of it") from gone
+            if scope["path"] == "/group":
+                raise ExceptionGroup("as a task group does", [gone]) from None
             raise
 
     middleware = SessionMiddleware(ticker, secret=SECRET, store="memory://", close_on_end=True)
     async with serving(middleware) as served:
-        for path in ("/", "/raises"):
+        for path in ("/", "/raises", "/group"):
             async with logged_in(served) as client, served.connect(client, path) as opened:
                 assert await opened.recv() == "tick"
                 await client.get("/logout")
