@@ -302,6 +302,8 @@ class _SocketEnded(OSError):
 def _is_of_the_end(error: BaseException | None) -> bool:
     """Whether it is that, or what a framework has made of it: nothing to be logged as the application's failure."""
     while error is not None and not isinstance(error, _SocketEnded):
+        if isinstance(error, BaseExceptionGroup):  # of the tasks that were sending
+            return all(map(_is_of_the_end, error.exceptions))
         error = error.__cause__ or error.__context__
     return error is not None
 

@@ -435,6 +435,20 @@ def test_what_stops_the_process_goes_on(make: Make) -> None:
         make(on_event=interrupt).client.get(put(n=1))
 
 
+def test_what_stops_an_exclusive_request_as_it_is_told_of_its_session_gives_that_back(make: Make) -> None:
+    stops: list[type[BaseException]] = []
+
+    def stop(event: SessionEvent) -> None:
+        if event.kind == "loaded" and stops:
+            raise stops.pop()
+
+    client = make(on_event=stop, exclusive=lambda request: True).session(n=1)
+    stops.append(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        client.get(read)
+    assert client.get(read).seen == {"n": 1}
+
+
 async def hear(_event: SessionEvent) -> None:
     await asyncio.sleep(0)
 

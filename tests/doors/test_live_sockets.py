@@ -208,16 +208,22 @@ async def test_where_a_lazy_session_cannot_be_looked_up_the_socket_is_closed(cap
 async def test_an_application_that_only_sends_ends_without_an_error_in_the_servers_log(
     caplog: pytest.LogCaptureFixture,
 ):
+    async def tick(send: Any) -> None:
+        while True:
+            await send({"type": "websocket.send", "text": "tick"})
+            await asyncio.sleep(0.01)
+
     async def ticker(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "websocket":
             await socket_app(scope, receive, send)
             return
         await receive()
         await send({"type": "websocket.accept"})
+        if scope["path"] == "/group":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(tick(send))
         try:
-            while True:
-                await send({"type": "websocket.send", "text": "tick"})
-                await asyncio.sleep(0.01)
+            await tick(send)
         except OSError as gone:
             await send({"type": "websocket.close"})  # as a handler may, in its `finally`
             assert (await receive())["code"] == 1008
@@ -227,7 +233,7 @@ async def test_an_application_that_only_sends_ends_without_an_error_in_the_serve
 
     middleware = SessionMiddleware(ticker, secret=SECRET, store="memory://", close_on_end=True)
     async with serving(middleware) as served:
-        for path in ("/", "/raises"):
+        for path in ("/", "/raises", "/group"):
             async with logged_in(served) as client, served.connect(client, path) as opened:
                 assert await opened.recv() == "tick"
                 await client.get("/logout")

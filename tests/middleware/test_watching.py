@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
+from sojourn import aio
 from sojourn.core.changes import Change
 from sojourn.core.store import Seen, Stored
 from sojourn.errors import SessionDestroyed, SessionNotLoaded, StoreUnavailable
@@ -513,3 +514,113 @@ async def test_a_socket_that_cannot_be_closed_is_no_failure(caplog: pytest.LogCa
     await until(lambda: socket.has_ended)
     await socket.leave()
     assert "could not be closed: ConnectionResetError" in caplog.text
+
+
+def test_an_event_loop_ends_though_somebody_still_watches(anyio_backend: str):
+    kept: list[Any] = []
+
+    async def main() -> None:
+        site = Site("async")
+        site.keep(ONE)
+        changes = (await site.request(ONE)).changes()
+        kept.append(changes)
+        other = await site.request(ONE)
+        other["n"] = 2
+        await other.save()
+        assert await next_of(changes) == ("changed", None)
+        assert watched(site) == 1
+
+    async def limited() -> None:
+        with anyio.fail_after(5):
+            await main()
+
+    before = set(aio._spawned)
+    anyio.run(limited, backend=anyio_backend)
+    assert kept
+    assert set(aio._spawned) <= before, "no task of the loop that has ended is left"
+
+
+async def test_who_comes_while_a_watch_is_being_closed_gets_no_second_task(monkeypatch: pytest.MonkeyPatch):
+    closing, closed, runs = anyio.Event(), anyio.Event(), 0
+    run = watching.Watcher._run
+
+    class Slow(AsyncMemoryStore):
+        is_told = False
+
+        async def watch(self, _told: Any) -> Any:
+            return self
+
+        async def close(self) -> None:
+            closing.set()
+            await closed.wait()
+
+    async def counted(watcher: watching.Watcher) -> None:
+        nonlocal runs
+        runs += 1
+        await run(watcher)
+
+    monkeypatch.setattr(watching.Watcher, "_run", counted)
+    watchers = Watchers(Slow())
+    watcher, subscriber = watchers.here(), Told([])
+    watcher.subscribe("a key", subscriber)
+    await until(lambda: watcher._watch)
+    watcher.unsubscribe("a key", subscriber)
+    with anyio.fail_after(5):
+        await closing.wait()
+    watcher.subscribe("a key", subscriber)
+    await anyio.sleep(0.05)
+    closed.set()
+    await until(lambda: runs == 2)
+    await anyio.sleep(0.05)
+    watcher.unsubscribe("a key", subscriber)
+    assert runs == 2
+
+
+async def test_what_was_looked_at_before_the_session_object_itself_saved_is_not_told():
+    site = Site("async")
+    site.keep(ONE)
+    session = await site.request(ONE)
+    look, looking, going_on = site.middleware.store.look, anyio.Event(), anyio.Event()
+
+    async def slow(keys: Any) -> Any:
+        found = await look(keys)
+        looking.set()
+        await going_on.wait()
+        return found
+
+    site.middleware.store.look = slow
+    told: list[Any] = []
+    changes = session.changes()
+    async with anyio.create_task_group() as group:
+
+        async def follow() -> None:
+            told.append((await anext(changes)).kind)
+
+        group.start_soon(follow)
+        with anyio.fail_after(5):
+            await looking.wait()
+        session["n"] = 2
+        await session.save()
+        going_on.set()
+        await anyio.sleep(0.1)
+        assert told == []
+        other = await site.request(ONE)
+        other["n"] = 3
+        await other.save()
+        await until(lambda: told)
+        assert told == ["changed"]
+        group.cancel_scope.cancel()
+
+
+async def test_two_tasks_cannot_wait_for_the_same_changes():
+    site = Site("async")
+    site.keep(ONE)
+    changes = (await site.request(ONE)).changes()
+    async with anyio.create_task_group() as group:
+        group.start_soon(lambda: next_of(changes))
+        await until(lambda: watched(site))
+        with pytest.raises(RuntimeError, match="waited for already"):
+            await anext(changes)
+        assert watched(site) == 1
+        group.cancel_scope.cancel()
+    assert watched(site) == 0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sojourn.core.store import CONFLICT, EXISTS, MISSING, Deleted, Replaced, Stored
+from sojourn.core.store import CONFLICT, EXISTS, MISSING, Deleted, Facts, Page, Replaced, Seen, Stored
 from sojourn.stores.memory.store import MemoryStore
 
 
@@ -806,6 +806,59 @@ class SetOwnerIgnoresTheVersion(MemoryStore):
     def set_owner(self, key: str, owner: str | None, *, version: Any) -> Any:
         found = self.load(key)
         return super().set_owner(key, owner, version=found.version if isinstance(found, Stored) else version)
+
+
+class PagesLeaveOut(MemoryStore):
+    def page(self, cursor: str = "", limit: int = 100) -> Page:
+        items, following = super().page(cursor, limit)
+        return Page(items if following is None else items[:-1], following)
+
+
+class PagesAreCounted(MemoryStore):
+    def page(self, cursor: str = "", limit: int = 100) -> Page:
+        first = int(cursor or 0)
+        items = sorted(self.scan())[first : first + limit]
+        return Page(items, str(first + limit) if len(items) == limit else None)
+
+
+class FactsHaveNoServer(MemoryStore):
+    def facts(self) -> Facts:
+        return {**super().facts(), "server": ""}
+
+
+class WhatIsGoneHasExpired(MemoryStore):
+    def has_expired(self, key: str) -> bool:
+        return self.load(key) is None
+
+
+class LookSeesTheExpired(MemoryStore):
+    def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        kept = {key: Seen(self._records.entries[key].data, 1) for key in keys if key in self._records.entries}
+        return {**kept, **super().look(keys)}
+
+
+class LookTakesAFew(MemoryStore):
+    def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        return super().look(keys[:10])
+
+
+class LookSeesNoTombstones(MemoryStore):
+    def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        return {key: seen for key, seen in super().look(keys).items() if isinstance(seen, Seen)}
+
+
+class LookMarksTheExpiry(MemoryStore):
+    def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
+        found = super().look(keys)
+        return {
+            key: Seen(seen.expires_in, seen.expires_in) if isinstance(seen, Seen) else seen
+            for key, seen in found.items()
+        }
+
+
+class PulseStandsStill(MemoryStore):
+    def pulse(self) -> int:
+        return 1
 
 
 class LocksAreForAll(MemoryStore):

@@ -168,6 +168,10 @@ def test_a_store_may_do_without_all_that_is_optional_and_each_skip_says_why() ->
         "the store has no by_owner()",
         "the store has no set_owner()",
         "the store has no lock()",
+        "the store has no look()",
+        "the store has no page()",
+        "the store has no facts()",
+        "the store has no has_expired()",
         "the store leaves no tombstones: tombstones is False",
         "the store keeps JSON objects only: any_bytes is False",
         "make_peer() makes no second store over the same data",
@@ -179,7 +183,10 @@ def test_what_a_store_does_without_leaves_most_cases() -> None:
 
 
 def test_a_store_whose_clock_cannot_be_moved_is_waited_for() -> None:
-    assert set(skipped(ServerContract()).values()) == {"make_peer() makes no second store over the same data"}
+    assert set(skipped(ServerContract()).values()) == {
+        "make_peer() makes no second store over the same data",
+        "the store has no pulse()",
+    }
 
 
 def test_a_store_that_does_not_tell_the_expiry_has_to_say_so() -> None:

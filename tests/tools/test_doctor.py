@@ -19,6 +19,13 @@ GOOD: Final = secrets.token_hex(32)
 _COUNT = iter(range(1000))
 
 
+@pytest.fixture(autouse=True)
+def no_django_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has Django set up is asked about it, and other tests may have set it up in this one."""
+    for name in ("django.conf", "sojourn.django.config"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+
 @pytest.fixture
 def doctor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

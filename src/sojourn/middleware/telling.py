@@ -152,7 +152,12 @@ def told(middleware: Any, method: Callable[..., T], operation: Operation | None)
                 return method(*args, **how)
         finally:
             if (noted := _noted(args)) is not None:
-                middleware.tell(noted)
+                try:
+                    middleware.tell(noted)
+                except BaseException:  # such as a cancellation: nobody will have the session that was looked up
+                    if operation == "load":
+                        middleware.unlock(args[0])
+                    raise
 
     return run
 
@@ -168,6 +173,11 @@ def told_async(
                 return await method(*args, **how)
         finally:
             if (noted := _noted(args)) is not None:
-                await middleware.tell(noted)
+                try:
+                    await middleware.tell(noted)
+                except BaseException:  # such as a cancellation: nobody will have the session that was looked up
+                    if operation == "load":
+                        await middleware.unlock(args[0])
+                    raise
 
     return run

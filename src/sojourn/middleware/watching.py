@@ -23,7 +23,7 @@ from weakref import WeakMethod, WeakValueDictionary
 
 from ..aio import has_ended, here, new_event, sleep, spawn, wait
 from ..chance import chance
-from ..core.changes import Change, change_of, is_own_end, key_of
+from ..core.changes import CHANGED, Change, change_of, is_own_end, key_of
 from ..core.state import State
 from ..core.store import Replaced, Seen, Stored, Told, Watch
 from ..logs import OutageLog, log
@@ -165,12 +165,17 @@ class Watcher:
                 if self._watched:
                     await self._wait()
         finally:
-            watch, self._watch, self._is_running = self._watch, None, False
-            if watch is not None:
-                await watch.close()
-            if self._watched:  # somebody came while it was closed
-                self._is_running = True
-                spawn(self._run)
+            watch, self._watch = self._watch, None
+            try:
+                if watch is not None:
+                    await watch.close()
+            finally:
+                self._is_running = False
+        if (
+            self._watched
+        ):  # somebody came while it was closed; not where this was cancelled, as at the end of the event loop
+            self._is_running = True
+            spawn(self._run)
 
     async def _look(self) -> None:
         """Look at the keys that are due, and tell of them."""
@@ -325,6 +330,8 @@ class Follower:
         self._ended = ended
         self._watcher: Watcher | None = None
         self._key: str | None = None
+        self._known: Hashable = None
+        """The mark of the record that the session object had when it was looked at last."""
         self._last: object = None
         """What was told last: the mark of a record that this session object does not know."""
         self.now: Callable[[], int] = state.settings.options.clock
@@ -338,8 +345,14 @@ class Follower:
         if key is None:
             return False
         self._watcher, self._key = self._watchers.here(), key
+        self._known = self._mark()
         self._watcher.subscribe(key, self)
         return True
+
+    def _mark(self) -> Hashable:
+        """That of the record as the session object has it now."""
+        loaded, watcher = self._state.loaded, self._watcher
+        return None if loaded is None or watcher is None else watcher.mark(loaded.stored.version)
 
     def leave(self) -> None:
         """Watch no more."""
@@ -362,6 +375,11 @@ class Follower:
             self.follow()
             return True
         change = change_of(state, found, mark=watcher.mark, has_expired=has_expired)
+        before, self._known = self._known, self._mark()
+        if (
+            change is CHANGED and before != self._known
+        ):  # it may have been looked at before the session object itself saved
+            return False
         if change is not None and change.is_end:
             self.leave()
         mark = found.mark if change is not None and isinstance(found, Seen) else None
@@ -398,6 +416,8 @@ class Changes:
         return self
 
     async def __anext__(self) -> Change:
+        if self._event is not None:  # as an async generator has it: only one of them would be woken
+            raise RuntimeError("these changes are waited for already: call changes() once for each task")
         try:
             while self._latest is None and not self._is_over and self._follower.follow():
                 self._event = new_event()
@@ -405,6 +425,8 @@ class Changes:
         except BaseException:
             self._follower.leave()
             raise
+        finally:
+            self._event = None
         change, self._latest = self._latest, None
         if change is None:
             await self.aclose()

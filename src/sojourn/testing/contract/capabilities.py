@@ -107,9 +107,9 @@ class ScanCases(Harness):
         while cursor is not None:
             items, cursor = await store.page(cursor, 4)
             seen.update(key for key, _ in items)
-            if gone := [key for key in keys if key not in seen][:1]:
-                await store.delete(*gone)
-                keys.remove(gone[0])
+            before, after = ([key for key in keys if (key in seen) is is_seen][:1] for is_seen in (True, False))
+            await store.delete(*before, *after)
+            keys = [key for key in keys if key not in (*before, *after)]
         assert set(keys) <= seen
 
     @case("facts")
