@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypedDict
 from .clock import DAY_MS, Clock, Duration, duration_ms, system_clock
 from .cookie import Cookie, check_among
 from .errors import ConfigurationError, SojournWarning
-from .events import Listener, check_listeners
+from .events import Listener, check_listeners, is_async
 from .ids import new_id
 from .logs import warn_of_order
 from .transports import CookieTransport, Transport, check_transports
@@ -261,13 +261,10 @@ class Options:
             given = getattr(self, option)
             if given is not None and not callable(given):
                 raise ConfigurationError(option, repr(given), "give a function of the request, or None")
-        if not (
-            self.store_error_page is None or isinstance(self.store_error_page, str) or callable(self.store_error_page)
-        ):
+        page: object = self.store_error_page
+        if not (page is None or isinstance(page, str) or callable(page)) or is_async(page):
             raise ConfigurationError(
-                "store_error_page",
-                repr(self.store_error_page),
-                "give HTML as a str, a function of the request, or None",
+                "store_error_page", repr(page), "give HTML as a str, a plain function of the request, or None"
             )
         derive(self, "exclude", check_paths(self.exclude))
         derive(self, "clear_site_data", _site_data(self.clear_site_data))

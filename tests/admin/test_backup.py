@@ -142,7 +142,7 @@ def test_a_position_of_another_import_is_passed_over(settings, store, tmp_path) 
     assert put(MemoryStore(clock=clock_of(settings)), settings, path) == Imported(imported=1200)
 
 
-@pytest.mark.parametrize("change", ["altered", "left out", "moved", "cut"])
+@pytest.mark.parametrize("change", ["altered", "left out", "moved", "cut", "of another store"])
 def test_an_encrypted_backup_that_somebody_has_changed_is_refused(settings, tmp_path, change) -> None:
     store, path, cipher = filled(settings, 5), tmp_path / "backup", EncryptedCodec(secrets.token_bytes(32))
     save(store, settings, path, cipher=cipher)
@@ -151,6 +151,8 @@ def test_an_encrypted_backup_that_somebody_has_changed_is_refused(settings, tmp_
         lines[2] = lines[2].replace(lines[2][40:41], b"A" if lines[2][40:41] != b"A" else b"B", 1)
     elif change == "left out":
         del lines[2]
+    elif change == "of another store":
+        lines[0] = lines[0].replace(json.loads(lines[0])["store"].encode(), b"another")
     elif change == "moved":
         lines[2], lines[3] = lines[3], lines[2]
     else:
@@ -198,6 +200,14 @@ def test_a_backup_of_another_layout_is_refused(settings, tmp_path) -> None:
     save(filled(settings, 1), settings, path, is_express=True)
     with pytest.raises(ConfigurationError, match="another layout than the backup's"):
         put(MemoryStore(), settings, path)
+
+
+def test_a_key_that_no_store_takes_is_counted(settings, tmp_path) -> None:
+    path = tmp_path / "backup"
+    save(filled(settings, 1), settings, path)
+    first, session, end = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + session.replace(json.loads(session)["key"].encode(), b"") + end)
+    assert put(MemoryStore(clock=clock_of(settings)), settings, path) == Imported(failed=1)
 
 
 def test_what_cannot_be_read_is_counted_and_named_in_the_log(settings, tmp_path, caplog) -> None:

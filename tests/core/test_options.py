@@ -94,6 +94,10 @@ def test_a_warning_points_at_the_code_that_made_the_middleware():
     assert caught[0].filename == __file__
 
 
+async def an_async_page(request: object) -> str:
+    return ""
+
+
 # contract 3, 4, 5, 6
 REFUSED: list[tuple[str, Any, dict[str, Any]]] = [
     # the option, what is given, and other options beside it
@@ -169,6 +173,7 @@ REFUSED: list[tuple[str, Any, dict[str, Any]]] = [
     ("clear_site_data", [["cache"]], {}),
     ("store_error_page", b"<p>", {}),
     ("store_error_page", 503, {}),
+    ("store_error_page", an_async_page, {}),
     ("secret", {"new": "a secret that is long enough for everybody"}, {}),
     ("exclude", "/static", {}),
     ("exclude", None, {}),

@@ -435,3 +435,11 @@ async def test_half_a_form_ends_nobodys_sessions(store: MemoryStore) -> None:
     list(dashboard_of("sync", store)(environ, lambda status, _headers: sent.append({"status": int(status[:3])})))
     assert [message["status"] for message in sent if "status" in message] == [400, 400]
     assert store.by_owner("ann")
+
+
+@pytest.mark.parametrize("path", ["/…", "/…".encode().decode("latin-1")])
+def test_a_path_is_understood_as_bytes_and_as_text(path: str) -> None:
+    environ = {"REQUEST_METHOD": "GET", "wsgi.url_scheme": "http", "PATH_INFO": path}
+    sent: list[str] = []
+    list(dashboard_of("sync", MemoryStore())(environ, lambda status, _headers: sent.append(status)))
+    assert sent == ["404 Not Found"]

@@ -74,6 +74,7 @@ WRONG = [
     (["--store", "URL", "--passport"], "--passport: got True"),
     (["--store", "URL", "--idle-timeout", "soon"], "'soon' is none: give seconds, or a number with s, m, h, d or w"),
     (["--store", "URL", "--idle-timeout", "3y"], "'3y' is none"),
+    (["--store", "URL", "--idle-timeout", "999999999999w"], "'999999999999w' is too much"),
     (["--store", "URL", "--keys-file", "short"], "--keys-file: got a key of the wrong length or form"),
     (["--store", "URL", "--keys-file", "missing"], "--keys-file"),
     (["--store", "URL", "--codec", "yaml"], "'yaml' is not one of"),

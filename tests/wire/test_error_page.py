@@ -52,12 +52,13 @@ def test_a_mapping_is_sent_as_problem_details(given, sent):
     assert headers == {**OURS, "Content-Type": "application/problem+json"} and json.loads(body) == sent
 
 
-def test_a_page_may_have_headers_of_its_own_but_for_two():
+def test_a_page_may_have_headers_of_its_own_but_for_some():
     more = {
         "retry-after": "60",
         "Content-Language": "de",
         "Content-Type": "text/plain",
         "cache-control": "public",
+        "Transfer-Encoding": "chunked",
         "CONTENT-LENGTH": "1",
     }
     headers, _ = made(lambda request: ErrorPage("später", more))
@@ -86,6 +87,7 @@ def fails(_request: object) -> None:
         ),
         (lambda request: ErrorPage("", {"Retry After": "1"}), "ValueError: a header's name or value"),
         (lambda request: "\ud800", "UnicodeEncodeError: "),
+        (lambda request: {"n": float("nan")}, "ValueError: "),
     ],
 )
 def test_a_function_that_fails_is_logged_and_the_short_page_is_sent(option, told, caplog):

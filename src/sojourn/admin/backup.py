@@ -2,7 +2,7 @@
 
 The file has a line for each session, as JSON: its key, its record as it lies in the store, base64, and when it expires, epoch ms. The first line says
 what the file is, a line after each page where the next one begins, and the last how many there are: a file without it is not complete. An encrypted
-file has each line but the first sealed by AES-256-GCM together with the file's id and the line's number: none can be changed, left out or moved.
+file has each line but the first sealed by AES-256-GCM together with that one and the line's number: none can be changed, left out or moved.
 
 A record that is encrypted in the store stays so in the file. The file holds what the store holds: where keys are ids, it opens sessions.
 """
@@ -114,7 +114,7 @@ class Backup:
             text = line[:-1]
             if self.header.is_encrypted:
                 assert self._cipher is not None
-                text = self._cipher.unseal(text, _name(self.header.id, number))
+                text = self._cipher.unseal(text, _name(self.header, number))
             return _decode(text)
         except (SessionDecodeError, msgspec.MsgspecError):
             raise BackupError(
@@ -137,9 +137,9 @@ class Backup:
             raise BackupError(f"{self._path} is not complete: run the export again, which goes on where it ended")
 
 
-def _name(backup: str, number: int) -> str:
-    """What a line is sealed for."""
-    return f"sojourn backup {backup} {number}"
+def _name(header: _Header, number: int) -> str:
+    """What a line is sealed for: its place in a file with this first line."""
+    return f"sojourn backup {_encode(header).decode()} {number}"
 
 
 def export_sessions(
@@ -190,7 +190,7 @@ def export_sessions(
 
     def sealed(line: _Line, number: int) -> bytes:
         text = _encode(line)
-        return (text if cipher is None else cipher.seal(text, _name(header.id, number))) + b"\n"
+        return (text if cipher is None else cipher.seal(text, _name(header, number))) + b"\n"
 
     after: str | None = cursor
     with path.open("ab") as file:
@@ -292,7 +292,7 @@ def import_sessions(
     position = _position(noted, header.id, place)
     if position is None:
         first = islice(backup.sessions(), _LOOKED_FOR)
-        is_same = header.store == place or any(store.load(str(line.key)) is not None for line in first)
+        is_same = header.store == place or any(_has(store, str(line.key)) for line in first)
         position = _Position(header.id, place, 0, is_same)
         noted.write_bytes(
             _encode(position)
@@ -329,6 +329,13 @@ def import_sessions(
     with suppress(FileNotFoundError):
         noted.unlink()
     return Imported(**fates)
+
+
+def _has(store: Any, key: str) -> bool:
+    """Whether the store has a record or a tombstone under a key, which may be one that it refuses."""
+    with suppress(ValueError, TypeError):
+        return store.load(key) is not None
+    return False
 
 
 def _position(path: Path, backup: str, store: str) -> _Position | None:

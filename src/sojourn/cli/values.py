@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from ..clock import LONGEST_MS
 from ..ids import check_owner
 
 __all__ = ["DURATION", "OWNER", "SIZE"]
@@ -28,7 +29,10 @@ class _Amount(click.ParamType):  # type: ignore[type-arg]  # it has an argument 
         unit = None if found is None else self._units.get(found[2].lower())
         if found is None or unit is None:
             self.fail(f"{value!r} is none: {self._remedy}", param, ctx)
-        return round(float(found[1]) * unit * self._scale)
+        amount = round(float(found[1]) * unit * self._scale)
+        if amount > LONGEST_MS:
+            self.fail(f"{value!r} is too much: {self._remedy}", param, ctx)
+        return amount
 
 
 DURATION: Final[Any] = _Amount("duration", _UNITS, 1000, "give seconds, or a number with s, m, h, d or w, such as 90m")

@@ -46,6 +46,7 @@ class WSGIDashboard(Face):
     ) -> None:
         super().__init__(SyncMiddleware, operator, sessions, options, reveals=reveals, trusted_origins=trusted_origins)
         self._process: int | None = None
+        self._mutex = threading.Lock()
         self._sampled = threading.Event()
         self._stopped = threading.Event()
 
@@ -70,8 +71,7 @@ class WSGIDashboard(Face):
             form = environ["wsgi.input"].read(int(length))
             if len(form) < int(length):
                 return cut_short()
-        base = environ.get("SCRIPT_NAME", "").encode("latin-1").decode("utf-8", "replace")
-        path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
+        base, path = _decoded(environ.get("SCRIPT_NAME", "")), _decoded(environ.get("PATH_INFO", ""))
         self._keep_sampling()
         request = Request(method, *place(base, path), environ.get("QUERY_STRING", ""), form.decode("latin-1"), name)
         response = run(self.board.respond(request), self.sessions.store)
@@ -81,12 +81,14 @@ class WSGIDashboard(Face):
 
     def _keep_sampling(self) -> None:
         """See to it that samples are taken in this process; wait a moment for the first."""
-        if self._process != os.getpid():
-            self._process = os.getpid()
-            self._sampled, self._stopped = threading.Event(), threading.Event()
-            threading.Thread(target=self._sample, name="sojourn-dashboard", daemon=True).start()
-            if self.board.is_due:
-                self._sampled.wait(_FIRST)
+        with self._mutex:
+            is_first = self._process != os.getpid()
+            if is_first:
+                self._process = os.getpid()
+                self._sampled, self._stopped = threading.Event(), threading.Event()
+                threading.Thread(target=self._sample, name="sojourn-dashboard", daemon=True).start()
+        if is_first and self.board.is_due:
+            self._sampled.wait(_FIRST)
 
     def _sample(self) -> None:
         stopped = self._stopped
@@ -99,3 +101,11 @@ class WSGIDashboard(Face):
     def close(self) -> None:
         """Take no more samples in this process."""
         self._stopped.set()
+
+
+def _decoded(path: str) -> str:
+    """A path of an environ, whose characters are bytes (PEP 3333); a view that made one by hand may have decoded it already."""
+    try:
+        return path.encode("latin-1").decode("utf-8", "replace")
+    except UnicodeEncodeError:
+        return path

@@ -28,7 +28,7 @@ _SHORT: Final = ErrorPage(
     "<!doctype html><title>Service unavailable</title><h1>Service unavailable</h1><p>Please try again in a moment."
 )
 _RETRY_AFTER: Final = "5"  # seconds
-_KEPT: Final = ("content-length", "cache-control")
+_KEPT: Final = ("content-length", "cache-control", "transfer-encoding")
 _is_name: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII).fullmatch  # RFC 9110's token
 _is_value: Final = re.compile(r"[\x20-\x7e]*", re.ASCII).fullmatch
 
@@ -53,7 +53,7 @@ def _made(page: ErrorPage) -> tuple[list[tuple[str, str]], bytes]:
         body, kind = page.body.encode(), "text/html; charset=utf-8"
     elif isinstance(page.body, Mapping):
         problem = {"title": "Service Unavailable", **page.body, "status": 503}
-        body, kind = json.dumps(problem).encode(), "application/problem+json"
+        body, kind = json.dumps(problem, allow_nan=False).encode(), "application/problem+json"
     else:
         raise TypeError(f"it returned {type(page.body).__name__}; return HTML as a str, a dict, an ErrorPage, or None")
     headers = {"content-type": ("Content-Type", kind), "retry-after": ("Retry-After", _RETRY_AFTER)}
