@@ -79,8 +79,16 @@ def make_app(*, secret: str, database: Path) -> FastAPI:
     """The demo as an ASGI application, its sessions in a SQLite file."""
     app = FastAPI(title="Sojourn demo", docs_url=None, redoc_url=None, openapi_url=None)
     store = AsyncSQLiteStore(database)
-    app.add_middleware(SessionMiddleware, secret=secret, store=store, describe=describe, close_on_end=True)
-    app.mount("/operator", ASGIDashboard(operator=operator, secret=secret, store=store, describe=describe))
+    dashboard = ASGIDashboard(operator=operator, secret=secret, store=store, describe=describe)
+    app.mount("/operator", dashboard)
+    app.add_middleware(
+        SessionMiddleware,
+        secret=secret,
+        store=store,
+        describe=describe,
+        close_on_end=True,
+        on_event=dashboard.on_event,  # what its charts show
+    )
 
     @app.get("/")
     async def front(request: Request) -> HTMLResponse:
