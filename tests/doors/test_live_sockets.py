@@ -340,7 +340,9 @@ async def test_mongodb_may_be_killed_and_come_back(tmp_path: Path, caplog: pytes
 async def test_postgresql_may_be_killed_and_come_back(caplog: pytest.LogCaptureFixture):
     with postgres_server() as postgres:
         postgres.init()
-        postgres.start()
+        postgres.start(
+            synchronous_commit="on"
+        )  # what it has confirmed is there after it was killed: the table, and who is logged in
         url = f"{postgres.url}?create_table=true&timeout=1"
         async with (
             serving(site(url, close_on_end=True)) as served,
