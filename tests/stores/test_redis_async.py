@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import redis.asyncio
 
 from sojourn.core.store import Stored
 from sojourn.errors import StoreError, StoreTimeout, StoreUnavailable
@@ -577,3 +578,8 @@ async def test_with_a_near_cache_a_read_and_its_lifetime_leave_together(server: 
         line._transport = transport = Recorded(line._transport)
         await store.load("k")
         assert [data.count(b"*2\r\n") for data in transport.writes] == [2]
+
+
+async def test_with_a_client_of_the_application_nothing_tells_of_changes(server: ValkeyServer):
+    async with redis.asyncio.Redis.from_url(server.url) as client:
+        assert await AsyncRedisStore(client).watch(lambda _keys: None) is None

@@ -375,9 +375,8 @@ def test_the_command_states_the_danger_of_pickles_and_reads_them_only_where_told
     assert main(["migrate", source, target, "--source-codec", "pickle"]) == 0
     assert visit(target, OldCookieTransport(library="flask-session", until=LATER), "x" * 43) == {"user": "ann"}
     monkeypatch.setenv("COLUMNS", "200")
-    with pytest.raises(SystemExit):
-        main(["migrate", "--help"])
-    assert "DANGER: a pickle is a program" in capsys.readouterr().out
+    assert main(["migrate", "--help"]) == 0
+    assert "DANGER: a pickle is a program" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,7 @@ class MongoLayout:
             if STATE in document:
                 return Replaced(as_key(document.get(SUCCESSOR))) if document[STATE] == TOMBSTONE else None
             mark, expires = mark_of(document.get(SESSION)), document.get(self.expires_key)
-        except BSONError:
+        except BSONError:  # pragma: no cover - a value that another program wrote, and no test of ours can
             return Seen(None, None)
         return Seen(mark, min(int(expires) - now, LONGEST_MS) if isinstance(expires, DatetimeMS) else None)
 

@@ -201,7 +201,7 @@ class _Pipeline(Line):
                     rows_of([result])
                 except psycopg.Error as error:
                     return error
-                break
+                break  # pragma: no cover - it ended without a word
         return None
 
     def _forget_unsent(self) -> int:

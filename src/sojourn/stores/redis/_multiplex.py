@@ -274,7 +274,7 @@ class Wire:
                 reply = await line.send((verb, text, len(names), *names))
                 if type(reply) is not hiredis.ReplyError or code_of(str(reply)) != "NOSCRIPT":
                     break
-        except LostError as lost:
+        except LostError as lost:  # pragma: no cover - between a look's sending and its reply
             raise_alone(unreachable(lost.cause))
         return accepted(reply)
 

@@ -159,7 +159,7 @@ class Cluster(Driver):
             nodes = sorted(client.get_primaries(), key=_name_of)
             node = next((node for node in nodes if node.name >= address), None)
             if node is None:  # that which it was at has left the cluster, and was the last
-                return [], None
+                return [], None  # pragma: no cover - in the midst of a list
             command = ("SCAN", start if node.name == address else 0, "MATCH", pattern, "COUNT", count, "TYPE", "string")
             cursors, names = client.execute_command(*command, target_nodes=node, **{NEVER_DECODE: True})
         except DRIVER_ERRORS as error:
