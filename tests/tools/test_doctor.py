@@ -86,7 +86,7 @@ RULES: Final[list[tuple[str, tuple[str, ...], str]]] = [
 
 @pytest.mark.parametrize(("options", "arguments", "said"), RULES, ids=[rule[2][:50] for rule in RULES])
 def test_what_would_fail_is_said(options, arguments, said, doctor, monkeypatch) -> None:
-    monkeypatch.setattr("sojourn.logs._warned", set(), raising=False)
+    monkeypatch.setattr("sojourn.logs._said", set())
     status, told = doctor(starlette(options), *arguments)
     assert said in told
     assert status == int("error:" in told)
