@@ -14,7 +14,6 @@ if TYPE_CHECKING:  # for type checkers, which do not read the table below
     from .codecs import JSONCodec as JSONCodec
     from .codecs import PlainCodec as PlainCodec
     from .cookie import Cookie as Cookie
-    from .core.health import healthy as healthy
     from .core.session import AsyncSession as AsyncSession
     from .core.session import Flash as Flash
     from .core.session import Session as Session
@@ -36,6 +35,7 @@ if TYPE_CHECKING:  # for type checkers, which do not read the table below
     from .errors import StoreError as StoreError
     from .errors import StoreTimeout as StoreTimeout
     from .errors import StoreUnavailable as StoreUnavailable
+    from .middleware.health import healthy as healthy
     from .profiles import express as express
 
 __version__ = "0.1.0"
@@ -43,7 +43,7 @@ __version__ = "0.1.0"
 _NAMES: Final = {
     ".codecs": "EncryptedCodec JSONCodec PlainCodec",
     ".cookie": "Cookie",
-    ".core.health": "healthy",
+    ".middleware.health": "healthy",
     ".core.session": "AsyncSession Flash Session",
     ".core.views": "SessionView",
     ".errors": "ConfigurationError HeadersAlreadySent NoPendingLogin NotLoggedIn SessionConflict SessionDecodeError SessionDestroyed SessionEncodeError"

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias, get_args, runtime_c
 
 from .errors import ConfigurationError
 
-__all__ = ["KINDS", "Kind", "Listener", "Operation", "SessionEvent", "Watcher", "check_listeners", "is_async"]
+__all__ = ["KINDS", "Kind", "Listener", "Measuring", "Operation", "SessionEvent", "check_listeners", "is_async"]
 
 Kind: TypeAlias = Literal[
     "created",
@@ -56,14 +56,14 @@ Listener: TypeAlias = Callable[[SessionEvent], Awaitable[object] | object]
 """What ``on_event`` takes. What it returns is of no matter, but that an awaitable is awaited."""
 
 Operation: TypeAlias = Literal["load", "commit"]
-"""What a `Watcher` watches: the look-up of a request's session; its commit with the response, or by ``save()``."""
+"""What a `Measuring` measures: the look-up of a request's session; its commit with the response, or by ``save()``."""
 
 
 @runtime_checkable
-class Watcher(Protocol):
+class Measuring(Protocol):
     """A listener that is also told how long the store takes, such as those of `sojourn.otel` and `sojourn.prometheus`."""
 
-    def watch(self, operation: Operation) -> AbstractContextManager[object]:
+    def measure(self, operation: Operation) -> AbstractContextManager[object]:
         """What is entered before the store is asked, and left once it has answered, or with what it raised. It cannot suppress that.
 
         A commit may wait for another request's, and be merged and tried again.

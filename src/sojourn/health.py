@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final, NamedTuple
 
 from .clock import Duration
-from .core.health import AsyncHealth, Health, Judge, Readiness
 from .core.store import AsyncStore, Store
+from .middleware.health import AsyncHealth, Health, Judge, Readiness
 from .stores import resolve
 
 __all__ = ["ASGIHealth", "WSGIHealth"]

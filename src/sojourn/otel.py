@@ -89,7 +89,7 @@ class SessionTelemetry:
         )
 
     @contextmanager
-    def watch(self, operation: Operation) -> Generator[None]:
+    def measure(self, operation: Operation) -> Generator[None]:
         """Make a span of it, and measure how long it takes."""
         attributes: dict[str, str] = {"sojourn.operation": operation}
         began = perf_counter()

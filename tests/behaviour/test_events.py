@@ -512,7 +512,7 @@ class Watching(Ear):
         self.broken = broken
         self.watched: list[str] = []
 
-    def watch(self, operation: str) -> Any:
+    def measure(self, operation: str) -> Any:
         if self.broken == "call":
             raise ZeroDivisionError
         return self._watch(operation)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sojourn import healthy
-from sojourn.core.health import AsyncHealth, Health, Judge
+from sojourn.middleware.health import AsyncHealth, Health, Judge
 from sojourn.stores import resolve
 from tests.proxy import Delay, Proxy
 

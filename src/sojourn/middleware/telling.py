@@ -13,7 +13,7 @@ from ..core.noting import notes_of
 from ..core.settings import SessionSettings
 from ..core.state import State
 from ..errors import ConfigurationError
-from ..events import Listener, Operation, SessionEvent, Watcher, is_async
+from ..events import Listener, Measuring, Operation, SessionEvent, is_async
 from ..logs import described, log
 
 __all__ = ["Listeners", "told", "told_async"]
@@ -30,7 +30,7 @@ _TOLD: Final[dict[str, Operation | None]] = {
     "finish": None,
     "run": None,
 }
-"""The methods of a middleware after which what they did is told, and as what those that ask for it watch them."""
+"""The methods of a middleware after which what they did is told, and as what those that ask for it measure them."""
 
 
 class Listeners:
@@ -44,15 +44,15 @@ class Listeners:
         ConfigurationError: they are, and may not.
     """
 
-    __slots__ = ("_settings", "_store", "failed", "listeners", "watchers")
+    __slots__ = ("_settings", "_store", "failed", "listeners", "measures")
 
     def __init__(self, settings: SessionSettings, *, asynchronous: bool) -> None:
         self.listeners: tuple[Listener, ...] = settings.options.listeners
         self._settings = settings
         self._store: Final[deque[SessionEvent]] = deque()
         """What happened to the store, which the next request that tells anything tells: as a rule that which met it."""
-        self.watchers: Final[list[Callable[[Operation], AbstractContextManager[object]]]] = [
-            listener.watch for listener in cast("tuple[Any, ...]", self.listeners) if isinstance(listener, Watcher)
+        self.measures: Final[list[Callable[[Operation], AbstractContextManager[object]]]] = [
+            listener.measure for listener in cast("tuple[Any, ...]", self.listeners) if isinstance(listener, Measuring)
         ]
         self.failed: Final[set[str]] = set()
         for listener in self.listeners if not asynchronous else ():
@@ -83,9 +83,9 @@ class Listeners:
         for name, operation in _TOLD.items():
             setattr(middleware, name, told(middleware, getattr(middleware, name), operation))
 
-    def watch(self, operation: Operation | None, about: object) -> AbstractContextManager[None]:
+    def measure(self, operation: Operation | None, about: object) -> AbstractContextManager[None]:
         """What to enter while the store is asked about a state, or by an exchange."""
-        return nullcontext() if operation is None or not self.watchers else _Watch(self, operation, about)
+        return nullcontext() if operation is None or not self.measures else _Measured(self, operation, about)
 
     def note_failure(self, kind: str, error: Exception) -> None:
         """A listener raised: logged once for each kind, and passed over."""
@@ -101,7 +101,7 @@ class Listeners:
             )
 
 
-class _Watch(AbstractContextManager[None]):
+class _Measured(AbstractContextManager[None]):
     """Enters what the listeners have for an operation, and leaves it. What they raise at that is logged and passed over."""
 
     def __init__(self, listeners: Listeners, operation: Operation, about: object) -> None:
@@ -111,9 +111,9 @@ class _Watch(AbstractContextManager[None]):
         self._entered: list[AbstractContextManager[object]] = []
 
     def __enter__(self) -> None:
-        for watch in self._listeners.watchers:
+        for measure in self._listeners.measures:
             try:
-                manager = watch(self._operation)
+                manager = measure(self._operation)
                 manager.__enter__()
             except Exception as error:  # noqa: BLE001 - whatever it is, the request goes on
                 self._listeners.note_failure(self._operation, error)
@@ -148,7 +148,7 @@ def told(middleware: Any, method: Callable[..., T], operation: Operation | None)
 
     def run(*args: Any, **how: Any) -> T:
         try:
-            with middleware.listeners.watch(operation, args[0]):
+            with middleware.listeners.measure(operation, args[0]):
                 return method(*args, **how)
         finally:
             if (noted := _noted(args)) is not None:
@@ -169,7 +169,7 @@ def told_async(
 
     async def run(*args: Any, **how: Any) -> T:
         try:
-            with middleware.listeners.watch(operation, args[0]):
+            with middleware.listeners.measure(operation, args[0]):
                 return await method(*args, **how)
         finally:
             if (noted := _noted(args)) is not None:

@@ -87,7 +87,7 @@ class SessionMetrics:
             self._up.labels(event.operation).set(event.kind == "store_back")
 
     @contextmanager
-    def watch(self, operation: Operation) -> Generator[None]:
+    def measure(self, operation: Operation) -> Generator[None]:
         """Measure how long it takes."""
         outcome, began = "error", perf_counter()
         try:

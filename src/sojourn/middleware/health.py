@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple, TypeAlias, overload
 
 from ..aio import new_event, wait, within
 from ..clock import Duration, duration_ms
+from ..core.store import AsyncStore, Store
 from ..errors import ConfigurationError, StoreTimeout
 from ..logs import described, log
-from .store import AsyncStore, Store
 
 __all__ = ["AsyncHealth", "Health", "Judge", "Readiness", "healthy"]
 

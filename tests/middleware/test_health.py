@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import sojourn
 from sojourn import ConfigurationError, StoreTimeout, StoreUnavailable, healthy
-from sojourn.core.health import AsyncHealth, Health, Judge
+from sojourn.middleware.health import AsyncHealth, Health, Judge
 from sojourn.stores import AsyncMemoryStore, MemoryStore
 
 DOWN = StoreUnavailable("down")
