@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from inspect import isawaitable
 from typing import Any, Final, Unpack
 
-from ..aio import here, in_trio, new_event, sleep, wait
+from ..aio import here, new_event, sleep, spawn, wait
 from ..asgi import refusal_in
 from ..middleware.async_ import AsyncMiddleware
 from ..middleware.drive import run_async
@@ -48,7 +47,6 @@ class ASGIDashboard(Face):
     ) -> None:
         super().__init__(AsyncMiddleware, operator, sessions, options, reveals=reveals, trusted_origins=trusted_origins)
         self._home: object = None
-        self._sampler: Any = None
         self._sampled: Any = None
 
     async def __call__(
@@ -99,13 +97,7 @@ class ASGIDashboard(Face):
         if self._home != home:
             self._home = home
             self._sampled = new_event()
-            if in_trio():
-                trio: Any = sys.modules["trio"]
-                trio.lowlevel.spawn_system_task(self._sample)
-            else:
-                import asyncio  # noqa: PLC0415 - it runs
-
-                self._sampler = asyncio.get_running_loop().create_task(self._sample())
+            spawn(self._sample)
             if self.board.is_due:
                 await wait(self._sampled, _FIRST)
 
