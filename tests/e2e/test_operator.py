@@ -16,8 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.processes import serving
-from tests.servers import MongoServer
-from tests.stores.postgres_schema import postgres_schema
+from tests.store_urls import store_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.server]
 ROOT = Path(__file__).parents[2]
@@ -25,19 +24,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(params=["memory", "sqlite", "redis", "postgres", "mongo"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    kind: str = request.param
-    if kind == "memory":
-        yield "memory://"
-    elif kind == "sqlite":
-        yield f"sqlite:///{tmp_path}/sessions.db"
-    elif kind == "redis":
-        yield f"{request.getfixturevalue('redis_url')}?prefix=operator-{os.urandom(4).hex()}:"
-    elif kind == "postgres":
-        with postgres_schema(request.getfixturevalue("postgres_url")) as schema:
-            yield f"{schema.url}?table=session&schema={schema.name}&create_table=true"
-    else:
-        server: MongoServer = request.getfixturevalue("mongodb")
-        yield server.url()
+    with store_of(request.param, request, tmp_path) as store:
+        yield store
 
 
 def sojourn(*arguments: str, url: str) -> str:

@@ -21,8 +21,8 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from tests.servers import MongoServer, free_port
-from tests.stores.postgres_schema import postgres_schema
+from tests.servers import free_port
+from tests.store_urls import store_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STORES = ["sqlite", "memory", "redis", "postgres", "mongo"]
@@ -88,19 +88,8 @@ CASES = [
 
 @pytest.fixture
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    kind: str = request.param
-    if kind == "memory":
-        yield "memory://"
-    elif kind == "sqlite":
-        yield f"sqlite:///{tmp_path}/sessions.db"
-    elif kind == "redis":
-        yield f"{request.getfixturevalue('redis_url')}?prefix=webservers-{os.urandom(4).hex()}:"
-    elif kind == "postgres":
-        with postgres_schema(request.getfixturevalue("postgres_url")) as schema:
-            yield f"{schema.url}?table=session&schema={schema.name}&create_table=true"
-    else:
-        server: MongoServer = request.getfixturevalue("mongodb")
-        yield server.url()
+    with store_of(request.param, request, tmp_path) as store:
+        yield store
 
 
 @contextmanager
