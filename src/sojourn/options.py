@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -17,10 +16,12 @@ from .logs import warn_of_order
 from .transports import CookieTransport, Transport, check_transports
 from .wire.error_page import ErrorPage, PageOption
 from .wire.paths import has_dots
+from .wire.tokens import is_token
 
 __all__ = [
     "EXPRESS",
     "NATIVE",
+    "SHORTEST_SECRET",
     "ErrorPage",
     "Options",
     "OptionsDict",
@@ -35,7 +36,8 @@ Request: TypeAlias = Any
 """What functions of the request are given: the ASGI scope, or the WSGI environ."""
 Secret: TypeAlias = str | bytes
 
-_SHORTEST_SECRET: Final = 32  # bytes: what HMAC-SHA256 can use (RFC 2104, section 3)
+SHORTEST_SECRET: Final = 32
+"""Bytes: what HMAC-SHA256 can use (RFC 2104, section 3)."""
 _ELSEWHERE: Final = {
     **dict.fromkeys(("secret_key", "secrets"), "the option is secret"),
     **dict.fromkeys(("session_cookie", "cookie_name"), "the option is name"),
@@ -60,7 +62,6 @@ _SITE_DATA: Final = (
     "*",
 )
 """The types of W3C Clear Site Data, section 3.1, and of the WICG's speculative loading."""
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)  # RFC 9110's token, which a cookie's name must be
 
 
 class Profile(NamedTuple):
@@ -275,7 +276,7 @@ class Options:
 
     def _check_name(self) -> None:
         given: object = self.name
-        if not isinstance(given, str) or not _TOKEN.fullmatch(given):
+        if not isinstance(given, str) or not is_token(given):
             raise ConfigurationError(
                 "name", repr(self.name), 'give a cookie name such as "sid": letters, digits, "-_."'
             )
@@ -346,7 +347,7 @@ def check_secrets(given: object) -> tuple[bytes, ...]:
 
 def _secrets(given: object) -> tuple[bytes, ...]:
     result = check_secrets(given)
-    if any(len(secret) < _SHORTEST_SECRET for secret in result):
+    if any(len(secret) < SHORTEST_SECRET for secret in result):
         warnings.warn(
             "secret: one is shorter than 32 bytes and may be guessed; "
             'python -c "import secrets; print(secrets.token_hex())" prints a good one',

@@ -6,12 +6,12 @@ another library may be without a signature: its session gets another id as soon 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, TypeAlias, get_args
 
 from .errors import ConfigurationError
+from .wire.tokens import is_token
 
 __all__ = [
     "CookieTransport",
@@ -23,7 +23,6 @@ __all__ = [
     "check_transports",
 ]
 
-_HEADER = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)  # RFC 9110's token
 _TAKEN: Final = frozenset({"authorization", "cookie", "set-cookie"})
 _LARGEST_BODY: Final = 1024 * 1024
 _Library: TypeAlias = Literal["flask-session", "starsessions", "aiohttp-session", "litestar", "django"]
@@ -52,7 +51,7 @@ class HeaderTransport:
 
     def __post_init__(self) -> None:
         given: object = self.name
-        if not isinstance(given, str) or not _HEADER.fullmatch(given) or given.lower() in _TAKEN:
+        if not isinstance(given, str) or not is_token(given) or given.lower() in _TAKEN:
             raise ConfigurationError("transports", f"a header called {given!r}", 'give a name such as "X-Session-Id"')
 
     @property

@@ -9,6 +9,7 @@ from ..admin import Finding
 from ..cookie import Cookie
 from ..middleware.base import Middleware
 from ..options import NATIVE, Options
+from ..wire.cookies import domain_fits
 from .secret import weakness
 
 __all__ = ["Deployment", "diagnose", "layers_of"]
@@ -170,14 +171,12 @@ def _of_cookie(options: Options, how: Deployment) -> Iterator[Finding]:
             "trust_proxy is on, and there is no proxy: anybody may say that a request came over https",
             "leave it out",
         )
-    if cookie.domain is not None and how.host is not None:
-        host, domain = how.host.lower().partition(":")[0], cookie.domain.lower().lstrip(".")
-        if host != domain and not host.endswith(f".{domain}"):
-            yield Finding(
-                "error",
-                f"browsers drop the cookie: its domain {cookie.domain!r} is not that of {how.host!r}",
-                "leave domain out",
-            )
+    if cookie.domain is not None and how.host is not None and not domain_fits(cookie.domain, how.host):
+        yield Finding(
+            "error",
+            f"browsers drop the cookie: its domain {cookie.domain!r} is not that of {how.host!r}",
+            "leave domain out",
+        )
     if not cookie.httponly:
         yield Finding("warning", "the cookie is not HttpOnly: any script on a page reads the id", "leave httponly out")
 

@@ -11,13 +11,12 @@ from typing import Final
 
 import click
 
+from ..options import SHORTEST_SECRET
 from .output import Out
 from .place import file_text, with_json
 
 __all__ = ["COMMANDS", "weakness"]
 
-_SHORTEST: Final = 32
-"""Bytes: what HMAC-SHA256 can use (RFC 2104, section 3)."""
 _FEWEST_BITS: Final = 128
 """NIST SP 800-131A, for keys of HMAC: 112 at least."""
 _KNOWN: Final = re.compile(
@@ -34,8 +33,8 @@ def weakness(secret: str) -> str | None:
     What somebody has thought up is not random, however long it is: only its length, its variety and what it quotes can be seen here.
     """
     size = len(secret.encode("utf-8", "surrogatepass"))
-    if size < _SHORTEST:
-        return f"it has {size} bytes, and should have {_SHORTEST}"
+    if size < SHORTEST_SECRET:
+        return f"it has {size} bytes, and should have {SHORTEST_SECRET}"
     if (quoted := _KNOWN.search(secret)) is not None:
         return f"it quotes {quoted[0]!r}, as tutorials do"
     counts = [secret.count(char) for char in set(secret)]

@@ -12,13 +12,11 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from .data import look_at
 from .state import State
-from .store import Replaced, Seen
+from .store import ROUNDED_MS, Replaced, Seen
 
 __all__ = ["CHANGED", "REGENERATED", "Change", "Why", "change_of", "is_own_end", "key_of"]
 
 Why: TypeAlias = Literal["gone", "idle", "absolute"]
-
-_SLACK: Final = 1000  # ms by which stores round an expiry
 
 
 class Change(NamedTuple):
@@ -68,5 +66,5 @@ def change_of(
     look_at(state)  # what was loaded may not have been taken apart yet
     absolute, base = state.settings.options.absolute_ms, state.base
     created = None if base is None else base.created
-    is_old = absolute is not None and created is not None and state.now() >= created + absolute - _SLACK
+    is_old = absolute is not None and created is not None and state.now() >= created + absolute - ROUNDED_MS
     return Change("ended", "absolute" if is_old else "idle")

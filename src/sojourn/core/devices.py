@@ -23,7 +23,7 @@ from .record import Record
 from .settings import SessionSettings
 from .state import State
 from .steps import Lifetime, Load, Owned, Steps, end
-from .store import Stored
+from .store import ROUNDED_MS, Stored
 
 __all__ = [
     "DESCRIBED",
@@ -43,7 +43,6 @@ DESCRIBED: Final = ("label", "user_agent", "address")
 """What may be kept of a device, where the application says it."""
 _LONGEST: Final = 512  # characters of each
 _AT_ONCE: Final = 500  # sessions ended by one command
-_SLACK: Final = 1000  # ms by which stores round an expiry
 
 
 class Device(NamedTuple):
@@ -220,7 +219,7 @@ def own_keys(state: State) -> tuple[str, ...]:
 def last_seen(settings: SessionSettings, record: Record, now: int, expires: int, idle_ms: int) -> int | None:
     """When a session was used last, epoch ms; None where the absolute timeout caps its life."""
     absolute, created = settings.options.absolute_ms, record.created
-    if absolute is not None and created is not None and expires >= created + absolute - _SLACK:
+    if absolute is not None and created is not None and expires >= created + absolute - ROUNDED_MS:
         return None
     return min(now, expires - idle_ms)
 

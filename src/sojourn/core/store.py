@@ -77,6 +77,7 @@ __all__ = [
     "EXISTS",
     "LOCK_MS",
     "MISSING",
+    "ROUNDED_MS",
     "AsyncExaminableStore",
     "AsyncIndexingStore",
     "AsyncLockingStore",
@@ -114,6 +115,9 @@ Version: TypeAlias = Any
 DEFAULT_MAX_SIZE: Final = 1024 * 1024
 """Bytes of one record beyond which a store refuses it, unless told otherwise."""
 
+
+ROUNDED_MS: Final = 1000
+"""By how many milliseconds a store may round an expiry."""
 
 LOCK_MS: Final = 30_000
 """How long an exclusive request may hold its session's lock, in milliseconds."""

@@ -46,7 +46,7 @@ class Face:
         self.operator: Callable[[Any], Any] = operator
         self._own: SessionEvent | None = None
         self.rules: CrossSiteRules = CrossSiteRules(
-            strict=True, trust_proxy=options.get("trust_proxy"), trusted_origins=trusted_origins
+            strict=True, trust_proxy=self.sessions.settings.options.trust_proxy, trusted_origins=trusted_origins
         )
         self.board: Board = Board(self.sessions.settings, self.sessions.store, reveals=reveals)
 

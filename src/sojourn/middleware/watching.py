@@ -284,7 +284,7 @@ class Watchers:
         loop = here()
         watcher = self._by_loop.get(loop)
         if watcher is None:
-            self._by_loop = {one: its for one, its in self._by_loop.items() if len(its) and not has_ended(one)}
+            self._by_loop = {one: its for one, its in self._by_loop.copy().items() if len(its) and not has_ended(one)}
             watcher = self._by_loop[loop] = Watcher(self._store, self._outage)
         return watcher
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from ..logs import described, log
+from .tokens import is_token
 
 __all__ = ["ErrorPage", "PageOption", "error_page"]
 
@@ -29,7 +30,6 @@ _SHORT: Final = ErrorPage(
 )
 _RETRY_AFTER: Final = "5"  # seconds
 _KEPT: Final = ("content-length", "cache-control", "transfer-encoding")
-_is_name: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII).fullmatch  # RFC 9110's token
 _is_value: Final = re.compile(r"[\x20-\x7e]*", re.ASCII).fullmatch
 
 
@@ -58,7 +58,7 @@ def _made(page: ErrorPage) -> tuple[list[tuple[str, str]], bytes]:
         raise TypeError(f"it returned {type(page.body).__name__}; return HTML as a str, a dict, an ErrorPage, or None")
     headers = {"content-type": ("Content-Type", kind), "retry-after": ("Retry-After", _RETRY_AFTER)}
     for name, value in page.headers.items():
-        if not _is_name(name) or not _is_value(value):
+        if not is_token(name) or not _is_value(value):
             raise ValueError("a header's name or value is none that can be sent")
         if name.lower() not in _KEPT:
             headers[name.lower()] = name, value
