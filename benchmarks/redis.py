@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, NamedTuple
 
 from benchmarks import asgi, flask, floor, wsgi
+from benchmarks.awake import awake
 from benchmarks.contestants import Column, Door
 from benchmarks.express import CONNECT_REDIS, NODE, express
 from benchmarks.measure import Figure, LeftOut, Work, difference, ratios, shown, side_by_side, table
@@ -155,30 +156,43 @@ async def redis() -> str:
         url = stack.enter_context(valkey()).url
         client = await stack.enter_async_context(Redis.from_url(url))
         contestants = await stack.enter_async_context(_contestants(url))
-        figures = await _added(contestants, await _floors(url, client))
-        try:
-            figures |= await _express(url)
-        except LeftOut as reason:
-            print(f"left out: {CONNECT_REDIS} ({reason})")
+        floors = await _floors(url, client)
+        idle = await _added(contestants, floors)
+        with awake():
+            busy = await _added(contestants, floors)
+            try:
+                busy |= await _express(url)
+            except LeftOut as reason:
+                print(f"left out: {CONNECT_REDIS} ({reason})")
     columns = [(case, size, at_once) for size in (SMALL, LARGE) for at_once in (1, 16) for case in "ab"]
     targets = [
         [
             f"({cell.case}) {cell.size:g} KB, {cell.at_once} at once: {cell.name}, to {peer}",
             f"{target:.2f}",
-            shown(ratios(figures[cell], figures[cell._replace(name=peer)]), 2),
-            shown(ratios(figures[cell._replace(name=FLOORS[cell.name])], figures[cell._replace(name=peer)]), 2),
+            *(_share(figures, cell, peer) for figures in (busy, idle)),
+            _share(busy, cell._replace(name=FLOORS[cell.name]), peer),
         ]
         for cell, peer, target in TARGETS
-        if cell._replace(name=peer) in figures
     ]
-    of_python = {cell: figure for cell, figure in figures.items() if cell.name != CONNECT_REDIS}
+    of_python = {cell: figure for cell, figure in busy.items() if cell.name != CONNECT_REDIS}
     head = ["", *(f"({case}) {size:g} KB, {at_once} at once" for case, size, at_once in columns)]
     return "\n\n".join(
         [
             "### Redis: microseconds of the client's CPU added per request",
-            table(head, _rows(figures, columns, lambda figure: shown(figure, 1))),
+            table(head, _rows(busy, columns, lambda figure: shown(figure, 1))),
             "Of that in the kernel, on the average; it is sampled:",
             table(head, _rows(of_python, columns, lambda figure: f"{figure.kernel:.1f}")),
-            table(["what is added", "target, at most", "figure", "the commands alone"], targets),
+            "On processors that sleep while a reply is waited for; what it takes to wake them is in it:",
+            table(head, _rows(idle, columns, lambda figure: shown(figure, 1))),
+            table(
+                ["what is added", "target, at most", "figure", "on processors that sleep", "the commands alone"],
+                targets,
+            ),
         ]
     )
+
+
+def _share(figures: dict[Cell, Figure], cell: Cell, peer: str) -> str:
+    """What one adds, as a share of what another does; empty where that was not measured."""
+    other = figures.get(cell._replace(name=peer))
+    return "" if other is None else shown(ratios(figures[cell], other), 2)
