@@ -360,12 +360,18 @@ class PgBouncer:
             self._process = None
 
 
-@contextmanager
-def pgbouncer(database: str, mode: str, *, setup: str = "", **settings: object) -> Iterator[PgBouncer]:
-    """A PgBouncer while the block runs."""
+def pgbouncer_program() -> str:
+    """The server's program, which no wheel has."""
     program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if program is None:
         pytest.skip("there is no pgbouncer on PATH; on Debian it is the package of that name")
+    return program
+
+
+@contextmanager
+def pgbouncer(database: str, mode: str, *, setup: str = "", **settings: object) -> Iterator[PgBouncer]:
+    """A PgBouncer while the block runs."""
+    program = pgbouncer_program()
     folder = Path(tempfile.mkdtemp(prefix="sojourn-"))
     folder.chmod(0o755)
     server = PgBouncer(program, folder, database, mode, setup=setup, **settings)

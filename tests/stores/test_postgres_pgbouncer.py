@@ -10,7 +10,7 @@ import pytest
 from sojourn.errors import StoreUnavailable
 from sojourn.stores import AsyncPostgresStore, PostgresStore
 from sojourn.testing import AsyncStoreContract, ManualClock, StoreContract
-from tests.servers import pgbouncer
+from tests.servers import pgbouncer, pgbouncer_program
 from tests.stores.test_postgres_contract import OPTIONS, OnPostgres
 
 pytestmark = pytest.mark.server
@@ -20,6 +20,10 @@ BEHIND: dict[str, Any] = {**OPTIONS, "prepare": False}
 
 class Behind(OnPostgres):
     mode: ClassVar[str]
+
+    @pytest.fixture(autouse=True)
+    def _pooler(self) -> None:
+        pgbouncer_program()  # skipped before anything is opened
 
     async def before(self) -> None:
         await super().before()
