@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
 
 from sojourn.clock import from_ms
@@ -13,6 +17,7 @@ from sojourn.core.limits import keep_limit
 from sojourn.core.record import unpack
 from sojourn.core.session import Session
 from sojourn.core.state import Found, Intent
+from sojourn.core.steps import Lock, Owned, Turn
 from sojourn.core.store import Stored
 from sojourn.errors import (
     ConfigurationError,
@@ -315,6 +320,85 @@ async def test_a_login_that_is_tried_has_not_happened_where_the_store_fails(
     await settle(session.save())
     assert site.store.count() == 0
     assert await settle((await site.request(None)).try_login("ann", max_sessions=1)) is True
+
+
+class Stopped(BaseException):
+    """What ends a process, such as KeyboardInterrupt, which would end the event loop of the tests too."""
+
+
+@pytest.mark.parametrize("method", ["by_owner", "create"])
+@pytest.mark.parametrize("attempt", [True, False], ids=["try_login", "login"])
+async def test_who_is_interrupted_in_the_midst_of_a_login_gives_the_owner_s_lock_back(
+    method: str, attempt: bool, site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    def stop(*_given: Any, **_more: Any) -> Any:
+        raise Stopped
+
+    monkeypatch.setattr(site.store, method, stop)
+    session = await site.request(None)
+    if not attempt:
+        session.login("ann", max_sessions=1)
+    with pytest.raises(Stopped):
+        await settle(session.try_login("ann", max_sessions=1) if attempt else session.save())
+    assert site.store.lock(hash_id("logins of ann"), 1000) is not None
+    assert session.owner is None or not attempt, "it has not happened"
+
+
+async def test_a_task_that_nobody_runs_any_more_asks_nothing_of_the_store(site: Site):
+    session = await site.request(None)
+    steps = logins.try_log_in(session._state, "ann", max_sessions=1)
+    turn = next(steps)
+    lock = steps.send(None)
+    assert isinstance(turn, Turn) and isinstance(lock, Lock)
+    lock.note("token")
+    assert isinstance(steps.send("token"), Owned)
+    steps.close()
+
+
+async def test_who_waits_for_an_owner_s_lock_in_this_process_is_woken(
+    colour: str, site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("sojourn.core.steps._FIRST_NAP", 100)  # nobody would wait for that
+    site.middleware.direct = None  # as with a store that has to be waited for
+    look = site.store.by_owner
+    lines, first = site.middleware.turns.lines, [True]
+
+    def is_left_alone() -> bool:
+        """Whether who has the lock is still to be waited for by the other one."""
+        if any(line._napping is not None for line in lines.values()):
+            first.clear()
+        return bool(first)
+
+    def by_owner(owner: str) -> Any:
+        while is_left_alone():
+            time.sleep(0.001)
+        return look(owner)
+
+    async def by_owner_async(owner: str) -> Any:
+        while is_left_alone():  # noqa: ASYNC110 - what it waits for has no event
+            await anyio.sleep(0.001)
+        return look(owner)
+
+    if colour == "sync":
+        monkeypatch.setattr(site.store, "by_owner", by_owner)
+    else:
+        monkeypatch.setattr(site.middleware.store, "by_owner", by_owner_async, raising=False)
+    sessions = [await site.request(None) for _ in range(2)]
+    returned = []
+
+    async def log_in(session: Any) -> None:
+        if colour == "sync":
+            returned.append(await anyio.to_thread.run_sync(partial(session.try_login, "ann", max_sessions=1)))
+        else:
+            returned.append(await session.try_login("ann", max_sessions=1))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(log_in, sessions[0])
+        group.start_soon(log_in, sessions[1])
+        with anyio.fail_after(20):
+            while len(returned) < 2:  # noqa: ASYNC110 - as above
+                await anyio.sleep(0.001)
+    assert sorted(returned) == [False, True]
 
 
 async def test_a_store_without_locks_or_owners_is_told_of(site: Site, monkeypatch: pytest.MonkeyPatch):

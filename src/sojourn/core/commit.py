@@ -415,7 +415,7 @@ def _renew_lock(state: State) -> Steps[None]:
     """
     held = state.lock
     assert held is not None
-    was_held = yield Unlock(held.key, held.token)
+    was_held = yield Unlock(held.key, held.token, again=True)
     unbroken = held.unbroken and was_held
     if (yield Lock(held.key, lambda token: note_locked(state, held.key, token, unbroken=unbroken))) is None:
         raise SessionConflict(_NOT_ALONE)

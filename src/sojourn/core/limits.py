@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 
 from ..errors import StoreError
 from ..ids import hash_id
@@ -15,8 +15,9 @@ from .settings import SessionSettings
 from .state import State
 from .steps import Load, Owned, Steps, Unlock, acquire, end
 
-__all__ = ["by_login", "give_back", "hold", "keep_limit"]
+__all__ = ["by_login", "hold", "keep_limit", "releasing"]
 
+T = TypeVar("T")
 _PATIENCE: Final = 5.0
 """Seconds that a login which is stored already waits for others of its owner."""
 
@@ -38,8 +39,12 @@ def keep_limit(state: State) -> Steps[None]:
     if limit is None or owner is None:
         return
     tokens: list[str] = []
+    yield from releasing(owner, tokens, _keep_limit(state, owner, limit, tokens.append))
+
+
+def _keep_limit(state: State, owner: str, limit: int, note_token: Callable[[str], object]) -> Steps[None]:
     with suppress(StoreError):  # as of a store without locks
-        yield from hold(owner, tokens.append, _PATIENCE)  # two that looked at the same time would end each other
+        yield from hold(owner, note_token, _PATIENCE)  # two that looked at the same time would end each other
     try:
         own, keys = own_keys(state), (yield from by_login(state.settings, owner))
         others = [key for key in keys if key not in own]
@@ -51,8 +56,25 @@ def keep_limit(state: State) -> Steps[None]:
                 note(state, "revoked", key, owner=owner, reason="limit")
     except StoreError as error:
         log.error("a login was stored, but the owner's sessions over its limit have not ended: %s", error)
-    if tokens:
-        yield from give_back(owner, tokens[0])
+
+
+def releasing(owner: str, tokens: list[str], work: Steps[T]) -> Steps[T]:
+    """Do some work that may take the owner's lock, and give it back whatever happens, such as an interrupt of the process.
+
+    Args:
+        owner: the owner.
+        tokens: where the work notes the lock's token.
+        work: the work.
+    """
+    try:
+        done = yield from work
+    except GeneratorExit:  # whoever ran it is gone, and nobody would carry out what is yielded now
+        raise
+    except BaseException:
+        yield from _give_back(owner, tokens)
+        raise
+    yield from _give_back(owner, tokens)
+    return done
 
 
 def hold(owner: str, note: Callable[[str], object], seconds: float | None = None) -> Steps[None]:
@@ -69,10 +91,10 @@ def hold(owner: str, note: Callable[[str], object], seconds: float | None = None
     yield from acquire(_lock_of(owner), note, seconds)
 
 
-def give_back(owner: str, token: str) -> Steps[None]:
-    """Give the owner's lock back."""
+def _give_back(owner: str, tokens: list[str]) -> Steps[None]:
     try:
-        yield Unlock(_lock_of(owner), token)
+        for token in tokens:
+            yield Unlock(_lock_of(owner), token)
     except StoreError as error:
         log.warning(
             "an owner's lock could not be given back, and nobody of theirs is let in until it expires: %s", error

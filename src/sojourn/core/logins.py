@@ -29,7 +29,7 @@ from . import transitions
 from .commit import save
 from .data import ClosedData, look_at
 from .devices import describe, own_keys
-from .limits import by_login, give_back, hold
+from .limits import by_login, hold, releasing
 from .passport import PASSPORT, check_user, heed, is_another_s, with_user
 from .record import NOBODY, Login
 from .state import Event, State
@@ -101,22 +101,25 @@ def try_log_in(
         raise HeadersAlreadySent("the response headers have left, so no cookie can carry the new session id")
     tokens, before = list[str](), state.login
     kept = look_at(state).get(PASSPORT)
-    yield from hold(owner, tokens.append)
-    try:
+
+    def attempt() -> Steps[bool]:
+        yield from hold(owner, tokens.append)
         own = own_keys(state)
         others = [key for key in (yield from by_login(state.settings, owner)) if key not in own]
-        if len(others) < max_sessions:
+        if len(others) >= max_sessions:
+            return False
+        try:
             log_in(state, owner, keep_data=keep_data, remember=remember, stamp=stamp, sid=sid)
             yield from save(state)
-    except Exception:
-        if state.login is not before:  # it has not happened
-            state.login = None
-            _tell_passport(state, heed(NOBODY, None if state.renewed else kept))
-            state.on(Event.DISCARD)
-        yield from give_back(owner, tokens[0])
-        raise
-    yield from give_back(owner, tokens[0])
-    return len(others) < max_sessions
+        except BaseException:
+            if state.login is not before:  # it has not happened
+                state.login = None
+                _tell_passport(state, heed(NOBODY, None if state.renewed else kept))
+                state.on(Event.DISCARD)
+            raise
+        return True
+
+    return (yield from releasing(owner, tokens, attempt()))
 
 
 def begin(state: State, owner: str, *, keep_data: bool, stamp: Stamp | None, within: Duration) -> None:

@@ -82,6 +82,8 @@ class Unlock(Struct, frozen=True):
 
     key: str
     token: str
+    again: bool = False
+    """It is taken again at once, and whoever waits for it in this process is not told."""
 
 
 class Pause(Struct, frozen=True):

@@ -11,7 +11,7 @@ from ..aio import deliver_cancellation, here, new_event, patiently, shielded, sl
 from ..core.commit import look_up_alone, reload, save, use
 from ..core.plan import Create, Phase, Plan, Regenerate, Replace, Touch
 from ..core.state import Found, State
-from ..core.steps import Lock, Pause, Steps, Turn, lock_turn
+from ..core.steps import Lock, Pause, Steps, Turn, Unlock, lock_turn
 from ..core.store import LOCK_MS, Outcome, Stored, near_of
 from ..core.transitions import check_reload, note_committed, note_done, note_first_load, note_loaded, note_looked_up
 from ..errors import StoreError
@@ -42,7 +42,13 @@ class AsyncMiddleware(Middleware):
         super().__init__(given, asynchronous=True)
         self._near = near_of(self.store)
         self.watchers: Watchers = watchers_of(self.store)
-        self._waits: AsyncWaits = {Turn: self._take, Touch: self._touch, Pause: self._pause, Lock: self._lock}
+        self._waits: AsyncWaits = {
+            Turn: self._take,
+            Touch: self._touch,
+            Pause: self._pause,
+            Lock: self._lock,
+            Unlock: self._unlock,
+        }
         if self.listeners is not None:
             self.listeners.install(self, told_async)
 
@@ -142,6 +148,13 @@ class AsyncMiddleware(Middleware):
             op.note(token)
         return token
 
+    async def _unlock(self, op: Unlock) -> Any:
+        """Give a lock back, and tell who waits for it in this event loop."""
+        was_held = await CALLS[Unlock](self.store, op)
+        if not op.again:
+            self.turns.wake((here(), lock_turn(op.key)))
+        return was_held
+
     def respond(self, exchange: Exchange[Any], plan: Plan, phase: Phase) -> Coroutine[Any, Any, Plan | None]:
         """Carry a plan out; returns what is to be sent, None where that is a 503.
 
@@ -232,9 +245,7 @@ class AsyncMiddleware(Middleware):
     async def unlock(self, state: State) -> None:
         """Give an exclusive session back, if this request has it."""
         if state.lock is not None:
-            turn = here(), lock_turn(state.lock.key)
-            await self.run(self.unlocked(state))
-            self.turns.wake(turn)
+            await shielded(run_async(self.unlocked(state), self.store, self._waits))
 
     async def load(self, state: State) -> None:
         """Look up the session in the midst of a handler; see `SyncMiddleware.load`."""

@@ -111,7 +111,7 @@ _AT_ONCE: Final[Waits] = {Pause: lambda _op: _sleep(0), Turn: _nobody}
 _NEVER_WAITS: Final[AsyncWaits] = {}
 
 
-def _go_on(steps: Steps[T], store: Any, waits: Waits, returned: Any = None, error: Exception | None = None) -> T:
+def _go_on(steps: Steps[T], store: Any, waits: Waits, returned: Any = None, error: BaseException | None = None) -> T:
     try:
         while True:
             op = steps.send(returned) if error is None else steps.throw(error)
@@ -119,7 +119,7 @@ def _go_on(steps: Steps[T], store: Any, waits: Waits, returned: Any = None, erro
             try:
                 wait = waits.get(type(op))
                 returned = CALLS[type(op)](store, op) if wait is None else wait(op)
-            except Exception as caught:  # noqa: BLE001 - the steps decide what to do about it
+            except BaseException as caught:  # noqa: BLE001 - the steps decide what to do about it, as about an interrupt
                 error = caught
     except StopIteration as stop:
         return cast("T", stop.value)
@@ -137,7 +137,9 @@ async def run_async(steps: Steps[T], store: Any, waits: AsyncWaits = _NEVER_WAIT
             try:
                 wait = waits.get(kind)
                 returned = await (CALLS[kind](store, op) if wait is None else wait(op))
-            except Exception as error:  # noqa: BLE001 - the steps decide what to do about it
+            except GeneratorExit:  # nobody runs this any more, and nothing can be awaited
+                raise
+            except BaseException as error:  # noqa: BLE001 - as above
                 op = steps.throw(error)
             else:
                 op = steps.send(returned)

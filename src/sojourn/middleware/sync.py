@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 from ..core.commit import look_up_alone, reload, save
 from ..core.plan import Phase, Plan
 from ..core.state import Found, State
-from ..core.steps import Pause, Steps, Turn, lock_turn
+from ..core.steps import Pause, Steps, Turn, Unlock, lock_turn
 from ..core.transitions import check_reload, note_first_load, note_looked_up
 from ..errors import StoreError
 from ..events import SessionEvent
 from ..options import OptionsDict
 from .base import NOT_LOADED, Middleware
-from .drive import Waits, run
+from .drive import CALLS, Waits, run
 from .exchange import Exchange
 from .sessions import StoreSessions
 from .telling import told
@@ -30,7 +30,7 @@ class SyncMiddleware(Middleware):
 
     def __init__(self, given: OptionsDict) -> None:
         super().__init__(given, asynchronous=False)
-        self._waits: Waits = {Turn: self.turns.take, Pause: self.turns.pause}
+        self._waits: Waits = {Turn: self.turns.take, Pause: self.turns.pause, Unlock: self._unlock}
         if self.listeners is not None:
             self.listeners.install(self, told)
 
@@ -100,9 +100,14 @@ class SyncMiddleware(Middleware):
     def unlock(self, state: State) -> None:
         """Give an exclusive session back, if this request has it."""
         if state.lock is not None:
-            turn = lock_turn(state.lock.key)
-            self.run(self.unlocked(state))
-            self.turns.wake(turn)
+            run(self.unlocked(state), self.store, self._waits)
+
+    def _unlock(self, op: Unlock) -> Any:
+        """Give a lock back, and tell who waits for it in this process."""
+        was_held = CALLS[Unlock](self.store, op)
+        if not op.again:
+            self.turns.wake(lock_turn(op.key))
+        return was_held
 
     def load(self, state: State) -> None:
         """Look up the session in the midst of a handler. Where that fails, what the handler sends becomes a 503.
