@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,21 @@ def test_an_export_that_was_cut_short_goes_on(settings, tmp_path) -> None:
     assert save(store, settings, path) == 1200
     new = MemoryStore(clock=clock_of(settings))
     assert put(new, settings, path) == Imported(imported=1200)
+
+
+def test_what_is_no_regular_file_is_written_to_and_not_read(settings, store, tmp_path) -> None:
+    fifo, saved = tmp_path / "fifo", tmp_path / "saved"
+    os.mkfifo(fifo)
+    read = list[bytes]()
+    reader = threading.Thread(target=lambda: read.append(fifo.read_bytes()), daemon=True)
+    reader.start()
+    assert save(store, settings, fifo) == 1200
+    reader.join(20)
+    saved.write_bytes(read[0])
+    assert put(MemoryStore(clock=clock_of(settings)), settings, saved) == Imported(imported=1200)
+    with pytest.raises(BackupError, match=r"fifo is no regular file.*: save it to a file first"):
+        put(store, settings, fifo)
+    assert save(store, settings, Path(os.devnull)) == 1200
 
 
 @pytest.mark.parametrize("so_far", [100, 700])

@@ -193,6 +193,15 @@ def test_a_backup_is_encrypted_only_with_keys(url, monkeypatch, capsys) -> None:
     assert "--revive-ended brings them back" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["-", "/dev/stdout"])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_backup_on_standard_output_has_it_for_itself(name, as_json, url, capfdbinary) -> None:
+    assert main(["export", name, "--store", url, *(["--json"] if as_json else [])]) == 0
+    written, said = capfdbinary.readouterr()
+    assert [json.loads(line).keys() for line in written.splitlines()][1:] == [{"key", "data", "expires"}, {"end"}]
+    assert json.loads(said) == {"exported": 1, "file": name} if as_json else said == b"1 session.\n"
+
+
 # -- printing
 
 

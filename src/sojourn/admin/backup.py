@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, BinaryIO, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -85,6 +85,10 @@ class Backup:
     def __init__(self, path: Path, cipher: EncryptedCodec | None) -> None:
         self._path = path
         self._cipher = cipher
+        if not path.is_file():
+            raise BackupError(
+                f"{path} is no regular file, and a backup is read more than once: save it to a file first"
+            )
         with path.open("rb") as file:
             try:
                 self.header: _Header = _decode_header(file.readline())
@@ -144,7 +148,7 @@ def _name(header: _Header, number: int) -> str:
 
 def export_sessions(
     store: Any,
-    path: Path,
+    target: Path | BinaryIO,
     *,
     place: str,
     is_express: bool,
@@ -154,11 +158,11 @@ def export_sessions(
 ) -> int:
     """Write a store's live sessions to a file, readable by its owner alone; returns how many.
 
-    A file that is there and not complete is gone on with. The site may go on meanwhile: each session is as it was when it was read.
+    A file that is there and not complete is gone on with. Into a stream, such as a pipe, all are written. The site may go on meanwhile: each session is as it was when it was read.
 
     Args:
         store: a sync store that has ``page()``.
-        path: the file.
+        target: the file, which may be a FIFO or a device, or an open stream.
         place: what tells the store from others.
         is_express: whether Express reads and writes there too.
         clock: milliseconds since the epoch.
@@ -170,14 +174,8 @@ def export_sessions(
         OSError: it cannot be written.
         StoreError: the store fails. What was written stays.
     """
-    count, number, cursor = 0, 0, ""
-    if path.exists():
-        header, count, number, cursor, end = _begun(path, cipher)
-        if header.store != place or header.is_encrypted != (cipher is not None):
-            raise BackupError(f"{path} is a backup of another store, or made with other options: name another file")
-        os.truncate(path, end)
-    else:
-        header = _Header(
+    begun = _Begun(
+        _Header(
             format=_FORMAT,
             id=secrets.token_hex(8),
             made_at=clock(),
@@ -185,34 +183,77 @@ def export_sessions(
             is_express=is_express,
             is_encrypted=cipher is not None,
         )
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as new:
-            new.write(_encode(header) + b"\n")
+    )
+    if not isinstance(target, Path):
+        return _write(store, target, begun, clock, cipher, progress)
+    if (
+        target.exists() and not target.is_file()
+    ):  # nothing of it can be read again, and whoever reads it has what was written
+        with target.open("wb") as stream:
+            return _write(store, stream, begun, clock, cipher, progress)
+    if target.exists():
+        begun = _begun(target, cipher)
+        if begun.header.store != place or begun.header.is_encrypted != (cipher is not None):
+            raise BackupError(f"{target} is a backup of another store, or made with other options: name another file")
+        os.truncate(target, begun.end)
+    else:
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    with target.open("ab") as file:
+        count = _write(store, file, begun, clock, cipher, progress)
+        os.fsync(file.fileno())
+    return count
+
+
+class _Begun(Struct, frozen=True):
+    """What of a backup is there."""
+
+    header: _Header
+    count: int = 0
+    """Sessions."""
+    number: int = 0
+    """Lines after the first."""
+    cursor: str = ""
+    """Where in the store it goes on,"""
+    end: int = 0
+    """and where in the file; 0 before the first line."""
+
+
+def _write(
+    store: Any,
+    file: BinaryIO,
+    begun: _Begun,
+    clock: Clock,
+    cipher: EncryptedCodec | None,
+    progress: Callable[[int], object],
+) -> int:
+    """Write what is not there yet; returns how many sessions there are then."""
+    header, count, number = begun.header, begun.count, begun.number
+    if not begun.end:
+        file.write(_encode(header) + b"\n")
 
     def sealed(line: _Line, number: int) -> bytes:
         text = _encode(line)
         return (text if cipher is None else cipher.seal(text, _name(header, number))) + b"\n"
 
-    after: str | None = cursor
-    with path.open("ab") as file:
-        while after is not None:
-            page: Page = capability(store, "page")(after, _PAGE)
-            now, after = clock(), page.next
-            lines = [
-                _Line(key, stored.data, None if stored.expires_in is None else now + stored.expires_in)
-                for key, stored in page.items
-            ]
-            count += len(lines)
-            lines.append(_Line(end=count) if after is None else _Line(after=after))
-            file.write(b"".join(sealed(line, at) for at, line in enumerate(lines, number + 1)))
-            file.flush()
-            number += len(lines)
-            progress(count)
-        os.fsync(file.fileno())
+    after: str | None = begun.cursor
+    while after is not None:
+        page: Page = capability(store, "page")(after, _PAGE)
+        now, after = clock(), page.next
+        lines = [
+            _Line(key, stored.data, None if stored.expires_in is None else now + stored.expires_in)
+            for key, stored in page.items
+        ]
+        count += len(lines)
+        lines.append(_Line(end=count) if after is None else _Line(after=after))
+        file.write(b"".join(sealed(line, at) for at, line in enumerate(lines, number + 1)))
+        file.flush()
+        number += len(lines)
+        progress(count)
     return count
 
 
-def _begun(path: Path, cipher: EncryptedCodec | None) -> tuple[_Header, int, int, str, int]:
-    """A backup that is not complete: its header; how many sessions and lines it has up to the last page's end; and where in store and file that is."""
+def _begun(path: Path, cipher: EncryptedCodec | None) -> _Begun:
+    """A backup that is not complete, up to the last page's end."""
     backup = Backup(path, cipher)
     count = seen = number = 0
     cursor, end = "", len(_encode(backup.header)) + 1
@@ -222,7 +263,7 @@ def _begun(path: Path, cipher: EncryptedCodec | None) -> tuple[_Header, int, int
             raise BackupError(f"{path} is a complete backup already: name another file")
         if line.after is not None:
             count, number, cursor, end = seen, at, line.after, place
-    return backup.header, count, number, cursor, end
+    return _Begun(backup.header, count, number, cursor, end)
 
 
 Fate: TypeAlias = Literal["imported", "there", "ended", "expired", "failed"]

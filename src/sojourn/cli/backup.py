@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import click
 
@@ -30,13 +33,13 @@ def _cipher(file: Path | None) -> EncryptedCodec | None:
 
 
 @click.command("export")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
 @click.option("--encrypt", is_flag=True, help="Encrypt the file under the first of the backup's keys.")
 @_BACKUP_KEYS
 @on_store
 @with_json
 def export(site: Site, file: Path, encrypt: bool, backup_keys_file: Path | None, out: Out) -> None:
-    """Write all live sessions to a backup file, readable by you alone. Run again, it goes on where it was cut short.
+    """Write all live sessions to a backup file, readable by you alone. Run again, it goes on where it was cut short. With - they go to standard output.
 
     The file holds what the store holds. Without --encrypt, whoever reads it reads the sessions' data, and where keys are ids may take them over.
     """
@@ -45,10 +48,12 @@ def export(site: Site, file: Path, encrypt: bool, backup_keys_file: Path | None,
         raise ConfigurationError(
             "--encrypt", "no keys", "put them into SOJOURN_BACKUP_KEYS, or say --backup-keys-file FILE"
         )
+    to_stdout = _is_stdout(file)
+    target: Path | BinaryIO = sys.stdout.buffer if to_stdout else file
     with out.progress("Exporting") as tell:
         count = export_sessions(
             site.store,
-            file,
+            target,
             place=site.place,
             is_express=site.is_express,
             clock=site.settings.options.clock,
@@ -56,9 +61,20 @@ def export(site: Site, file: Path, encrypt: bool, backup_keys_file: Path | None,
             progress=lambda so_far: tell(f"{so_far:,} sessions"),
         )
     if out.as_json:
-        out.json({"exported": count, "file": str(file)})
+        out.json({"exported": count, "file": str(file)}, err=to_stdout)
+    elif to_stdout:
+        out.note(f"{sessions(count)}.")
     else:
         out.line(f"{sessions(count)} in {file}.")
+
+
+def _is_stdout(file: Path) -> bool:
+    """Whether that is standard output, by whatever name: then nothing but the backup goes there."""
+    if str(file) == "-":
+        return True
+    with suppress(OSError):  # such as of a file that is not there yet
+        return os.path.samestat(file.stat(), os.fstat(sys.stdout.fileno()))
+    return False
 
 
 @click.command("import")

@@ -41,10 +41,10 @@ class Out:
         self.as_json: bool = as_json
         self.is_terminal: bool = sys.stdout.isatty()
 
-    def json(self, value: object, *, is_line: bool = False) -> None:
-        """A value as JSON: indented, or in one line."""
+    def json(self, value: object, *, is_line: bool = False, err: bool = False) -> None:
+        """A value as JSON: indented, or in one line. ``err``: standard output is taken by something else."""
         tree = msgspec.to_builtins(value, enc_hook=str, builtin_types=(int,))
-        click.echo(json.dumps(tree, default=str, indent=None if is_line else 2))
+        click.echo(json.dumps(tree, default=str, indent=None if is_line else 2), err=err)
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[Any]], title: str = "") -> None:
         """Rows for people; where the output is piped, a line for each, and first the titles."""
