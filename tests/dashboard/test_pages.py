@@ -241,6 +241,19 @@ def test_a_long_value_is_cut_off(visitor: Visitor, store: MemoryStore) -> None:
     assert "characters in all)" in text and len(text) < 12_000
 
 
+def test_half_a_character_is_shown_escaped(visitor: Visitor, store: MemoryStore) -> None:
+    """JavaScript's strings may hold a surrogate alone, which UTF-8 has no bytes for."""
+    key = key_of(browse(store, "ann"))
+    held = store.load(key)
+    data = held.data.replace(b'"secret plan":"buy ', b'"\\ud800 plan":["\\udfff"],"other":"\\udfff buy ')  # type: ignore[union-attr]
+    assert data != held.data  # type: ignore[union-attr]
+    assert store.replace(key, data, 60_000, version=held.version, owner="ann")  # type: ignore[union-attr]
+    masked, revealed = visitor.get(f"/session?name={key}"), visitor.post("/session", {"name": key})
+    for page in (masked, revealed):
+        assert page.status_code == 200 and r"\ud800 plan" in page.text
+    assert revealed.text.count(r"\udfff") == 2
+
+
 def test_a_record_that_nobody_can_read_is_listed_and_can_be_ended(visitor: Visitor, store: MemoryStore) -> None:
     key = hash_id("damaged")
     store.create(key, b"{", 60_000)

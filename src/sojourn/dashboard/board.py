@@ -241,7 +241,8 @@ class Board:
             now=_whole(from_ms(self._now)),
             **{"find": "", **values},
         )
-        return _response(status, "text/html; charset=utf-8", text.encode(), ("Cache-Control", "no-store"))
+        body = text.encode(errors="backslashreplace")  # visitors' data may have surrogates, which are no characters
+        return _response(status, "text/html; charset=utf-8", body, ("Cache-Control", "no-store"))
 
     def _act(
         self, request: Request, what: str, *args: object, owner: str | None = None, session: str | None = None
