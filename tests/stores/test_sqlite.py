@@ -25,7 +25,7 @@ import anyio
 import pytest
 from hypothesis import settings
 
-from sojourn.clock import LONGEST_MS
+from sojourn.clock import LONGEST_MS, system_clock
 from sojourn.core.store import (
     CONFLICT,
     MISSING,
@@ -36,10 +36,13 @@ from sojourn.core.store import (
     LockingStore,
     Replaced,
     ScanningStore,
+    Seen,
     Store,
     Stored,
 )
 from sojourn.errors import ConfigurationError, SessionTooLarge, StoreError, StoreUnavailable
+from sojourn.middleware import watching
+from sojourn.middleware.watching import watchers_of
 from sojourn.stores.sqlite import _engine as _sqlite_engine
 from sojourn.stores.sqlite import _file as _sqlite_file
 from sojourn.stores.sqlite import _network as _sqlite_network
@@ -491,6 +494,50 @@ async def test_the_async_store_opens_by_itself_and_again_after_a_close(path: Pat
     assert isinstance(found, Stored) and found.data == b"1"
     await store.open()
     await store.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("in_thread", [False, True])
+async def test_who_watches_does_not_open_again_what_was_closed(path: Path, in_thread: bool) -> None:
+    store = AsyncSQLiteStore(path, read_in_thread=in_thread)
+    await store.create("key", b"1", DAY)
+    assert list(await store.look(["key"])) == ["key"]
+    await store.close()
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="the SQLite store is closed"):
+            await store.look(["key"])
+        assert store.pulse() is None
+    assert store._file._engine is None
+    await store.load("key")
+    assert list(await store.look(["key"])) == ["key"]
+    await store.close()
+
+
+@pytest.mark.anyio
+async def test_a_live_connection_leaves_a_store_closed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "POLL", 0.02)
+    store = AsyncSQLiteStore(path)
+    await store.create("key", b"1", DAY)
+    told: list[object] = []
+
+    class Watching:
+        now = staticmethod(system_clock)
+
+        def tell(self, found: object, *, has_expired: bool) -> bool:
+            told.append(found if has_expired else type(found))
+            return True
+
+    watcher, watching_one = watchers_of(store).here(), Watching()
+    watcher.subscribe("key", watching_one)
+    with anyio.fail_after(10):
+        while not told:  # noqa: ASYNC110 - it has no event
+            await anyio.sleep(0.01)
+        await store.close()
+        while not watcher._outage.failures:  # noqa: ASYNC110 - as above
+            await anyio.sleep(0.01)
+        await anyio.sleep(0.1)
+    assert told == [Seen] and store._file._engine is None
+    watcher.unsubscribe("key", watching_one)
 
 
 def test_closing_waits_for_the_writes_that_are_queued(path: Path, store: SQLiteStore) -> None:

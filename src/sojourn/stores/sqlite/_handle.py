@@ -29,6 +29,8 @@ class Handle:
         self._settings = settings
         self._opening: dict[int, threading.Lock] = {}
         self._engine: Engine | None = None
+        self._is_closed = False
+        """By ``close()``, and not opened again since."""
         register(self)
 
     def __del__(self) -> None:
@@ -39,6 +41,7 @@ class Handle:
         """Finish what is queued and release the file. The next operation opens it again."""
         with self._opening_lock():
             engine, self._engine = self._engine, None
+            self._is_closed = True
         if engine is not None:
             engine.request_stop()
             engine.join()
@@ -51,13 +54,13 @@ class Handle:
         """Have the writer carry out an operation, and await it."""
         return await Job(operation, *arguments).wait_async(self._put)
 
-    def read(self, statement: str, *arguments: object) -> list[Any]:
-        """The rows, waiting for the file if it is busy."""
+    def read(self, statement: str, *arguments: object, opens: bool = True) -> list[Any]:
+        """The rows, waiting for the file if it is busy. ``opens``: False of who must not open again what was closed."""
         while True:
-            engine = self._running()
+            engine = self._running(opens)
             try:
                 if not engine.ready:
-                    self.write(nothing)
+                    Job(nothing).wait(partial(self._put, opens=opens))
                     continue
                 try:
                     return engine.fetch(statement, arguments)
@@ -92,17 +95,20 @@ class Handle:
         except (Stopped, sqlite3.Error):
             return None
 
-    def _put(self, job: Job[Any]) -> None:
-        while not self._running().put(job):
+    def _put(self, job: Job[Any], *, opens: bool = True) -> None:
+        while not self._running(opens).put(job):
             pass  # that one has just ended
 
-    def _running(self) -> Engine:
+    def _running(self, opens: bool) -> Engine:
         engine = self._engine
         if engine is None or engine.stopped:
             with self._opening_lock():
                 engine = self._engine
                 if engine is None or engine.stopped:
+                    if self._is_closed and not opens:
+                        raise StoreUnavailable("the SQLite store is closed")
                     engine = self._engine = Engine(self._settings)
+                    self._is_closed = False
         return engine
 
     # A connection carried into a child process makes SQLite there believe that it holds locks which only the parent holds, and

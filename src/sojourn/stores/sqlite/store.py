@@ -114,7 +114,7 @@ class SQLiteStore:
         self._file.write(nothing)
 
     def close(self) -> None:
-        """Finish the writes that are queued and close the file. The next operation opens it again."""
+        """Finish the writes that are queued and close the file. The next operation but `look` opens it again."""
         self._file.close()
 
     def load(self, key: str) -> Stored | Replaced | None:
@@ -206,7 +206,8 @@ class SQLiteStore:
 
     def look(self, keys: Sequence[str]) -> dict[str, Seen | Replaced]:
         check_keys(tuple(keys))
-        return _seen(self._file.read(file.looking_at(len(keys)), *keys), self._clock()) if keys else {}
+        # Whoever watches sessions looks for as long as their connections are open, and must not open the file behind `close`.
+        return _seen(self._file.read(file.looking_at(len(keys)), *keys, opens=False), self._clock()) if keys else {}
 
     @staticmethod
     def mark(version: Version) -> int:
@@ -284,7 +285,7 @@ class AsyncSQLiteStore:
         await self._file.write_async(nothing)
 
     async def close(self) -> None:
-        """Finish the writes that are queued and close the file. The next operation opens it again."""
+        """Finish the writes that are queued and close the file. The next operation but `look` opens it again."""
         await run_in_thread(self._store.close)
 
     async def load(self, key: str) -> Stored | Replaced | None:
