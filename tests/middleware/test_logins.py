@@ -12,6 +12,7 @@ import anyio.to_thread
 import pytest
 
 from sojourn.clock import from_ms
+from sojourn.cookie import Cookie
 from sojourn.core import logins
 from sojourn.core.limits import keep_limit
 from sojourn.core.record import unpack
@@ -406,6 +407,23 @@ async def test_a_store_without_locks_or_owners_is_told_of(site: Site, monkeypatc
         monkeypatch.delattr(type(site.store), name)
         with pytest.raises(StoreError, match=f"has no {name}"):
             await settle((await site.request(None)).try_login("ann", max_sessions=1))
+
+
+@pytest.mark.parametrize("attempt", [True, False], ids=["try_login", "login"])
+async def test_where_the_cookie_cannot_be_sent_a_login_is_the_request_s_alone_and_is_told(
+    attempt: bool, colour: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("sojourn.logs._said", set())
+    site = Site(colour, cookie=Cookie(secure=True))
+    session = await site.request(None)  # over plain http
+    if attempt:
+        assert await settle(session.try_login("ann", max_sessions=1)) is True, "nobody has been refused"
+    else:
+        session.login("ann", max_sessions=1)
+        await settle(session.save())
+    assert session.owner == "ann" and site.store.count() == 0
+    assert "its cookie is Secure but the request came over plain http" in caplog.text
+    assert site.store.lock(hash_id("logins of ann"), 1000) is not None
 
 
 async def test_after_the_headers_nobody_can_log_in(site: Site):

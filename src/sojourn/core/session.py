@@ -521,7 +521,8 @@ class Session(BaseSession):
             sid: as for ``login()``.
 
         Returns:
-            False if the login was refused.
+            False if the login was refused. True where it was not; as with ``login()``, nothing is stored where the cookie cannot be sent,
+            as of a Secure one over plain http, and the log says so.
 
         Raises:
             TypeError, ValueError: as for ``login()``.
