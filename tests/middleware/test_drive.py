@@ -99,6 +99,46 @@ async def test_an_error_of_the_task_is_its_callers():
         await run_async(failing(), MemoryStore(), {Pause: pause})
 
 
+def steps_that_note(seen: list[type[BaseException]]) -> Steps[None]:
+    try:
+        yield Pause(0)
+    except BaseException as error:
+        seen.append(type(error))
+        raise
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_what_interrupts_an_operation_is_the_task_s_to_hear_of(error: type[BaseException]):
+    def interrupt(_op: Pause) -> None:
+        raise error
+
+    async def interrupt_async(op: Pause) -> None:
+        interrupt(op)
+
+    seen: list[type[BaseException]] = []
+    with pytest.raises(error):
+        run(steps_that_note(seen), MemoryStore(), {Pause: interrupt})
+    work = run_async(steps_that_note(seen), MemoryStore(), {Pause: interrupt_async})
+    with pytest.raises(error):
+        work.send(None)
+    assert seen == [error, error]
+
+
+def test_a_task_whose_runner_is_gone_is_closed():
+    class Never:
+        def __await__(self) -> Any:
+            yield
+
+    async def wait(_op: Pause) -> None:
+        await Never()
+
+    seen: list[type[BaseException]] = []
+    work = run_async(steps_that_note(seen), MemoryStore(), {Pause: wait})
+    work.send(None)
+    work.close()
+    assert seen == [GeneratorExit]
+
+
 def test_a_pause_is_really_slept(monkeypatch):
     slept: list[float] = []
     monkeypatch.setattr(drive, "_sleep", slept.append)

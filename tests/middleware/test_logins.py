@@ -345,6 +345,15 @@ async def test_who_is_interrupted_in_the_midst_of_a_login_gives_the_owner_s_lock
     assert session.owner is None or not attempt, "it has not happened"
 
 
+async def test_a_login_that_is_refused_for_what_it_was_given_changes_nothing_and_gives_the_lock_back(site: Site):
+    session = await site.request(None)
+    session["cart"] = 1
+    with pytest.raises(TypeError, match="stamp must be"):
+        await settle(session.try_login("ann", max_sessions=1, stamp=""))
+    assert (session.owner, dict(session), session._state.intent) == (None, {"cart": 1}, Intent.NONE)
+    assert site.store.lock(hash_id("logins of ann"), 1000) is not None
+
+
 async def test_a_task_that_nobody_runs_any_more_asks_nothing_of_the_store(site: Site):
     session = await site.request(None)
     steps = logins.try_log_in(session._state, "ann", max_sessions=1)
