@@ -14,8 +14,10 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 
 CODE := $(wildcard src tests examples benchmarks scripts)
 LEFT_OUT := not search and not torture and not webservers
-# The tests that need no server, browser or Node.js and take no minutes run on all cores, the others one after the other.
+# The tests that need no server, browser or Node.js and take no minutes run on all cores. The others wait more than they work, and each process
+# of theirs starts its own servers: so two, a file at a time.
 ALL_CORES := -n auto --dist worksteal
+TWO := -n 2 --dist loadgroup
 MAYBE_NONE = $(if $(ARGS),|| [ $$? = 5 ]) # what ARGS choose may all be in one half
 QUICK := -q $(ALL_CORES) -m "not (server or browser or express or package) and $(LEFT_OUT)"
 PINS := pyproject.toml constraints.txt
@@ -98,7 +100,7 @@ check-tests: $(VENV)/.stamp browser node-peers
 	@echo "== tests"
 	@rm -f .coverage .coverage.*
 	@$(BIN)/coverage run -m pytest $(QUICK) $(ARGS) $(MAYBE_NONE)
-	@$(BIN)/coverage run -m pytest -m "(server or browser or express or package) and $(LEFT_OUT)" $(ARGS) $(MAYBE_NONE)
+	@$(BIN)/coverage run -m pytest $(TWO) -m "(server or browser or express or package) and $(LEFT_OUT)" $(ARGS) $(MAYBE_NONE)
 
 # Apart, as measuring coverage would make minutes of it: the shorter searches cover the same lines.
 .PHONY: search

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -19,6 +20,19 @@ def stores_of_its_own() -> Iterator[None]:
     """A test shares no store with another, where it gives one by URL."""
     with isolated_stores():
         yield
+
+
+_HERE = Path(__file__).parent
+_TOGETHER = _HERE / "interop"
+"""Its sites serve all its files."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several workers share the tests, those of a file share one worker, and what it has started."""
+    for item in items:
+        shared = _TOGETHER if item.path.is_relative_to(_TOGETHER) else item.path
+        item.add_marker(pytest.mark.xdist_group(str(shared.relative_to(_HERE))))
 
 
 _COUNTING = ("tests/faults/", "tests/torture/")
