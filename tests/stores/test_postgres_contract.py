@@ -54,6 +54,26 @@ class TestAsyncPostgresStore(OnPostgres, AsyncStoreContract):
     make_peer = make_store
 
 
+_PARTITIONED = """
+    CREATE TABLE {schema}.session (
+        sid varchar NOT NULL COLLATE "default" PRIMARY KEY, sess json NOT NULL, expire timestamp(6) NOT NULL, owner text, successor text
+    ) PARTITION BY HASH (sid);
+    CREATE TABLE {schema}.session_0 PARTITION OF {schema}.session FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+    CREATE TABLE {schema}.session_1 PARTITION OF {schema}.session FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+    CREATE INDEX ON {schema}.session (expire);
+    CREATE INDEX ON {schema}.session (owner) WHERE owner IS NOT NULL;
+    CREATE TABLE {schema}.session_lock (key varchar PRIMARY KEY, token text NOT NULL, expire timestamptz NOT NULL);
+"""
+
+
+class TestAsyncPostgresStoreOnPartitions(TestAsyncPostgresStore):
+    """The table that the docs recommend for very many sessions."""
+
+    async def before(self) -> None:
+        await super().before()
+        self.schema.execute(_PARTITIONED)
+
+
 class TestPostgresStoreInExpressLayout(OnPostgres, ExpiryCases):
     tick: ClassVar = 1000
     short: ClassVar = 8000
