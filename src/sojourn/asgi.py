@@ -374,7 +374,7 @@ async def _send_instead(
         kind = "websocket.http"
     raw = [(name.lower().encode(), value.encode()) for name, value in headers]
     await send({"type": f"{kind}.response.start", "status": status, "headers": raw})
-    await send({"type": f"{kind}.response.body", "body": body})
+    await send({"type": f"{kind}.response.body", "body": body, "more_body": False})
 
 
 def refusal_in(scope: Scope, rules: CrossSiteRules) -> Refusal | None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from inspect import isawaitable
+from inspect import isawaitable, signature
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, ParamSpec, Unpack, cast
 
 try:
@@ -73,12 +73,24 @@ P = ParamSpec("P")
 _SLOT: Final = "session"
 _SECURE: Final = ("https", "wss")
 _LAST: Final = ("http.response.body", "websocket.close")
+_HAS_ONE_CONTEXT: Final = "ctx" in signature(quart.Quart.handle_user_exception).parameters
+"""From Quart 0.23 on: its handlers are given the context, and whoever reaches for the context's session makes it say that it was accessed."""
 
 
 class QuartSession(AsyncSession, FlaskSession):  # type: ignore[misc]  # Flask's in the async colour
     """``quart.session``: Flask's attributes, and `AsyncSession`'s coroutines. Made by `Sojourn`, never by hand."""
 
     exchange: QuartExchange | None  # type: ignore[assignment]
+
+    @property
+    def accessed(self) -> bool:
+        """Whether this request has looked at it; then the response varies with the cookie."""
+        return super().accessed
+
+    @accessed.setter
+    def accessed(self, value: bool) -> None:
+        if not _HAS_ONE_CONTEXT:  # else Quart says so of every request, before it saves: what was looked at tells
+            vars(self)["_accessed"] = value
 
     def _load_now(self) -> NoReturn:
         raise SessionNotLoaded("with lazy=True, call `await session.load()` before using the session")
@@ -168,7 +180,7 @@ class QuartExchange(ASGIExchange[Door]):
         )
         if not self.refused:
             self.refused = True
-            await self.forward({"type": f"{kind}.response.body", "body": body})
+            await self.forward({"type": f"{kind}.response.body", "body": body, "more_body": False})
 
     async def end(self) -> None:
         """Do what is left, where no middleware does."""
@@ -289,15 +301,20 @@ async def _response_to(app: Any, error: SojournError) -> Any:
         SojournError: it is no error of the store's, and no handler is for it.
     """
     try:
-        return await app.make_response(await app.handle_user_exception(error))
+        return await app.make_response(await _ask(app.handle_user_exception, error))
     except SojournError as unhandled:
         if unhandled is not error or not isinstance(error, StoreError):
             raise
     for failure in (ServiceUnavailable(), InternalServerError(original_exception=error)):
-        made = await app.handle_http_exception(failure)
+        made = await _ask(app.handle_http_exception, failure)
         if made is not failure:
             return await app.make_response(made)
     return None
+
+
+def _ask(handlers: Callable[..., Awaitable[Any]], error: Exception) -> Awaitable[Any]:
+    """What Quart finds for an error, in the current context."""
+    return handlers(quart.globals.app_ctx._get_current_object(), error) if _HAS_ONE_CONTEXT else handlers(error)  # noqa: SLF001 - werkzeug documents it
 
 
 def _takes_headers(exchange: QuartExchange) -> bool:
