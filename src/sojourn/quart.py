@@ -430,7 +430,7 @@ def fresh_required(within: Duration) -> Callable[[Callable[P, Any]], Callable[P,
     def decorate(view: Callable[P, Any]) -> Callable[P, Awaitable[Any]]:
         @wraps(view)
         async def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
-            found: object = quart.session._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug documents it
+            found: object = cast("Any", quart.session)._get_current_object()  # noqa: SLF001 - werkzeug documents it
             current = found if isinstance(found, QuartSession) else None
             if current is not None:
                 await current.load()

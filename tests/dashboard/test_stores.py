@@ -6,6 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def fill(path: Path, number: int) -> None:
     browse(store, "ann")
     [(key, _)] = store.scan()
     store.close()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         [name] = [
             table
             for (table,) in connection.execute("select name from sqlite_master where type = 'table'")

@@ -10,6 +10,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -69,7 +70,7 @@ class Kept:
             records = self.store.direct._records
             return len(records.entries) + sum(map(len, records.owners.values()))
         if self.kind == "sqlite":
-            with sqlite3.connect(urlsplit(self.url).path) as file:
+            with closing(sqlite3.connect(urlsplit(self.url).path)) as file:
                 return int(file.execute("SELECT count(*) FROM sessions").fetchone()[0])
         if self.kind.startswith("postgres"):
             query = psycopg.sql.SQL("SELECT count(*) FROM {}").format(psycopg.sql.Identifier(self.options["table"]))
