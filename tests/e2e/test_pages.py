@@ -166,7 +166,7 @@ def test_the_search_finds_what_people_type(browser: Browser, address: str) -> No
     page = browser.new_page()
     for words, expected in FOUND.items():
         page.goto(f"{address}/search.html?q={words.replace(' ', '+')}")
-        page.wait_for_selector("#search-results ul.search li a")
+        page.get_by_text("Search finished").wait_for()  # what is found appears bit by bit
         links = page.eval_on_selector_all(
             "#search-results ul.search li > a", "all => all.map(one => one.getAttribute('href'))"
         )
