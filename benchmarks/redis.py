@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, NamedTuple
 
 from benchmarks import asgi, flask, floor, wsgi
-from benchmarks.awake import awake
 from benchmarks.contestants import Column, Door
 from benchmarks.express import CONNECT_REDIS, NODE, express
 from benchmarks.measure import Figure, LeftOut, Work, difference, ratios, shown, side_by_side, table
+from benchmarks.processors import one_processor
 from benchmarks.workload import ACTIONS, SECRET, data_of, encoded, fill
 
 SMALL, LARGE = 0.4, 64
@@ -152,40 +152,43 @@ async def redis() -> str:
 
     from tests.servers import valkey
 
-    async with AsyncExitStack() as stack:
-        url = stack.enter_context(valkey()).url
-        client = await stack.enter_async_context(Redis.from_url(url))
-        contestants = await stack.enter_async_context(_contestants(url))
-        floors = await _floors(url, client)
-        idle = await _added(contestants, floors)
-        with awake():
-            busy = await _added(contestants, floors)
+    async def measured() -> dict[Cell, Figure]:
+        async with AsyncExitStack() as stack:
+            url = stack.enter_context(valkey()).url
+            client = await stack.enter_async_context(Redis.from_url(url))
+            contestants = await stack.enter_async_context(_contestants(url))
+            figures = await _added(contestants, await _floors(url, client))
             try:
-                busy |= await _express(url)
+                return figures | await _express(url)
             except LeftOut as reason:
                 print(f"left out: {CONNECT_REDIS} ({reason})")
+                return figures
+
+    with one_processor():
+        together = await measured()
+    apart = await measured()
     columns = [(case, size, at_once) for size in (SMALL, LARGE) for at_once in (1, 16) for case in "ab"]
     targets = [
         [
             f"({cell.case}) {cell.size:g} KB, {cell.at_once} at once: {cell.name}, to {peer}",
             f"{target:.2f}",
-            *(_share(figures, cell, peer) for figures in (busy, idle)),
-            _share(busy, cell._replace(name=FLOORS[cell.name]), peer),
+            *(_share(figures, cell, peer) for figures in (together, apart)),
+            _share(together, cell._replace(name=FLOORS[cell.name]), peer),
         ]
         for cell, peer, target in TARGETS
     ]
-    of_python = {cell: figure for cell, figure in busy.items() if cell.name != CONNECT_REDIS}
+    of_python = {cell: figure for cell, figure in together.items() if cell.name != CONNECT_REDIS}
     head = ["", *(f"({case}) {size:g} KB, {at_once} at once" for case, size, at_once in columns)]
     return "\n\n".join(
         [
-            "### Redis: microseconds of the client's CPU added per request",
-            table(head, _rows(busy, columns, lambda figure: shown(figure, 1))),
+            "### Redis: microseconds of the client's CPU added per request, client and server on one processor",
+            table(head, _rows(together, columns, lambda figure: shown(figure, 1))),
             "Of that in the kernel, on the average; it is sampled:",
             table(head, _rows(of_python, columns, lambda figure: f"{figure.kernel:.1f}")),
-            "On processors that sleep while a reply is waited for; what it takes to wake them is in it:",
-            table(head, _rows(idle, columns, lambda figure: shown(figure, 1))),
+            "Each on a processor of its own; what it takes to wake the other is in it:",
+            table(head, _rows(apart, columns, lambda figure: shown(figure, 1))),
             table(
-                ["what is added", "target, at most", "figure", "on processors that sleep", "the commands alone"],
+                ["what is added", "target, at most", "figure", "on two processors", "the commands alone"],
                 targets,
             ),
         ]
