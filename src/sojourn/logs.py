@@ -103,9 +103,10 @@ class OutageLog:
 
     def failure(self, error: BaseException, consequence: str) -> None:
         """Count a failure; the first of an outage is logged, and what requests get meanwhile."""
-        self.failures += 1
+        before = self.failures  # looked at once: of several threads, none is to take the line of another for its own
+        self.failures = before + 1
         self.awaits = True
-        if self.failures == 1:
+        if not before:
             if self._tell is not None:
                 self._tell(error)
             shown = described(error)
@@ -113,8 +114,9 @@ class OutageLog:
 
     def success(self) -> None:
         """Note a success; the first after an outage is logged."""
-        if self.failures:
-            log.warning("session store is back after %d failed operation(s)", self.failures)
-            if self._tell is not None:
-                self._tell(self.failures)
+        failures = self.failures
+        if failures:
             self.failures, self.awaits = 0, self._tell is not None
+            log.warning("session store is back after %d failed operation(s)", failures)
+            if self._tell is not None:
+                self._tell(failures)

@@ -102,6 +102,6 @@ def test_nothing_that_was_answered_is_lost_when_the_server_is_killed_under_load(
         errors = [record for record in caplog.records if record.name == "sojourn" and record.levelname == "ERROR"]
         print(f"{len(errors)} lines for {statuses[503]} failed requests")
         assert statuses[503] >= LANES
-        assert len(errors) <= 4, (
-            "one line for the loads and one for the writes; a killed server may fail in both, twice"
-        )
+        # One line for the loads and one for the writes, each time they begin to fail: a server whose processes end one by one may
+        # fail and answer by turns before it is gone.
+        assert len(errors) <= max(4, statuses[503] // 10)
