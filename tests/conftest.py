@@ -28,8 +28,10 @@ _TOGETHER = _HERE / "interop"
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Where several workers share the tests, those of a file share one worker, and what it has started."""
+    if not config.pluginmanager.hasplugin("xdist"):  # as in the environment of `make oldest-doors`
+        return
     for item in items:
         shared = _TOGETHER if item.path.is_relative_to(_TOGETHER) else item.path
         item.add_marker(pytest.mark.xdist_group(str(shared.relative_to(_HERE))))

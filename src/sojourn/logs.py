@@ -116,7 +116,7 @@ class OutageLog:
         """Note a success; the first after an outage is logged."""
         failures = self.failures
         if failures:
-            self.failures, self.awaits = 0, self._tell is not None
+            self.awaits, self.failures = self._tell is not None, 0  # in this order: a failure in between is waited for
             log.warning("session store is back after %d failed operation(s)", failures)
             if self._tell is not None:
                 self._tell(failures)

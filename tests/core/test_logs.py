@@ -38,6 +38,21 @@ def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends(caplog):
     assert end.levelno == logging.WARNING
 
 
+def test_a_failure_while_the_end_of_an_outage_is_told_begins_another(caplog):
+    def fail_again(what: BaseException | int) -> None:
+        if what == 2:  # failures: it is back
+            outage.failure(StoreUnavailable("it is down again"), "requests get a 503")
+
+    outage = OutageLog(fail_again)
+    for _ in range(2):
+        outage.failure(StoreUnavailable("it is down"), "requests get a 503")
+    outage.success()
+    assert outage.failures == 1 and outage.awaits
+    outage.success()
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"] * 2
+    assert outage.failures == 0
+
+
 class DriverError(Exception):
     """A driver's, which quotes what the server said."""
 

@@ -158,7 +158,8 @@ def export_sessions(
 ) -> int:
     """Write a store's live sessions to a file, readable by its owner alone; returns how many.
 
-    A file that is there and not complete is gone on with. Into a stream, such as a pipe, all are written. The site may go on meanwhile: each session is as it was when it was read.
+    A file that is there and not complete is gone on with. Into a stream, such as a pipe, all are written.
+    The site may go on meanwhile: each session is as it was when it was read.
 
     Args:
         store: a sync store that has ``page()``.
@@ -186,9 +187,8 @@ def export_sessions(
     )
     if not isinstance(target, Path):
         return _write(store, target, begun, clock, cipher, progress)
-    if (
-        target.exists() and not target.is_file()
-    ):  # nothing of it can be read again, and whoever reads it has what was written
+    if target.exists() and not target.is_file():
+        # Nothing of it can be read again, and whoever reads it has what was written.
         with target.open("wb") as stream:
             return _write(store, stream, begun, clock, cipher, progress)
     if target.exists():
@@ -213,9 +213,9 @@ class _Begun(Struct, frozen=True):
     number: int = 0
     """Lines after the first."""
     cursor: str = ""
-    """Where in the store it goes on,"""
+    """Where it goes on in the store."""
     end: int = 0
-    """and where in the file; 0 before the first line."""
+    """Where it goes on in the file; 0 before the first line."""
 
 
 def _write(
