@@ -19,8 +19,10 @@ __all__ = [
     "has_ended",
     "here",
     "in_trio",
+    "late",
     "new_event",
-    "patiently",
+    "put_off",
+    "same_as",
     "shielded",
     "sleep",
     "spawn",
@@ -128,12 +130,11 @@ async def shielded(work: Coroutine[Any, Any, T]) -> T:
     import asyncio
 
     task = asyncio.ensure_future(work)
-    waiting = unbroken(task)
     try:
-        return await waiting
+        return await unbroken(task)
     finally:
-        if waiting.was_cancelled and task.done():
-            await asyncio.sleep(0)
+        if late and task.done():
+            await deliver_cancellation()
 
 
 class unbroken(Generic[T]):  # noqa: N801 - a verb to whoever awaits it
@@ -143,11 +144,10 @@ class unbroken(Generic[T]):  # noqa: N801 - a verb to whoever awaits it
     has for futures of other makers, and is told that it cannot be cancelled.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_future", "was_cancelled")
+    __slots__ = ("_asyncio_future_blocking", "_future")
 
     def __init__(self, future: asyncio.Future[T]) -> None:
         self._future = future
-        self.was_cancelled: bool = False
         self._asyncio_future_blocking = False
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -159,11 +159,7 @@ class unbroken(Generic[T]):  # noqa: N801 - a verb to whoever awaits it
             try:
                 yield self
             except asyncio.CancelledError as cancelled:
-                self.was_cancelled = True
-                task = asyncio.current_task()
-                assert task is not None
-                task.uncancel()  # it is the same one, put off
-                task.cancel(*cancelled.args)
+                put_off(cancelled)
             except Exception:
                 if not future.done():
                     raise
@@ -179,30 +175,34 @@ class unbroken(Generic[T]):  # noqa: N801 - a verb to whoever awaits it
         return False
 
 
-_patient: Final[set[Any]] = set()
-"""The tasks that want to hear of a cancellation that was put off no sooner than they ask for it."""
+late: Final[set[Any]] = set()
+"""The tasks whose cancellation was put off, and not delivered yet: nearly always none."""
 
 
-async def deliver_cancellation() -> None:
-    """Have a cancellation that `unbroken` has put off delivered now: whoever is in the midst of a timeout's block is not to leave it first."""
-    import asyncio
-
-    task = asyncio.current_task()
-    if task is not None and task.cancelling() and task not in _patient:
-        await asyncio.sleep(0)
-
-
-async def patiently(work: Awaitable[T]) -> tuple[T, bool]:
-    """Wait for work whose own waits are `unbroken`, and get its result though the caller be cancelled meanwhile, and whether that is so.
-
-    Then the caller has to `deliver_cancellation` once it has noted the result.
-    """
+def put_off(cancelled: BaseException) -> None:
+    """Put a cancellation off that has just come, to the task's next wait."""
     import asyncio
 
     task = asyncio.current_task()
     assert task is not None
-    _patient.add(task)
-    try:
-        return await work, task.cancelling() > 0
-    finally:
-        _patient.discard(task)
+    task.uncancel()  # it is the same one
+    task.cancel(*cancelled.args)
+    late.add(task)
+    task.add_done_callback(late.discard)
+
+
+async def deliver_cancellation() -> None:
+    """Have a cancellation that was put off delivered now: whoever is in the midst of a timeout's block is not to leave it first."""
+    import asyncio
+
+    task = asyncio.current_task()
+    if task in late:
+        late.discard(task)
+        await asyncio.sleep(0)
+
+
+def same_as(thing: T, kind: type[T]) -> T:
+    """The very thing, with all that it has and will have, as one of a subclass that differs in its methods alone."""
+    twin = object.__new__(kind)
+    twin.__dict__ = vars(thing)
+    return twin

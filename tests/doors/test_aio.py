@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.lowlevel
 
-from sojourn.aio import deliver_cancellation, in_trio, patiently, shielded, sleep, unbroken
+from sojourn.aio import deliver_cancellation, in_trio, late, same_as, shielded, sleep, unbroken
 
 
 def test_who_runs_us_is_known():
@@ -263,28 +263,47 @@ def test_what_waits_in_a_futures_place_is_of_its_event_loop():
     run_with_future(main)
 
 
-def test_whoever_waits_patiently_gets_the_result_first():
+def test_a_cancellation_that_was_put_off_is_late_until_it_is_delivered():
     seen: list[object] = []
 
-    async def write(future: asyncio.Future[int]) -> int:
-        result = await unbroken(future)
-        await deliver_cancellation()
-        return result
-
     async def work(future: asyncio.Future[int]) -> None:
-        seen.append(await patiently(write(future)))
+        result = await unbroken(future)
+        seen.extend((result, asyncio.current_task() in late))
         await deliver_cancellation()
         seen.append("not reached")
 
+    async def forget(future: asyncio.Future[int]) -> None:
+        await unbroken(future)
+
     async def main(future: asyncio.Future[int]) -> None:
-        impatient, patient = asyncio.create_task(write(future)), asyncio.create_task(work(future))
+        tasks = asyncio.create_task(work(future)), asyncio.create_task(forget(future))
         await turns()
-        for task in (impatient, patient):
+        for task in tasks:
             task.cancel()
         future.set_result(5)
-        for task in (impatient, patient):
-            with pytest.raises(asyncio.CancelledError):
-                await task
-        assert seen == [(5, True)]
+        with pytest.raises(asyncio.CancelledError):
+            await tasks[0]
+        await asyncio.wait([tasks[1]])
+        await turns()
+        assert seen == [5, True] and not late, "a task that has ended is forgotten"
 
     run_with_future(main)
+
+
+def test_the_same_by_another_class_has_all_that_the_thing_comes_to_have():
+    class Thing:
+        def __init__(self) -> None:
+            self.has = [1]
+
+        def name(self) -> str:
+            return "one"
+
+    class Other(Thing):
+        def name(self) -> str:
+            return "other"
+
+    thing = Thing()
+    other = same_as(thing, Other)
+    thing.has = [2]
+    assert (other.name(), other.has, thing.name()) == ("other", [2], "one")
+

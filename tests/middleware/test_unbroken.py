@@ -32,8 +32,8 @@ class SlowStore:
         self.writes = 0
 
     @property
-    def unbroken(self) -> bool:
-        return True
+    def unbroken(self) -> SlowStore:
+        return self
 
     async def load(self, key: str) -> Any:
         await asyncio.sleep(0)

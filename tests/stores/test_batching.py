@@ -64,7 +64,7 @@ async def filled(store: Any) -> Any:
 async def test_on_redis_all_that_is_asked_in_one_turn_leaves_in_one_write_but_for_what_comes_first(redis: str) -> None:
     store = await filled(AsyncRedisStore.from_url(redis))
     (wire,) = store._driver._wires.values()
-    line = wire._line
+    line = wire.line
     line._transport = counted = Counted(line._transport, "write", "writelines")
     calls: list[Any] = [store.load(key) for key in KEYS]
     calls += [store.replace(key, RECORD, LONG, version=RECORD) for key in KEYS]

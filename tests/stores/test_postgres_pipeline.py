@@ -154,11 +154,11 @@ async def test_there_are_no_more_connections_than_the_pool_may_have(schema: Post
 @pytest.mark.parametrize("options", [{"pool_size": 2}, {"prepare": False}], ids=str)
 async def test_where_there_are_too_few_or_a_pooler_nothing_is_shared(schema: PostgresSchema, options: dict[str, Any]):
     async with store_of(schema.conninfo, **options) as store:
-        assert store.unbroken is False
+        assert store.unbroken is None
         await store.create("a", RECORD, LONG)
         (pool,) = store._connections._pools.values()
         assert getattr(pool, "shared", None) is None
-        assert store.unbroken is False
+        assert store.unbroken is None
 
 
 async def test_a_timeout_around_a_write_ends_its_own_block_and_nothing_after_it(schema: PostgresSchema):

@@ -170,7 +170,7 @@ async def test_what_comes_before_a_command_has_left_is_no_reply_to_it_but_perhap
         async with opened("async", url) as store:
             await asyncio.gather(store.open(), store.open())
             await asyncio.gather(store.open(), store.open())  # so that the next does not leave at once
-            line = (await store._driver._clients.here())._line  # type: ignore[attr-defined]
+            line = (await store._driver._clients.here()).line  # type: ignore[attr-defined]
             task = asyncio.ensure_future(store.load("k"))
             await asyncio.sleep(0)
             assert line._unsent

@@ -57,7 +57,7 @@ def known(store: Any, key: str) -> bytes | None:
 
 async def cache_of(store: Any) -> Any:
     """The near cache of the running event loop."""
-    return (await store._driver._clients.here())._line.near
+    return (await store._driver._clients.here()).line.near
 
 
 async def test_a_record_that_was_read_is_known_until_it_is_written(server: ValkeyServer):

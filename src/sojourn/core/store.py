@@ -54,6 +54,11 @@ server, or None where the server is to be asked by ``load``. What it returns may
 states, but never older than what this store has itself written. The first look-up of a request uses it, and nothing else. ``near`` is None
 where there is no cache, and counts where ``direct`` would.
 
+**A write that cannot be cut short.** A store of the async colour whose writes, once begun, come to their end though the caller be cancelled, may say so
+by an attribute ``unbroken``, which counts where ``direct`` would: a store that does the same as this one, but whose writes return as if nothing had
+happened, and leave the cancellation to `aio.deliver_cancellation`. The caller does that where it has noted the result, if `aio.late` has anybody.
+None: none is to be had here. With it most commits need no task of their own.
+
 **Who watches sessions**, as an open WebSocket does, asks again and again whether they are still what they were. A store may have three things
 for it, each by itself:
 
@@ -107,6 +112,7 @@ __all__ = [
     "direct_of",
     "longest_lock",
     "near_of",
+    "unbroken_of",
 ]
 
 Version: TypeAlias = Any
@@ -440,6 +446,11 @@ def near_of(store: Any) -> Callable[[str], Stored | None] | None:
     """The ``near`` of a store whose class has one of its own; else None."""
     near: Callable[[str], Stored | None] | None = store.near if "near" in vars(type(store)) else None
     return near
+
+
+def unbroken_of(store: Any) -> Any:
+    """The ``unbroken`` of a store whose class has one of its own; else None."""
+    return store.unbroken if "unbroken" in vars(type(store)) else None
 
 
 def longest_lock(ttl: int) -> int:

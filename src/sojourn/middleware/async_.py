@@ -7,12 +7,12 @@ from contextlib import suppress
 from inspect import isawaitable
 from typing import Any, Final, TypeVar, cast
 
-from ..aio import deliver_cancellation, here, new_event, patiently, shielded, sleep, wait
+from ..aio import deliver_cancellation, here, late, new_event, shielded, sleep, wait
 from ..core.commit import look_up_alone, reload, save, use
 from ..core.plan import Create, Phase, Plan, Regenerate, Replace, Touch
 from ..core.state import Found, State
 from ..core.steps import Lock, Pause, Steps, Turn, Unlock, lock_turn
-from ..core.store import LOCK_MS, Outcome, Stored, near_of
+from ..core.store import LOCK_MS, Outcome, Stored, near_of, unbroken_of
 from ..core.transitions import check_reload, note_committed, note_done, note_first_load, note_loaded, note_looked_up
 from ..errors import StoreError
 from ..events import SessionEvent
@@ -41,6 +41,7 @@ class AsyncMiddleware(Middleware):
     def __init__(self, given: OptionsDict) -> None:
         super().__init__(given, asynchronous=True)
         self._near = near_of(self.store)
+        self._unbroken = unbroken_of(self.store)
         self.watchers: Watchers = watchers_of(self.store)
         self._waits: AsyncWaits = {
             Turn: self._take,
@@ -56,11 +57,11 @@ class AsyncMiddleware(Middleware):
         """Run a task on the store, of such a request, to its end whatever happens to the client meanwhile."""
         if self.direct is not None:
             return run_at_once(steps, self.direct)
-        if self.unbroken and self.store.unbroken:
-            return await self._run_unbroken(steps)
+        if self._unbroken is not None:
+            return await self._run_unbroken(steps, self._unbroken)
         return await shielded(run_async(steps, self.store, self._waits))
 
-    async def _run_unbroken(self, steps: Steps[T]) -> T:
+    async def _run_unbroken(self, steps: Steps[T], store: Any) -> T:
         """`run` with a store whose writes cannot be cut short: the first is not shielded, and nearly every task ends with it."""
         try:
             op = next(steps)
@@ -72,7 +73,7 @@ class AsyncMiddleware(Middleware):
             return await shielded(run_async(steps, self.store, self._waits, op))
         returned, error = None, None
         try:
-            returned, _ = await patiently(self._touch(op) if isinstance(op, Touch) else CALLS[type(op)](self.store, op))
+            returned = await (self._touch(op, store) if isinstance(op, Touch) else CALLS[type(op)](store, op))
         except Exception as caught:  # noqa: BLE001 - the steps decide what to do about it
             error = caught
         except BaseException:  # pragma: no cover - an interrupt of the process, in the midst of it
@@ -127,9 +128,9 @@ class AsyncMiddleware(Middleware):
                 raise waited_too_long()
         return line
 
-    def _touch(self, op: Touch) -> Coroutine[Any, Any, bool]:
+    def _touch(self, op: Touch, store: Any = None) -> Coroutine[Any, Any, bool]:
         """Touch a session, together with the others that ask for it meanwhile."""
-        return self.turns.touches.touch(self.store, op.key, op.ttl)
+        return self.turns.touches.touch(self.store if store is None else store, op.key, op.ttl)
 
     async def _pause(self, op: Pause) -> None:
         """Pause, until woken where that can be."""
@@ -163,8 +164,7 @@ class AsyncMiddleware(Middleware):
         write = plan.write
         if (
             type(write) is Replace
-            and self.unbroken
-            and self.store.unbroken
+            and self._unbroken is not None
             and not plan.ends
             and exchange.state.lock is None
             and (turn := (here(), write.key)) not in self.turns.lines
@@ -177,10 +177,10 @@ class AsyncMiddleware(Middleware):
     ) -> Plan | None:
         """Carry out an ordinary change at which nobody else is: nearly each is done at the first try, and then takes no steps."""
         line, _ = self.turns.enter(turn, new_event, waits=True)
-        returned, was_cancelled, error = None, False, None
+        returned, error = None, None
         try:
-            returned, was_cancelled = await patiently(
-                self.store.replace(write.key, write.data, write.ttl, version=write.version, owner=write.owner)
+            returned = await self._unbroken.replace(
+                write.key, write.data, write.ttl, version=write.version, owner=write.owner
             )
         except Exception as caught:  # noqa: BLE001 - as above
             error = caught
@@ -194,7 +194,7 @@ class AsyncMiddleware(Middleware):
                 self.writes.success()
                 if self.listeners is not None:
                     note_done(exchange.state, plan)
-            if was_cancelled:
+            if late:
                 await deliver_cancellation()
             return plan
         steps = exchange.respond(plan, phase)

@@ -63,8 +63,6 @@ class Middleware:
         """Who is told what happens; None where nobody listens."""
         self.direct: Any = direct_of(self.store) if self.listeners is None else None
         """The store in the sync colour where nothing has to wait: neither for it, nor for who listens. Else None."""
-        self.unbroken: bool = "unbroken" in vars(type(self.store))
-        """Whether the store's own class can say that a write of its, once begun, comes to its end though the caller be cancelled."""
         self.turns: Turns = turns_of(self.store)
         # Apart, as a full disk or a read-only replica fails writes alone, and loads that work end no such outage.
         note = None if self.listeners is None else self.listeners.note_store

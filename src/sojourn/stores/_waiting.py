@@ -13,9 +13,10 @@ import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeAlias
+from operator import attrgetter
+from typing import Any, Final, TypeAlias
 
-__all__ = ["Asked", "Line", "LostError", "Note", "Reply"]
+__all__ = ["FirmReply", "Line", "LostError", "Note", "Reply"]
 
 _GRACE: Final = 0.05
 """Seconds for which a reply that is overdue may still be read: the event loop itself may have been blocked."""
@@ -35,35 +36,46 @@ class LostError(Exception):
 
 
 class Reply(asyncio.Future[Any]):
-    """A future that can wake the task that awaits it at once: in its next turn the event loop would first look for I/O, by a system call.
+    """A reply that is waited for, and what is to be known of it meanwhile.
 
-    By asyncio's own methods it wakes the task in the next turn, as ever: of an error, and of a cancellation.
+    It can wake the task that awaits it at once: in its next turn the event loop would first look for I/O, by a system call. By asyncio's own
+    methods it wakes the task in the next turn, as ever: of an error, and of a cancellation.
     """
 
-    _waiter: tuple[Callable[[Any], object], contextvars.Context] | None = None
+    __slots__ = ("asked_at", "due", "is_first_try", "note", "waiter", "what")
+
+    waiter: tuple[Callable[[Any], object], contextvars.Context] | None
+    """The task that waits: how it is woken, and the context in which it goes on."""
+    what: Any
+    due: float
+    """When, by the event loop's clock."""
+    is_first_try: bool
+    """It may be sent again on another connection."""
+    asked_at: float
+    note: Note | None
 
     def add_done_callback(
         self, callback: Callable[[Any], object], *, context: contextvars.Context | None = None
     ) -> None:
-        if context is None or self._waiter is not None or self.done():  # a task says in which context it goes on
+        if context is None or self.waiter is not None or self.done():  # a task says in which context it goes on
             super().add_done_callback(callback, context=context)
         else:
-            self._waiter = callback, context
+            self.waiter = callback, context
 
-    def hand_over(self, result: Any, *, soon: bool = False) -> None:
-        """Set the result, unless nobody waits any more, and let the task go on: now, if the event loop calls this, or soon."""
-        if self.done():
-            return
-        _set_result(self, result)
-        if soon:
-            self._wake_soon()
-        elif self._waiter is not None:
-            callback, context = self._waiter
-            self._waiter = None
-            context.run(callback, self)
+    def hand_over(self, result: Any) -> None:
+        """Set the result, unless nobody waits any more, and let the task go on now. The event loop has to call this, and no task."""
+        waiter = self.waiter
+        if waiter is None:
+            if not self.done():
+                _set_result(self, result)
+        else:  # and so it is not done
+            self.waiter = None
+            _set_result(self, result)
+            waiter[1].run(waiter[0], self)
 
     def set_result(self, result: Any) -> None:
-        self.hand_over(result, soon=True)
+        _set_result(self, result)
+        self._wake_soon()
 
     def set_exception(self, error: type | BaseException) -> None:
         super().set_exception(error)
@@ -75,25 +87,21 @@ class Reply(asyncio.Future[Any]):
         return is_cancelled
 
     def _wake_soon(self) -> None:
-        waiter, self._waiter = self._waiter, None
+        waiter, self.waiter = self.waiter, None
         if waiter is not None:
             super().add_done_callback(waiter[0], context=waiter[1])
 
 
+class FirmReply(Reply):
+    """A reply whose wait is not to be cut short, as that to a write: see `unbroken`, which is the rest of it."""
+
+    __slots__ = ()
+
+    def cancel(self, msg: Any = None) -> bool:
+        return False
+
+
 _set_result: Final = asyncio.Future.set_result
-
-
-class Asked(NamedTuple):
-    """What waits for its reply."""
-
-    reply: Reply
-    what: Any
-    due: float
-    """When, by the event loop's clock."""
-    is_first_try: bool
-    """It may be sent again on another connection."""
-    asked_at: float
-    note: Note | None
 
 
 class Line(ABC):
@@ -102,7 +110,7 @@ class Line(ABC):
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
         self._loop = loop
         self._timeout = timeout
-        self._waiting: deque[Asked] = deque()
+        self._waiting: deque[Reply] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._looks_at = math.inf
         """When the timer ends."""
@@ -127,11 +135,11 @@ class Line(ABC):
             self._timer, self._looks_at = None, math.inf
         waiting, self._waiting = self._waiting, deque()
         sent = len(waiting) - self._forget_unsent()
-        for place, asked in enumerate(waiting):
-            if asked.note is not None:
-                asked.note(None)
-            if not asked.reply.done():
-                asked.reply.set_exception(LostError(error, sent=place < sent))
+        for place, reply in enumerate(waiting):
+            if reply.note is not None:
+                reply.note(None)
+            if not reply.done():
+                reply.set_exception(LostError(error, sent=place < sent))
         self._abort()
 
     @abstractmethod
@@ -142,19 +150,30 @@ class Line(ABC):
     def _abort(self) -> None:
         """Close the connection at once; harmless when it is."""
 
-    def _wait(self, what: Any, share: float, *, is_first_try: bool, note: Note | None = None) -> Reply:
+    def _wait(
+        self,
+        kind: type[Reply],
+        what: Any,
+        share: float,
+        is_first_try: bool,
+        note: Note | None = None,
+    ) -> Reply:
         """The reply to what is being sent, within a share of the time that is set.
 
         Raises:
-            LostError: from the future: there will be no reply.
+            LostError: from the reply: there will be none.
         """
-        future = Reply(loop=self._loop)
-        self.used_at = now = self._loop.time()
-        due = now + self._timeout * share
+        reply = kind(loop=self._loop)
+        reply.waiter = None
+        reply.what = what
+        reply.is_first_try = is_first_try
+        reply.note = note
+        self.used_at = reply.asked_at = now = self._loop.time()
+        reply.due = due = now + self._timeout * share
         if due < self._looks_at:
             self._look_at(due)
-        self._waiting.append(tuple.__new__(Asked, (future, what, due, is_first_try, now, note)))
-        return future
+        self._waiting.append(reply)
+        return reply
 
     def _look_at(self, due: float) -> None:
         """See then at the latest whether a reply is overdue."""
@@ -169,11 +188,11 @@ class Line(ABC):
         self._timer, self._looks_at = None, math.inf
         if not self._waiting:
             return
-        first, now = min(self._waiting, key=lambda asked: asked.due), self._loop.time()
+        first, now = min(self._waiting, key=attrgetter("due")), self._loop.time()
         if first.due > now:
             self._look_at(first.due)
-        elif self._overdue is not first.reply:
-            self._overdue = first.reply
+        elif self._overdue is not first:
+            self._overdue = first
             self._look_at(now + _GRACE)
         else:
             self._give_up(now)
@@ -181,11 +200,11 @@ class Line(ABC):
     def _give_up(self, now: float) -> None:
         """Let the reads that are overdue try elsewhere, and the next commands too; but a write that is overdue ends it for all."""
         self.is_open = False
-        left = [asked for asked in self._waiting if not asked.reply.done()]
-        overdue = [asked for asked in left if asked.due <= now]
-        for asked in overdue if all(asked.is_first_try for asked in overdue) else ():
-            asked.reply.set_exception(LostError(_overdue(self._timeout / 2), sent=True))
-        waiting = [asked.due for asked in left if not asked.reply.done()]
+        left = [reply for reply in self._waiting if not reply.done()]
+        overdue = [reply for reply in left if reply.due <= now]
+        for reply in overdue if all(reply.is_first_try for reply in overdue) else ():
+            reply.set_exception(LostError(_overdue(self._timeout / 2), sent=True))
+        waiting = [reply.due for reply in left if not reply.done()]
         if not waiting or min(waiting) <= now:
             self.lose(_overdue(self._timeout))
         else:

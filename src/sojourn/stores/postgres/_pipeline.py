@@ -26,10 +26,10 @@ import psycopg
 from psycopg import errors, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from ...aio import deliver_cancellation, unbroken
+from ...aio import put_off, unbroken
 from ...errors import StoreUnavailable
 from .._raising import raise_alone
-from .._waiting import Line, LostError
+from .._waiting import FirmReply, Line, LostError, Reply
 from ._wire import Row, Statement, failure, foreign_reply, is_alive, is_foreign, no_connection, overdue, rows_of
 
 __all__ = ["LEAST_CONNECTIONS", "NOTHING_DONE", "Shared"]
@@ -100,16 +100,17 @@ class _Pipeline(Line):
         *,
         share: float = 1.0,
         is_first_try: bool = False,
-    ) -> asyncio.Future[list[Row]]:
-        """Send a statement; the future is its rows.
+    ) -> Reply:
+        """Send a statement; the reply is its rows.
 
         Raises:
-            psycopg.Error: from the future: the server refused it.
-            LostError: from the future: there will be no reply.
+            psycopg.Error: from the reply: the server refused it.
+            LostError: from the reply: there will be none.
         """
         name = statement.name
         is_new = name not in self._prepared
-        reply = self._wait(_Sent(statement, 1 + is_new), share, is_first_try=is_first_try)
+        kind = FirmReply if statement.writes else Reply
+        reply = self._wait(kind, _Sent(statement, 1 + is_new), share, is_first_try)
         try:
             if is_new:
                 self._pgconn.send_prepare(name, statement.text)
@@ -187,11 +188,11 @@ class _Pipeline(Line):
                 is_unprepared = sent.results > 1 and own[0].status != pq.ExecStatus.COMMAND_OK
                 if is_unprepared or isinstance(error, errors.InvalidSqlStatementName):
                     self._prepared.discard(sent.statement.name)
-                if not asked.reply.done():
-                    asked.reply.set_exception(error)
+                if not asked.done():
+                    asked.set_exception(error)
             else:
-                if not asked.reply.done():
-                    asked.reply.set_result(rows)
+                if not asked.done():
+                    asked.set_result(rows)
 
     def _last_words(self) -> psycopg.Error | None:
         """Why the server ended the connection, if it said so."""
@@ -262,10 +263,15 @@ class Shared:
         is_fresh = line is None
         if line is None:
             line = await self._connected(writes=writes)
+        rows: list[Row]
         try:
             if writes:
-                rows = await unbroken(line.send(statement, parameters))
-                await deliver_cancellation()
+                asked = line.send(statement, parameters)
+                try:
+                    rows = await asked
+                except asyncio.CancelledError as cancelled:
+                    put_off(cancelled)
+                    rows = await unbroken(asked)
             elif is_fresh:
                 rows = await line.send(statement, parameters)
             else:

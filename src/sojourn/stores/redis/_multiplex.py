@@ -19,19 +19,18 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from operator import attrgetter, contains
-from os import getpid
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias, cast
 from weakref import WeakSet
 
 import hiredis
 
-from ...aio import deliver_cancellation, unbroken
+from ...aio import put_off, unbroken
 from ...errors import StoreUnavailable
-from .._home import AsyncHome
 from .._raising import raise_alone
-from .._waiting import Line, LostError, Note, Reply
+from .._waiting import FirmReply, Line, LostError, Note, Reply
 from ._async.clients import AsyncOwned
 from ._async.driver import AsyncDriver
 from ._errors import ErrorReply, OutOfStepError, code_of, unknown, unreachable
@@ -48,7 +47,6 @@ Hear: TypeAlias = Callable[[Iterable[bytes] | None], object]
 
 _MORE: Final = object()
 """What the parser returns while a reply is not complete."""
-_what: Final = attrgetter("what")
 _TURNS: Final = 2
 """Waits for the event loop, each of two of its turns: it reads in the first, and tells of the end in the one after."""
 _TRACK: Final = (("HELLO", "3"), ("CLIENT", "TRACKING", "ON", "OPTIN"))
@@ -75,38 +73,47 @@ class _Line(Line, asyncio.Protocol):
         """Whether tasks go on, one after the other, with what they have waited for; what they send meanwhile leaves together."""
         self.closed: asyncio.Future[None] = loop.create_future()
 
-    def is_behind(self) -> bool:
-        """Whether something has come while nothing was waited for, such as the end of the connection, that the event loop has not seen yet."""
-        return not self._waiting and self._unread is not None and bool(self._unread())
+    def is_ready(self) -> bool:
+        """Whether a command may be sent: also nothing has come while nothing was waited for, such as the end of the connection."""
+        if self._waiting or not self.is_open:
+            return self.is_open
+        return not self.is_idle_for(LONGEST_IDLE) and (self._unread is None or not self._unread())
 
     async def catch_up(self) -> None:
-        """Let the event loop see it."""
+        """Let the event loop see what has come while nothing was waited for."""
         for _ in range(_TURNS):
             turn = self._loop.create_future()
             self._loop.call_soon(turn.set_result, None)
             await unbroken(turn)
 
-    def ask(self, command: tuple[Any, ...], *, writes: bool, share: float = 1.0, is_first_try: bool = False) -> Reply:
+    def ask(self, kind: type[Reply], command: tuple[Any, ...], share: float, is_first_try: bool) -> Reply:
         """Send a command of the store's, of which the near cache is to learn."""
         near = self.near
-        if near is None or not (writes or command[0] == "GET"):
-            return self.send(command, share, is_first_try=is_first_try)
-        if writes:  # by a script, whose keys are all that it may change
+        if near is None:
+            return self.send(kind, command, share, is_first_try)
+        if kind is FirmReply:  # a script, whose keys are all that it may change
             names = command[3 : 3 + command[2]]
-            return self.send(command, share, note=lambda _: near.written(names))
+            return self.send(kind, command, share, is_first_try, lambda _: near.written(names))
+        if command[0] != "GET":
+            return self.send(kind, command, share, is_first_try)
         name, mark, now = command[1], near.mark, self._loop.time()
-        found = self.send(command, share, is_first_try=is_first_try, note=lambda data: near.begin(name, data, mark))
-        left = self.send(("PTTL", name), share, note=lambda left: near.complete(name, left, now, mark))
+        found = self.send(kind, command, share, is_first_try, lambda data: near.begin(name, data, mark))
+        left = self.send(Reply, ("PTTL", name), share, note=lambda left: near.complete(name, left, now, mark))
         left.cancel()  # nobody waits for it
         return found
 
     def send(
-        self, command: tuple[Any, ...], share: float = 1.0, *, is_first_try: bool = False, note: Note | None = None
+        self,
+        kind: type[Reply],
+        command: tuple[Any, ...],
+        share: float = 1.0,
+        is_first_try: bool = False,
+        note: Note | None = None,
     ) -> Reply:
-        """Send a command soon; the future is its reply, which may be an error as a value. It may take a share of the time that is set.
+        """Send a command soon. The reply may be an error as a value, and may take a share of the time that is set.
 
         Raises:
-            LostError: from the future: there will be no reply.
+            LostError: from the reply: there will be none.
         """
         packed = hiredis.pack_command(command)
         if self._is_waking:
@@ -117,7 +124,7 @@ class _Line(Line, asyncio.Protocol):
             if not self._unsent:
                 self._loop.call_soon(self._flush)
             self._unsent.append(packed)
-        return self._wait(KINDS[command[0]], share, is_first_try=is_first_try, note=note)
+        return self._wait(kind, KINDS[command[0]], share, is_first_try, note)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.WriteTransport", transport)
@@ -142,13 +149,11 @@ class _Line(Line, asyncio.Protocol):
         except hiredis.HiredisError as error:
             self.lose(error)  # not the protocol
             return
-        waiting = self._waiting
-        are_replies = map(contains, map(_what, waiting), map(type, replies))
-        if len(replies) > len(waiting) - len(self._unsent) or not all(are_replies):
+        answered = self._answered(replies)
+        if answered is None:
             refusals = (reply for reply in replies if type(reply) is hiredis.ReplyError)
             self.lose(next(refusals, None) or OutOfStepError())  # such as that of a server with too many clients
             return
-        answered = [waiting.popleft() for _ in replies]
         if near is not None or pushes:
             for place, (asked, reply) in enumerate(zip(answered, replies, strict=True)):
                 while pushes and pushes[0][0] == place:
@@ -163,12 +168,26 @@ class _Line(Line, asyncio.Protocol):
         left = zip(answered, replies, strict=True)
         try:
             for asked, reply in left:
-                asked.reply.hand_over(reply)
+                asked.hand_over(reply)
         finally:
             self._is_waking = False
             for asked, reply in left:  # of an interrupt of the process, in the midst of it
-                asked.reply.hand_over(reply, soon=True)
+                if not asked.done():
+                    asked.set_result(reply)
             self._flush()
+
+    def _answered(self, replies: list[Any]) -> Iterable[Reply] | None:
+        """Those whose replies these are, which wait no more; None where one is no reply to what was asked, or one too many."""
+        waiting = self._waiting
+        if len(replies) > len(waiting) - len(self._unsent):
+            return None
+        for asked, reply in zip(waiting, replies):  # noqa: B905 - others may wait behind
+            if type(reply) not in asked.what:
+                return None
+        if len(replies) < len(waiting):
+            return [waiting.popleft() for _ in replies]
+        self._waiting = deque()
+        return waiting
 
     def _pushed(self, push: list[Any]) -> None:
         if self.near is not None:
@@ -210,49 +229,21 @@ class Wire:
         self._server = server
         self._nears = nears
         self._context = server.ssl_context()
-        self._line: _Line | None = None
-        self._lines: WeakSet[_Line] = WeakSet()
+        self.line: _Line | None = None
+        self.lines: WeakSet[_Line] = WeakSet()
         """That one, and those before it whose writes still wait for their replies."""
         self._connecting: asyncio.Task[_Line] | None = None
         self.is_closed = False
-        self.home: AsyncHome = AsyncHome.here("AsyncRedisStore")
 
-    async def call(self, command: tuple[Any, ...], *, writes: bool) -> Any:
-        """See `AsyncDriver`."""
-        line = self._line
-        if line is not None and line.is_behind():  # what has come is no reply to what leaves now
-            await line.catch_up()
-        is_fresh = line is None or not line.is_open or line.is_idle_for(LONGEST_IDLE)
-        if line is None or is_fresh:
-            line = await self._connected(unbroken if writes else asyncio.shield)
-        try:
-            if writes:
-                waiting = unbroken(line.ask(command, writes=True))
-                reply = await waiting
-                if waiting.was_cancelled:
-                    await deliver_cancellation()
-            elif is_fresh:
-                reply = await line.ask(command, writes=False)
-            else:
-                try:
-                    reply = await line.ask(command, writes=False, share=0.5, is_first_try=True)
-                except LostError as lost:
-                    if not isinstance(lost.cause, OSError):  # nor out of time: the server said something else
-                        raise
-                    line = self._line
-                    if line is None or not line.is_open:
-                        line = await self._connected(asyncio.shield)
-                    reply = await line.ask(command, writes=False, share=0.5)
-        except LostError as lost:
-            raise_alone((unknown if lost.sent and writes else unreachable)(lost.cause))
-        if type(reply) is not hiredis.ReplyError:
-            return reply
-        try:
-            return accepted(reply)
-        except ErrorReply as refused:
-            if refused.code == "READONLY":
-                line.lose(reply)  # a replica by now; another connection may lead to the new master
-            raise
+    async def renewed(self, wait: Callable[[asyncio.Task[_Line]], Awaitable[_Line]]) -> tuple[_Line, bool]:
+        """A connection that is ready, where none was a moment ago, and whether it is a new one."""
+        line = self.line
+        if line is not None and line.is_open and not line.is_idle_for(LONGEST_IDLE):
+            await line.catch_up()  # what has come is no reply to what leaves now
+            line = self.line
+            if line is not None and line.is_open:
+                return line, False
+        return await self.connected(wait), True
 
     async def tracked(self, script: Script, names: Sequence[bytes], hear: Hear) -> Any:
         """Run a script that reads, and be told once of each name that is written from now on. None where the server does not tell.
@@ -260,9 +251,9 @@ class Wire:
         Raises:
             StoreUnavailable: the server failed.
         """
-        line = self._line
+        line = self.line
         if line is None or not line.is_open or line.is_idle_for(LONGEST_IDLE):
-            line = await self._connected(asyncio.shield)
+            line = await self.connected(asyncio.shield)
         try:
             if line.is_untrackable or not (line.hear or line.near or await self._track(line)):
                 return None
@@ -270,8 +261,8 @@ class Wire:
             reply = None
             for verb, text in (("EVALSHA", script.sha), ("EVAL", script.text)):
                 if line.near is None:
-                    line.send(_REMEMBER).cancel()  # nobody waits for it
-                reply = await line.send((verb, text, len(names), *names))
+                    line.send(Reply, _REMEMBER).cancel()  # nobody waits for it
+                reply = await line.send(Reply, (verb, text, len(names), *names))
                 if type(reply) is not hiredis.ReplyError or code_of(str(reply)) != "NOSCRIPT":
                     break
         except LostError as lost:  # pragma: no cover - between a look's sending and its reply
@@ -282,24 +273,24 @@ class Wire:
     async def _track(line: _Line) -> bool:
         """Have the server tell of what is written. False: it does not."""
         for command in _TRACK:
-            if type(await line.send(command)) is hiredis.ReplyError:
+            if type(await line.send(Reply, command)) is hiredis.ReplyError:
                 line.is_untrackable = True
                 return False
         return True
 
     def near(self, name: bytes, now: float) -> Kept | None:
         """A record that is known without asking."""
-        line = self._line
+        line = self.line
         return None if line is None or line.near is None or not line.is_open else line.near.get(name, now)
 
     async def aclose(self) -> None:
         """Close the connection, also one that is being opened."""
         self.is_closed = True
-        for line in tuple(self._lines):
+        for line in tuple(self.lines):
             line.lose(ConnectionAbortedError("closed by the store"))
             await asyncio.shield(line.closed)
 
-    async def _connected(self, wait: Callable[[asyncio.Task[_Line]], Awaitable[_Line]]) -> _Line:
+    async def connected(self, wait: Callable[[asyncio.Task[_Line]], Awaitable[_Line]]) -> _Line:
         """A connection, opened once for all callers that ask for it meanwhile; each waits for that in its way."""
         task = self._connecting
         if task is None:
@@ -328,16 +319,16 @@ class Wire:
                     ((host, port),) = server.hosts
                     await loop.create_connection(lambda: line, host, port, ssl=self._context)
                 for command in server.greeting():
-                    accepted(await line.send(command))
+                    accepted(await line.send(Reply, command))
         except BaseException:
             line.lose(ConnectionAbortedError("not connected"))
             raise
         finally:
             self._connecting = None
-        if self._line is not None and self._line.is_idle_for(LONGEST_IDLE):
-            self._line.lose(ConnectionAbortedError("idle for too long"))
-        self._line = line
-        self._lines.add(line)
+        if self.line is not None and self.line.is_idle_for(LONGEST_IDLE):
+            self.line.lose(ConnectionAbortedError("idle for too long"))
+        self.line = line
+        self.lines.add(line)
         if self.is_closed:
             await self.aclose()
         return line
@@ -382,6 +373,11 @@ class Multiplexed(AsyncDriver):
         super().__init__(self._owned)
         self.has_near: bool = nears is not None
         self._wires: dict[asyncio.AbstractEventLoop, Wire] = {}
+        _all.add(self)
+
+    def forget(self) -> None:
+        """Use none of the connections that there are any more."""
+        self._wires.clear()
 
     def near(self, name: bytes) -> tuple[bytes, int | None] | None:
         """A record that the near cache has, and the milliseconds that it has left; None: ask the server."""
@@ -399,18 +395,68 @@ class Multiplexed(AsyncDriver):
         """Be told of what becomes of keys."""
         return Tracking(self._owned, told)
 
-    def call(self, name: bytes, *command: Any, writes: bool) -> Coroutine[Any, Any, Any]:
-        """See `AsyncDriver`. No coroutine itself, but returning one: a layer less is felt."""
+    async def call(self, name: bytes, *command: Any, writes: bool) -> Any:
+        """See `AsyncDriver`. What takes several steps there is written out, as every request pays for it twice."""
         try:
-            wire = self._wires.get(asyncio.get_running_loop())
-        except RuntimeError:  # the first call says so
-            wire = None
-        if wire is None or wire.is_closed or wire.home.process != getpid():
-            return self._first_call(command, writes=writes)
-        return wire.call(command, writes=writes)
+            wire = self._wires[asyncio.get_running_loop()]
+        except (KeyError, RuntimeError):  # the latter is told there
+            wire = await self._first_wire()
+        line = wire.line
+        is_fresh = False
+        if line is None or not line.is_ready():
+            if wire.is_closed:
+                wire = await self._first_wire()
+            line, is_fresh = await wire.renewed(unbroken if writes else asyncio.shield)
+        try:
+            if writes:
+                asked = line.ask(FirmReply, command, 1.0, False)  # noqa: FBT003 - as `_wait`
+                try:
+                    reply = await asked
+                except asyncio.CancelledError as cancelled:
+                    put_off(cancelled)
+                    reply = await unbroken(asked)
+            elif is_fresh:
+                reply = await line.ask(Reply, command, 1.0, False)  # noqa: FBT003
+            else:
+                try:
+                    reply = await line.ask(Reply, command, 0.5, True)  # noqa: FBT003
+                except LostError as lost:
+                    if not isinstance(lost.cause, OSError):  # nor out of time: the server said something else
+                        raise
+                    line = wire.line
+                    if line is None or not line.is_open:
+                        line = await wire.connected(asyncio.shield)
+                    reply = await line.ask(Reply, command, 0.5, False)  # noqa: FBT003
+        except LostError as lost:
+            raise_alone((unknown if lost.sent and writes else unreachable)(lost.cause))
+        if type(reply) is not hiredis.ReplyError:
+            return reply
+        try:
+            return accepted(reply)
+        except ErrorReply as refused:
+            if refused.code == "READONLY":
+                line.lose(reply)  # a replica by now; another connection may lead to the new master
+            raise
 
-    async def _first_call(self, command: tuple[Any, ...], *, writes: bool) -> Any:
+    async def _first_wire(self) -> Wire:
+        """That of an event loop which has called for the first time, or after it was closed."""
         wire: Wire = await self._owned.here()
         loop = asyncio.get_running_loop()
-        self._wires = {loop: wire, **{one: its for one, its in self._wires.items() if not one.is_closed()}}
-        return await wire.call(command, writes=writes)
+        for former in list(self._wires):
+            if former.is_closed():
+                self._wires.pop(former, None)
+        self._wires[loop] = wire
+        return wire
+
+
+_all: Final[WeakSet[Multiplexed]] = WeakSet()
+
+
+def _begin_in_child() -> None:
+    """After a fork all connections are the parent's."""
+    for driver in _all:
+        driver.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)

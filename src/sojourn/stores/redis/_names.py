@@ -83,7 +83,7 @@ def decode(stored: bytes) -> str | None:
 
 def _beside(record: bytes) -> bytes:
     """A name in the same slot. The slot of a name with a tag in braces is that of the tag."""
-    if b"{" in record or b"}" in record:
+    if record.find(b"{") >= 0 or record.find(b"}") >= 0:  # `in` would first try whether a brace is a number
         return b"{%d}%b" % (_tag(key_slot(record)), record)
     return b"{%b}" % record
 

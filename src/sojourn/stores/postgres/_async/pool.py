@@ -13,7 +13,7 @@ from typing import Any, Final
 import psycopg
 import psycopg_pool
 
-from ....aio import shielded  # async only
+from ....aio import unbroken  # async only
 from ....errors import ConfigurationError, StoreError, StoreUnavailable
 from ..._home import AsyncHome, refuse_trio
 from ..._raising import raise_alone
@@ -172,8 +172,8 @@ class AsyncConnections:
     @property  # async only
     def unbroken(self) -> bool:  # async only
         """Whether a write that was begun here is carried to its end, though the caller be cancelled."""  # async only
-        pool = self._pools.get(AsyncHome.here("AsyncPostgresStore"))  # async only
-        return isinstance(pool, AsyncPool) and pool.shared is not None  # async only
+        settings = self._settings  # async only
+        return self._conninfo is not None and settings.prepare and settings.pool_size >= LEAST_CONNECTIONS  # async only
 
     async def close(self) -> None:
         """Close the pools that were opened here."""
@@ -203,7 +203,8 @@ class AsyncConnections:
                 return await shared.run(statement, parameters, keys or parameters[:1])  # async only
             except NOTHING_DONE:  # async only
                 if statement.writes:  # async only
-                    return await shielded(self._run_on_loan(pool, statement, parameters, keys))  # async only
+                    work = self._run_on_loan(pool, statement, parameters, keys)  # async only
+                    return await unbroken(asyncio.ensure_future(work))  # async only
         return await self._run_on_loan(pool, statement, parameters, keys)
 
     async def _run_on_loan(
@@ -267,7 +268,7 @@ class AsyncConnections:
     def _new_pool(self) -> AsyncPool:
         assert self._conninfo is not None
         size = self._settings.pool_size
-        if size < LEAST_CONNECTIONS or not self._settings.prepare:  # async only
+        if not self.unbroken:  # async only
             return AsyncPool(self._conninfo, size)  # async only
         # A third of them are lent.  # async only
         lent = size // 3  # async only

@@ -18,6 +18,7 @@ except ImportError as error:
     message = 'AsyncPostgresStore needs psycopg 3 and its pool: pip install "sojourn[postgres]"'
     raise ImportError(message, name=error.name) from error
 
+from ....aio import deliver_cancellation, late, same_as  # async only
 from ....clock import DAY_MS, Duration
 from ....codecs import loads
 from ....core.store import (
@@ -84,6 +85,8 @@ class AsyncPostgresStore:
         ConfigurationError: an argument is not valid.
     """
 
+    _delivers = True  # async only
+    """Whether a cancellation that came during a write is delivered before its method returns."""  # async only
     default_ttl: ClassVar[int] = DAY_MS
     """How long connect-pg-simple keeps a session whose cookie has no expiry, in milliseconds."""
 
@@ -136,9 +139,9 @@ class AsyncPostgresStore:
         return f"{type(self).__name__}({self._settings.table.quoted}, layout={self._settings.layout!r})"
 
     @property  # async only
-    def unbroken(self) -> bool:  # async only
-        """Whether a write that was begun is carried to its end, though the caller be cancelled: it needs no task of its own."""  # async only
-        return self._connections.unbroken  # async only
+    def unbroken(self) -> AsyncPostgresStore | None:  # async only
+        """This store, for who has to hear of each write that was begun; see `sojourn.stores.base`. None where others may cut one short."""  # async only
+        return same_as(self, _Unbroken) if self._connections.unbroken else None  # async only
 
     async def open(self) -> None:
         """Connect, look whether the table is there, and create it if ``create_table`` says so.
@@ -337,7 +340,11 @@ class AsyncPostgresStore:
         return sql
 
     async def _run(self, statement: Statement, *parameters: bytes | None, keys: Sequence[bytes] = ()) -> list[Row]:
-        return await self._connections.run(statement, *parameters, keys=keys)
+        # sync only: return self._connections.run(statement, *parameters, keys=keys)
+        rows = await self._connections.run(statement, *parameters, keys=keys)  # async only
+        if late and self._delivers:  # async only
+            await deliver_cancellation()  # async only
+        return rows  # async only
 
     async def _survey(self, connection: psycopg.AsyncConnection[Any]) -> None:
         """Look which of the tables and columns are there, and create the rest if ``create_table`` says so."""
@@ -375,6 +382,12 @@ class AsyncPostgresStore:
             ((count,),) = await self._run(sql.prune_locks, _int8(_BATCH))
             rows = _integer(count)
         return deleted
+
+
+class _Unbroken(AsyncPostgresStore):  # async only
+    """See `AsyncPostgresStore.unbroken`."""  # async only
+
+    _delivers = False  # async only
 
 
 def _digest(version: bytes) -> bytes:

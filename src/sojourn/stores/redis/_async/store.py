@@ -19,6 +19,7 @@ except ImportError as error:
     message = 'AsyncRedisStore needs redis-py and hiredis: pip install "sojourn[redis]"'
     raise ImportError(message, name=error.name) from error
 
+from ....aio import deliver_cancellation, late, same_as  # async only
 from ....clock import DAY_MS
 from ....core.store import (
     CONFLICT,
@@ -100,6 +101,8 @@ class AsyncRedisStore:
         ConfigurationError: an argument is not valid.
     """
 
+    _delivers = True  # async only
+    """Whether a cancellation that came during a write is delivered before its method returns."""  # async only
     default_ttl: ClassVar[int] = DAY_MS
     """How long connect-redis keeps a session whose cookie has no expiry, in milliseconds."""
 
@@ -142,9 +145,9 @@ class AsyncRedisStore:
         return f"{type(self).__name__}(layout={self.layout!r}, prefix={self.prefix!r}, max_size={self.max_size})"
 
     @property  # async only
-    def unbroken(self) -> bool:  # async only
-        """Whether a write that was begun is carried to its end, though the caller be cancelled: it needs no task of its own."""  # async only
-        return self._driver.unbroken  # async only
+    def unbroken(self) -> AsyncRedisStore | None:  # async only
+        """This store, for who has to hear of each write that was begun; see `sojourn.stores.base`. None where others may cut one short."""  # async only
+        return same_as(self, _Unbroken) if self._driver.unbroken else None  # async only
 
     async def open(self) -> None:
         """See whether the server answers.
@@ -469,11 +472,14 @@ class AsyncRedisStore:
         """Run a script and return its result. If the server does not know it, nothing ran, and its text is sent."""
         rest = (len(keys), *keys, *arguments)
         try:
-            return await self._call(keys[0], "EVALSHA", script.sha, *rest, writes=writes)
+            result = await self._call(keys[0], "EVALSHA", script.sha, *rest, writes=writes)
         except ErrorReply as error:
             if error.code != "NOSCRIPT":
                 raise
-        return await self._call(keys[0], "EVAL", script.text, *rest, writes=writes)
+            result = await self._call(keys[0], "EVAL", script.text, *rest, writes=writes)
+        if late and self._delivers:  # async only
+            await deliver_cancellation()  # async only
+        return result
 
     async def _enter(self, name: bytes, px: int, owner: str | None) -> bytes:
         """The owner's index; in a cluster, with the name entered in it, before the record is written.
@@ -500,6 +506,12 @@ class AsyncRedisStore:
     @staticmethod
     def _outcome(data: bytes, result: int) -> Any:
         return OUTCOMES.get(result, data)
+
+
+class _Unbroken(AsyncRedisStore):  # async only
+    """See `AsyncRedisStore.unbroken`."""  # async only
+
+    _delivers = False  # async only
 
 
 class _Watch:  # async only
@@ -562,5 +574,11 @@ def _successor(tombstone: list[bytes]) -> str | None:
     return as_key(decode(tombstone[1])) if tombstone[0] == REPLACED and len(tombstone) > 1 else None
 
 
+_sha1: Final = hashlib.sha1(usedforsecurity=False).copy
+"""A copy is made sooner than another one, for which OpenSSL looks its algorithm up."""
+
+
 def _digest(version: bytes) -> str:
-    return hashlib.sha1(version, usedforsecurity=False).hexdigest()
+    digest = _sha1()
+    digest.update(version)
+    return digest.hexdigest()

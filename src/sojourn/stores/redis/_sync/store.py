@@ -436,11 +436,12 @@ class RedisStore:
         """Run a script and return its result. If the server does not know it, nothing ran, and its text is sent."""
         rest = (len(keys), *keys, *arguments)
         try:
-            return self._call(keys[0], "EVALSHA", script.sha, *rest, writes=writes)
+            result = self._call(keys[0], "EVALSHA", script.sha, *rest, writes=writes)
         except ErrorReply as error:
             if error.code != "NOSCRIPT":
                 raise
-        return self._call(keys[0], "EVAL", script.text, *rest, writes=writes)
+            result = self._call(keys[0], "EVAL", script.text, *rest, writes=writes)
+        return result
 
     def _enter(self, name: bytes, px: int, owner: str | None) -> bytes:
         """The owner's index; in a cluster, with the name entered in it, before the record is written.
@@ -506,5 +507,11 @@ def _successor(tombstone: list[bytes]) -> str | None:
     return as_key(decode(tombstone[1])) if tombstone[0] == REPLACED and len(tombstone) > 1 else None
 
 
+_sha1: Final = hashlib.sha1(usedforsecurity=False).copy
+"""A copy is made sooner than another one, for which OpenSSL looks its algorithm up."""
+
+
 def _digest(version: bytes) -> str:
-    return hashlib.sha1(version, usedforsecurity=False).hexdigest()
+    digest = _sha1()
+    digest.update(version)
+    return digest.hexdigest()
