@@ -6,7 +6,6 @@ A contestant adds all that its sessions are to this; what it adds below is out o
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ import hiredis
 
 from benchmarks import asgi, wsgi
 from benchmarks.measure import Work
-from sojourn.stores.redis._scripts import STANDALONE
+from sojourn.stores.redis._scripts import STANDALONE, travelling
 
 TTL: Final = 3_600_000
 
@@ -69,8 +68,7 @@ async def connect(url: str, *, gathers: bool) -> ByHand:
 
 def change(name: bytes, data: bytes) -> tuple[Any, ...]:
     """The store's command that writes a record, if it is still what was read."""
-    digest = hashlib.sha1(data, usedforsecurity=False).hexdigest()
-    return "EVALSHA", STANDALONE.replace.sha, 2, name, name + b":owner", data, TTL, b"", digest
+    return "EVALSHA", STANDALONE.replace.sha, 2, name, name + b":owner", data, TTL, b"", travelling(data)
 
 
 async def prepare(client: Any, data: bytes, at_once: int) -> list[bytes]:

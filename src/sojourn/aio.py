@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -50,13 +51,19 @@ async def sleep(seconds: float) -> None:
         await asyncio.sleep(seconds)
 
 
+@cache
+def _get_running_loop() -> Callable[[], object]:
+    """Asyncio's own, imported once."""
+    import asyncio
+
+    return asyncio.get_running_loop
+
+
 def here() -> object:
     """The event loop that runs."""
     if in_trio():
         return sys.modules["trio"].lowlevel.current_trio_token()
-    import asyncio
-
-    return asyncio.get_running_loop()
+    return _get_running_loop()()
 
 
 def has_ended(loop: object) -> bool:

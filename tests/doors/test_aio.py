@@ -306,4 +306,3 @@ def test_the_same_by_another_class_has_all_that_the_thing_comes_to_have():
     other = same_as(thing, Other)
     thing.has = [2]
     assert (other.name(), other.has, thing.name()) == ("other", [2], "one")
-

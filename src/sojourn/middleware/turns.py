@@ -17,6 +17,8 @@ from time import monotonic, sleep
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
+from msgspec import Struct
+
 from ..core.steps import Pause, Turn
 from ..core.store import Stored
 from ..errors import SessionConflict
@@ -25,25 +27,22 @@ from .touches import Touches
 __all__ = ["Line", "Turns", "patience", "turns_of", "waited_too_long"]
 
 
-class Line:
+class Line(Struct, eq=False):
     """Those who are at one session now, and those who wait."""
 
-    __slots__ = ("_napping", "_turns", "_waiting", "inside", "key", "known")
-
-    def __init__(self, turns: Turns, key: Hashable) -> None:
-        self._turns = turns
-        self._waiting: deque[Any] | None = None
-        self._napping: Any = None
-        self.key: Hashable = key
-        self.inside: int = 1
-        """How many are at it: one whose turn it is, and any number of those that do not wait."""
-        self.known: Stored | None = None
-        """What the one before left in the store, where it is known."""
+    turns: Turns
+    key: Hashable
+    inside: int = 1
+    """How many are at it: one whose turn it is, and any number of those that do not wait."""
+    known: Stored | None = None
+    """What the one before left in the store, where it is known."""
+    waiting: deque[Any] | None = None
+    _napping: Any = None
 
     def wait(self, event: Any) -> None:
-        if self._waiting is None:
-            self._waiting = deque()
-        self._waiting.append(event)
+        if self.waiting is None:
+            self.waiting = deque()
+        self.waiting.append(event)
 
     def nap(self, event: Any) -> Any:
         """What ends the pause of the one whose turn it is, if it is woken; returns the event."""
@@ -57,20 +56,20 @@ class Line:
 
     def leave(self, known: Stored | None = None) -> None:
         """Let the next one in. Everybody who came in calls it, once."""
-        with self._turns.mutex:
-            if self.inside == 1 and self._waiting:
+        with self.turns.mutex:
+            if self.inside == 1 and self.waiting:
                 self.known = known
-                self._waiting.popleft().set()
+                self.waiting.popleft().set()
                 return
             self.inside -= 1
             if not self.inside:
-                self._turns.lines.pop(self.key, None)
+                self.turns.lines.pop(self.key, None)
 
     def give_up(self, event: Any) -> None:
         """Wait no longer."""
-        with self._turns.mutex:
-            if self._waiting and event in self._waiting:
-                self._waiting.remove(event)
+        with self.turns.mutex:
+            if self.waiting and event in self.waiting:
+                self.waiting.remove(event)
                 return
         self.leave(self.known)  # it was let in at the last moment
 

@@ -11,12 +11,11 @@ import asyncio
 import contextvars
 import math
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
-__all__ = ["FirmReply", "Line", "LostError", "Note", "Reply"]
+__all__ = ["FirmReply", "FirstTry", "Line", "LostError", "Note", "Reply"]
 
 _GRACE: Final = 0.05
 """Seconds for which a reply that is overdue may still be read: the event loop itself may have been blocked."""
@@ -42,16 +41,17 @@ class Reply(asyncio.Future[Any]):
     methods it wakes the task in the next turn, as ever: of an error, and of a cancellation.
     """
 
-    __slots__ = ("asked_at", "due", "is_first_try", "note", "waiter", "what")
+    __slots__ = ("asked_at", "due", "note", "waiter", "what")
 
+    is_first_try = False
+    """It may be sent again on another connection."""
     waiter: tuple[Callable[[Any], object], contextvars.Context] | None
     """The task that waits: how it is woken, and the context in which it goes on."""
     what: Any
     due: float
     """When, by the event loop's clock."""
-    is_first_try: bool
-    """It may be sent again on another connection."""
     asked_at: float
+    """When it was sent, and whom to tell of it first, where that is of interest."""
     note: Note | None
 
     def add_done_callback(
@@ -62,19 +62,8 @@ class Reply(asyncio.Future[Any]):
         else:
             self.waiter = callback, context
 
-    def hand_over(self, result: Any) -> None:
-        """Set the result, unless nobody waits any more, and let the task go on now. The event loop has to call this, and no task."""
-        waiter = self.waiter
-        if waiter is None:
-            if not self.done():
-                _set_result(self, result)
-        else:  # and so it is not done
-            self.waiter = None
-            _set_result(self, result)
-            waiter[1].run(waiter[0], self)
-
     def set_result(self, result: Any) -> None:
-        _set_result(self, result)
+        super().set_result(result)
         self._wake_soon()
 
     def set_exception(self, error: type | BaseException) -> None:
@@ -92,6 +81,14 @@ class Reply(asyncio.Future[Any]):
             super().add_done_callback(waiter[0], context=waiter[1])
 
 
+class FirstTry(Reply):
+    """The reply to a read that may be sent again on another connection."""
+
+    __slots__ = ()
+
+    is_first_try = True
+
+
 class FirmReply(Reply):
     """A reply whose wait is not to be cut short, as that to a write: see `unbroken`, which is the rest of it."""
 
@@ -101,16 +98,13 @@ class FirmReply(Reply):
         return False
 
 
-_set_result: Final = asyncio.Future.set_result
-
-
 class Line(ABC):
     """A connection, and the callers that wait for its replies, each for so many seconds at most."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
         self._loop = loop
         self._timeout = timeout
-        self._waiting: deque[Reply] = deque()
+        self._waiting: list[Reply] = []
         self._timer: asyncio.TimerHandle | None = None
         self._looks_at = math.inf
         """When the timer ends."""
@@ -133,11 +127,9 @@ class Line(ABC):
         if self._timer is not None:
             self._timer.cancel()
             self._timer, self._looks_at = None, math.inf
-        waiting, self._waiting = self._waiting, deque()
+        waiting, self._waiting = self._waiting, []
         sent = len(waiting) - self._forget_unsent()
         for place, reply in enumerate(waiting):
-            if reply.note is not None:
-                reply.note(None)
             if not reply.done():
                 reply.set_exception(LostError(error, sent=place < sent))
         self._abort()
@@ -150,14 +142,7 @@ class Line(ABC):
     def _abort(self) -> None:
         """Close the connection at once; harmless when it is."""
 
-    def _wait(
-        self,
-        kind: type[Reply],
-        what: Any,
-        share: float,
-        is_first_try: bool,
-        note: Note | None = None,
-    ) -> Reply:
+    def _wait(self, kind: type[Reply], what: Any, share: float) -> Reply:
         """The reply to what is being sent, within a share of the time that is set.
 
         Raises:
@@ -166,9 +151,7 @@ class Line(ABC):
         reply = kind(loop=self._loop)
         reply.waiter = None
         reply.what = what
-        reply.is_first_try = is_first_try
-        reply.note = note
-        self.used_at = reply.asked_at = now = self._loop.time()
+        self.used_at = now = self._loop.time()
         reply.due = due = now + self._timeout * share
         if due < self._looks_at:
             self._look_at(due)

@@ -29,7 +29,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from ...aio import put_off, unbroken
 from ...errors import StoreUnavailable
 from .._raising import raise_alone
-from .._waiting import FirmReply, Line, LostError, Reply
+from .._waiting import FirmReply, FirstTry, Line, LostError, Reply
 from ._wire import Row, Statement, failure, foreign_reply, is_alive, is_foreign, no_connection, overdue, rows_of
 
 __all__ = ["LEAST_CONNECTIONS", "NOTHING_DONE", "Shared"]
@@ -99,7 +99,7 @@ class _Pipeline(Line):
         parameters: Sequence[bytes | None],
         *,
         share: float = 1.0,
-        is_first_try: bool = False,
+        kind: type[Reply] = Reply,
     ) -> Reply:
         """Send a statement; the reply is its rows.
 
@@ -109,8 +109,7 @@ class _Pipeline(Line):
         """
         name = statement.name
         is_new = name not in self._prepared
-        kind = FirmReply if statement.writes else Reply
-        reply = self._wait(kind, _Sent(statement, 1 + is_new), share, is_first_try)
+        reply = self._wait(kind, _Sent(statement, 1 + is_new), share)
         try:
             if is_new:
                 self._pgconn.send_prepare(name, statement.text)
@@ -177,7 +176,7 @@ class _Pipeline(Line):
         """Give what has come to the callers that wait for it."""
         results, self._results = iter(self._results), []
         for _ in range(self._batches.popleft()):
-            asked = self._waiting.popleft()
+            asked = self._waiting.pop(0)
             sent: _Sent = asked.what
             own = [next(results) for _ in range(sent.results)]
             try:
@@ -266,7 +265,7 @@ class Shared:
         rows: list[Row]
         try:
             if writes:
-                asked = line.send(statement, parameters)
+                asked = line.send(statement, parameters, kind=FirmReply)
                 try:
                     rows = await asked
                 except asyncio.CancelledError as cancelled:
@@ -276,7 +275,7 @@ class Shared:
                 rows = await line.send(statement, parameters)
             else:
                 try:
-                    rows = await line.send(statement, parameters, share=0.5, is_first_try=True)
+                    rows = await line.send(statement, parameters, share=0.5, kind=FirstTry)
                 except LostError:
                     # What is between may have forgotten the connection without a word, or a failover taken place.
                     line = self._line(writes=writes) or await self._connected(writes=writes)

@@ -20,7 +20,6 @@ import asyncio
 import contextvars
 import math
 import os
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias, cast
 from weakref import WeakSet
@@ -30,7 +29,7 @@ import hiredis
 from ...aio import put_off, unbroken
 from ...errors import StoreUnavailable
 from .._raising import raise_alone
-from .._waiting import FirmReply, Line, LostError, Note, Reply
+from .._waiting import FirmReply, FirstTry, Line, LostError, Reply
 from ._async.clients import AsyncOwned
 from ._async.driver import AsyncDriver
 from ._errors import ErrorReply, OutOfStepError, code_of, unknown, unreachable
@@ -47,6 +46,7 @@ Hear: TypeAlias = Callable[[Iterable[bytes] | None], object]
 
 _MORE: Final = object()
 """What the parser returns while a reply is not complete."""
+_set_result: Final = asyncio.Future.set_result
 _TURNS: Final = 2
 """Waits for the event loop, each of two of its turns: it reads in the first, and tells of the end in the one after."""
 _TRACK: Final = (("HELLO", "3"), ("CLIENT", "TRACKING", "ON", "OPTIN"))
@@ -57,9 +57,9 @@ _REMEMBER: Final = ("CLIENT", "CACHING", "YES")
 class _Line(Line, asyncio.Protocol):
     """A connection to Redis. What waits is the types that the reply may have."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float, near: NearCache | None) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
         super().__init__(loop, timeout)
-        self.near = near
+        self.near: NearCache | None = None
         self.hear: Hear | None = None
         self.is_untrackable = False
         """The server refuses to track."""
@@ -86,30 +86,7 @@ class _Line(Line, asyncio.Protocol):
             self._loop.call_soon(turn.set_result, None)
             await unbroken(turn)
 
-    def ask(self, kind: type[Reply], command: tuple[Any, ...], share: float, is_first_try: bool) -> Reply:
-        """Send a command of the store's, of which the near cache is to learn."""
-        near = self.near
-        if near is None:
-            return self.send(kind, command, share, is_first_try)
-        if kind is FirmReply:  # a script, whose keys are all that it may change
-            names = command[3 : 3 + command[2]]
-            return self.send(kind, command, share, is_first_try, lambda _: near.written(names))
-        if command[0] != "GET":
-            return self.send(kind, command, share, is_first_try)
-        name, mark, now = command[1], near.mark, self._loop.time()
-        found = self.send(kind, command, share, is_first_try, lambda data: near.begin(name, data, mark))
-        left = self.send(Reply, ("PTTL", name), share, note=lambda left: near.complete(name, left, now, mark))
-        left.cancel()  # nobody waits for it
-        return found
-
-    def send(
-        self,
-        kind: type[Reply],
-        command: tuple[Any, ...],
-        share: float = 1.0,
-        is_first_try: bool = False,
-        note: Note | None = None,
-    ) -> Reply:
+    def send(self, kind: type[Reply], command: tuple[Any, ...], share: float = 1.0) -> Reply:
         """Send a command soon. The reply may be an error as a value, and may take a share of the time that is set.
 
         Raises:
@@ -124,7 +101,10 @@ class _Line(Line, asyncio.Protocol):
             if not self._unsent:
                 self._loop.call_soon(self._flush)
             self._unsent.append(packed)
-        return self._wait(kind, KINDS[command[0]], share, is_first_try, note)
+        return self._wait(kind, KINDS[command[0]], share)
+
+    ask = send
+    """Send a command of the store's, of which a near cache is to learn."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.WriteTransport", transport)
@@ -168,7 +148,13 @@ class _Line(Line, asyncio.Protocol):
         left = zip(answered, replies, strict=True)
         try:
             for asked, reply in left:
-                asked.hand_over(reply)
+                waiter = asked.waiter
+                if waiter is not None:  # who waits goes on now; see `Reply`
+                    asked.waiter = None
+                    _set_result(asked, reply)
+                    waiter[1].run(waiter[0], asked)
+                elif not asked.done():
+                    asked.set_result(reply)
         finally:
             self._is_waking = False
             for asked, reply in left:  # of an interrupt of the process, in the midst of it
@@ -176,18 +162,17 @@ class _Line(Line, asyncio.Protocol):
                     asked.set_result(reply)
             self._flush()
 
-    def _answered(self, replies: list[Any]) -> Iterable[Reply] | None:
+    def _answered(self, replies: list[Any]) -> list[Reply] | None:
         """Those whose replies these are, which wait no more; None where one is no reply to what was asked, or one too many."""
-        waiting = self._waiting
-        if len(replies) > len(waiting) - len(self._unsent):
+        waiting, count = self._waiting, len(replies)
+        if count > len(waiting) - len(self._unsent):
             return None
-        for asked, reply in zip(waiting, replies):  # noqa: B905 - others may wait behind
+        answered = waiting[:count]
+        for asked, reply in zip(answered, replies):  # noqa: B905 - they are as many
             if type(reply) not in asked.what:
                 return None
-        if len(replies) < len(waiting):
-            return [waiting.popleft() for _ in replies]
-        self._waiting = deque()
-        return waiting
+        del waiting[:count]
+        return answered
 
     def _pushed(self, push: list[Any]) -> None:
         if self.near is not None:
@@ -213,13 +198,49 @@ class _Line(Line, asyncio.Protocol):
         return len(unsent)
 
     def _abort(self) -> None:
-        if self.near is not None:
-            self.near.close()
         if self.hear is not None:
             hear, self.hear = self.hear, None
             hear(None)
         if self._transport is not None:
             self._transport.abort()
+
+
+class _NearLine(_Line):
+    """A connection with a near cache, which learns of all that is sent on it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float, near: NearCache) -> None:
+        super().__init__(loop, timeout)
+        self.near = self._cache = near
+
+    def ask(self, kind: type[Reply], command: tuple[Any, ...], share: float = 1.0) -> Reply:
+        near, now = self._cache, self._loop.time()
+        mark = near.mark
+        reply = self.send(kind, command, share)
+        if kind is FirmReply:  # a script, whose keys are all that it may change
+            names = command[3 : 3 + command[2]]
+            reply.note = lambda _: near.written(names)
+        elif command[0] == "GET":
+            name = command[1]
+            reply.note = lambda data: near.begin(name, data, mark)
+            left = self.send(Reply, ("PTTL", name), share)
+            left.note = lambda left: near.complete(name, left, now, mark)
+            left.cancel()  # nobody waits for it
+        return reply
+
+    def send(self, kind: type[Reply], command: tuple[Any, ...], share: float = 1.0) -> Reply:
+        reply = super().send(kind, command, share)
+        reply.asked_at, reply.note = self.used_at, None
+        return reply
+
+    def lose(self, error: Exception) -> None:
+        for reply in self._waiting:
+            if reply.note is not None:
+                reply.note(None)
+        super().lose(error)
+
+    def _abort(self) -> None:
+        self._cache.close()
+        super()._abort()
 
 
 class Wire:
@@ -310,7 +331,8 @@ class Wire:
 
     async def _connect(self) -> _Line:
         server, loop = self._server, asyncio.get_running_loop()
-        line = _Line(loop, server.timeout, None if self._nears is None else self._nears.open())
+        near = None if self._nears is None else self._nears.open()
+        line = _Line(loop, server.timeout) if near is None else _NearLine(loop, server.timeout, near)
         try:
             async with asyncio.timeout(server.connect_timeout):
                 if server.kind == "unix":
@@ -409,24 +431,24 @@ class Multiplexed(AsyncDriver):
             line, is_fresh = await wire.renewed(unbroken if writes else asyncio.shield)
         try:
             if writes:
-                asked = line.ask(FirmReply, command, 1.0, False)  # noqa: FBT003 - as `_wait`
+                asked = line.ask(FirmReply, command, 1.0)
                 try:
                     reply = await asked
                 except asyncio.CancelledError as cancelled:
                     put_off(cancelled)
                     reply = await unbroken(asked)
             elif is_fresh:
-                reply = await line.ask(Reply, command, 1.0, False)  # noqa: FBT003
+                reply = await line.ask(Reply, command, 1.0)
             else:
                 try:
-                    reply = await line.ask(Reply, command, 0.5, True)  # noqa: FBT003
+                    reply = await line.ask(FirstTry, command, 0.5)
                 except LostError as lost:
                     if not isinstance(lost.cause, OSError):  # nor out of time: the server said something else
                         raise
                     line = wire.line
                     if line is None or not line.is_open:
                         line = await wire.connected(asyncio.shield)
-                    reply = await line.ask(Reply, command, 0.5, False)  # noqa: FBT003
+                    reply = await line.ask(Reply, command, 0.5)
         except LostError as lost:
             raise_alone((unknown if lost.sent and writes else unreachable)(lost.cause))
         if type(reply) is not hiredis.ReplyError:

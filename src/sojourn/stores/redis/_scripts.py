@@ -38,6 +38,8 @@ __all__ = [
     "UNLOCK",
     "Script",
     "Writes",
+    "digest",
+    "travelling",
 ]
 
 
@@ -153,12 +155,26 @@ end
     + _POINT
 )
 
-# The version is the data itself; its hash is what travels.
-_CHECK: Final = """
-local function check(name, hash)
+_SHORT: Final = 1024
+"""Bytes that are sent sooner than hashed, here and there."""
+_DIGITS: Final = 40
+
+
+def digest(version: bytes) -> str:
+    """What a script knows a record's data by."""
+    return hashlib.sha1(version, usedforsecurity=False).hexdigest()
+
+
+def travelling(version: bytes) -> bytes | str:
+    """What is sent of a version, which is the record's data: these where they are short, else their digest, which its length tells."""
+    return version if len(version) <= _SHORT and len(version) != _DIGITS else digest(version)
+
+
+_CHECK: Final = f"""
+local function check(name, version)
   local data = redis.pcall('GET', name)
   if type(data) ~= 'string' then return 0 end
-  if redis.sha1hex(data) ~= hash then return -1 end
+  if (#version == {_DIGITS} and redis.sha1hex(data) or data) ~= version then return -1 end
   return 1
 end
 """
@@ -190,7 +206,7 @@ def _writes(prelude: str) -> Writes:
             return 1
             """,
         ),
-        # KEYS name, pointer; ARGV data, ttl, index, hash
+        # KEYS name, pointer; ARGV data, ttl, index, version
         replace=Script.of(
             prelude,
             _CHECK,
@@ -202,7 +218,7 @@ def _writes(prelude: str) -> Writes:
             return done()
             """,
         ),
-        # KEYS new name, new pointer, old name, old pointer; ARGV data, ttl, index, hash, tombstone, new key
+        # KEYS new name, new pointer, old name, old pointer; ARGV data, ttl, index, version, tombstone, new key
         regenerate=Script.of(
             prelude,
             _CHECK,
@@ -217,7 +233,7 @@ def _writes(prelude: str) -> Writes:
             return 1
             """,
         ),
-        # KEYS name, pointer; ARGV hash, tombstone, new key
+        # KEYS name, pointer; ARGV version, tombstone, new key
         retire=Script.of(
             prelude,
             _CHECK,
@@ -260,7 +276,7 @@ def _writes(prelude: str) -> Writes:
             return found
             """,
         ),
-        # KEYS name, pointer; ARGV index, hash. Returns 2 where nothing had to be changed
+        # KEYS name, pointer; ARGV index, version. Returns 2 where nothing had to be changed
         set_owner=Script.of(
             prelude,
             _CHECK,

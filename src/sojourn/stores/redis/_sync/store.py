@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -66,6 +65,8 @@ from .._scripts import (
     STANDALONE,
     UNLOCK,
     Script,
+    digest,
+    travelling,
 )
 from .._url import Server, parse_url
 from .clients import Given
@@ -78,6 +79,8 @@ _ENDLESS: Final = -1
 """What ``PTTL`` returns for a record without an expiry, such as connect-redis writes with ``disableTTL``."""
 _MISSING: Final = -2
 """What it returns where there is nothing."""
+_tuple: Final = tuple.__new__
+"""As `Stored` does, which is a Python function around it."""
 _AS_IT_WAS: Final = 2
 """What the script returns that found a record's owner to be the one it was to set."""
 
@@ -159,7 +162,7 @@ class RedisStore:
             if error.code != "WRONGTYPE":
                 raise
         else:
-            return None if data is None else Stored(data, data, None)
+            return None if data is None else _tuple(Stored, (data, data, None))
         return self._load_no_string(key, name)
 
     def _load_no_string(self, key: str, name: bytes) -> Stored | Replaced | None:
@@ -194,7 +197,7 @@ class RedisStore:
         name, px = self._names.record(key), self._px(ttl)
         index = b"" if owner is None else self._enter(name, px, owner)
         keys = self._with_pointer(name)
-        result = self._run(self._scripts.replace, keys, data, px, index, _digest(version))
+        result = self._run(self._scripts.replace, keys, data, px, index, travelling(version))
         if self._driver.clustered:
             self._leave(result, name)
         return self._outcome(data, result)
@@ -218,7 +221,7 @@ class RedisStore:
         if self._driver.clustered:
             return self._regenerate_in_two_slots(old, new, data, ttl, version, tombstone, owner)
         keys = (*self._with_pointer(self._names.record(new)), *self._with_pointer(self._names.record(old)))
-        arguments = (data, self._px(ttl), self._names.index(owner), _digest(version), tombstone, encode(new))
+        arguments = (data, self._px(ttl), self._names.index(owner), travelling(version), tombstone, encode(new))
         return self._outcome(data, self._run(self._scripts.regenerate, keys, *arguments))
 
     def _regenerate_in_two_slots(
@@ -231,7 +234,7 @@ class RedisStore:
                 return MISSING
             return EXISTS if found.version == version else CONFLICT
         name = self._names.record(old)
-        arguments = _digest(version), tombstone, encode(new)
+        arguments = travelling(version), tombstone, encode(new)
         try:
             result = self._run(self._scripts.retire, self._with_pointer(name), *arguments)
         except StoreError:
@@ -298,14 +301,14 @@ class RedisStore:
         seen: dict[str, Seen | Replaced] = {}
         for key, name, data, left in zip(keys, names, values, lifetimes, strict=True):
             if data is not None:
-                seen[key] = Seen(_digest(data), _expires_in(left))
+                seen[key] = Seen(digest(data), _expires_in(left))
             elif left != _MISSING and (found := self._load_no_string(key, name)) is not None:
-                seen[key] = Seen(_digest(found.data), None) if isinstance(found, Stored) else found
+                seen[key] = Seen(digest(found.data), None) if isinstance(found, Stored) else found
         return seen
 
     @staticmethod
     def mark(version: Version) -> str:
-        return _digest(version)
+        return digest(version)
 
     def scan(self) -> Iterator[tuple[str, Stored]]:
         seen: set[bytes] = set()
@@ -403,7 +406,7 @@ class RedisStore:
         if index and self._driver.clustered:
             (left,) = self._run(LIFETIMES, (name,), writes=False)
             entered = self._run(INDEX, (index,), name, left if left > 0 else ENDLESS, "later")
-        result = self._run(self._scripts.set_owner, self._with_pointer(name), index, _digest(version))
+        result = self._run(self._scripts.set_owner, self._with_pointer(name), index, travelling(version))
         self._leave(result, name)
         outcome: Any = OUTCOMES.get(result)
         return (result != _AS_IT_WAS or entered > 0) if outcome is None else outcome
@@ -489,7 +492,7 @@ def _seen(keys: Sequence[str], reply: list[list[Any]]) -> dict[str, Seen | Repla
         if len(items) > 1 and type(items[1]) is int:
             seen[key] = Seen(items[0].decode(), _expires_in(items[1]))
         elif items:
-            seen[key] = Replaced(_successor(items)) if items[0] == REPLACED else Seen(_digest(b""), None)
+            seen[key] = Replaced(_successor(items)) if items[0] == REPLACED else Seen(digest(b""), None)
     return seen
 
 
@@ -505,13 +508,3 @@ def _count(found: dict[bytes, int | list[bytes]]) -> int:
 def _successor(tombstone: list[bytes]) -> str | None:
     """The key that a tombstone keeps. None if it was left by an older version, or is no key."""
     return as_key(decode(tombstone[1])) if tombstone[0] == REPLACED and len(tombstone) > 1 else None
-
-
-_sha1: Final = hashlib.sha1(usedforsecurity=False).copy
-"""A copy is made sooner than another one, for which OpenSSL looks its algorithm up."""
-
-
-def _digest(version: bytes) -> str:
-    digest = _sha1()
-    digest.update(version)
-    return digest.hexdigest()
