@@ -24,7 +24,6 @@ from sojourn.stores import (
     RedisStore,
     _home,
 )
-from sojourn.stores._waiting import Reply
 from sojourn.stores.postgres._async.pool import AsyncPool
 from sojourn.stores.redis import _multiplex
 from sojourn.testing import as_async
@@ -155,7 +154,7 @@ def test_in_another_process_the_former_ones_redis_connection_is_left_alone(
             assert former.client.call("EXISTS", "a", writes=False) == 0
             former.client.close()
         else:
-            assert await former.client.line.send(Reply, ("EXISTS", "a")) == 0  # and its event loop closes it
+            assert await former.client.line.send(("EXISTS", "a")).reply == 0  # and its event loop closes it
 
     asyncio.run(use())
 

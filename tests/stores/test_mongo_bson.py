@@ -96,7 +96,7 @@ def test_an_attribute_that_a_session_set_to_null_stays_null():
     assert bson_to_json(json_to_bson(record)) == record
 
 
-@pytest.mark.parametrize("overrides", [None, 3, [1, None], {"a": 1}, ["__proto__"]])
+@pytest.mark.parametrize("overrides", [None, 3, [1, None], [["domain"], {}], {"a": 1}, ["__proto__"]])
 def test_malformed_overrides_are_none(overrides: object):
     record = text({"cookie": {"originalMaxAge": None, "path": "/"}, "__sojourn__": {"overrides": overrides}})
     assert bson_to_json(json_to_bson(record)) == record

@@ -230,7 +230,7 @@ async def test_a_prepared_statement_that_is_gone_is_prepared_again(schema: Postg
         await store.load("a")
         for writes in (False, True):
             (line,) = lines_of(store, writes=writes)
-            await line.send(statement("DEALLOCATE ALL", writes=writes), ())
+            await line.send(statement("DEALLOCATE ALL", writes=writes), ()).reply
         assert isinstance(await store.load("a"), Stored)
         assert await store.replace("a", OTHER, LONG, version=RECORD) == OTHER
         (line,) = lines_of(store, writes=False)
@@ -387,7 +387,7 @@ async def test_a_connection_that_ends_at_any_moment_is_told_of(schema: PostgresS
     line = await line_of(schema)
     if when == "before":
         line._pgconn.finish()
-    reply = line.send(sent, ())
+    reply = line.send(sent, ()).reply
     if when == "after":
         line._pgconn.finish()
         line._write()
@@ -399,7 +399,7 @@ async def test_a_connection_that_ends_at_any_moment_is_told_of(schema: PostgresS
 async def test_a_read_whose_connection_ends_before_its_sync_is_told_of(schema: PostgresSchema):
     for known in (True, False):
         line = await line_of(schema)
-        reply = line.send(READ, ())
+        reply = line.send(READ, ()).reply
         if known:
             line.lose(OSError("gone"))
         else:
@@ -414,7 +414,7 @@ async def test_a_connection_that_the_server_ends_before_a_reads_sync_is_told_of(
     line = await line_of(schema)
     schema.execute("SELECT pg_terminate_backend(%s)", line._pgconn.backend_pid)
     select.select([line._socket], [], [], 10)
-    reply = line.send(READ, ())
+    reply = line.send(READ, ()).reply
     line._read()  # as the event loop may, before the sync; it comes to an end, though there is nothing else to come
     with anyio.fail_after(10), pytest.raises(LostError) as lost:
         await reply

@@ -21,7 +21,7 @@ import redis.asyncio
 
 from sojourn.core.store import Stored
 from sojourn.errors import StoreError, StoreTimeout, StoreUnavailable
-from sojourn.stores._waiting import LostError, Reply
+from sojourn.stores._waiting import LostError
 from sojourn.stores.redis._async.store import AsyncRedisStore
 from sojourn.stores.redis._multiplex import Multiplexed
 from tests.servers import ValkeyServer, valkey
@@ -505,19 +505,19 @@ async def test_a_command_that_is_alone_leaves_at_once_and_several_leave_together
         await asyncio.sleep(0)  # what is sent where a reply was waited for leaves with what others send there
         line = await line_of(store)
         line._transport = transport = Recorded(line._transport)
-        asking = line.send(Reply, ("GET", b"one"))
+        asking = line.send(("GET", b"one")).reply
         assert len(transport.writes) == 1
-        others = [line.send(Reply, ("GET", b"two")), line.send(Reply, ("GET", b"three"))]
+        others = [line.send(("GET", b"two")).reply, line.send(("GET", b"three")).reply]
         assert len(transport.writes) == 1
         assert await asyncio.gather(asking, *others) == [None] * 3
         assert len(transport.writes) == 2
         # Who had company a moment ago waits for it.
-        asking = line.send(Reply, ("GET", b"four"))
+        asking = line.send(("GET", b"four")).reply
         assert len(transport.writes) == 2
         await asking
         assert len(transport.writes) == 3
         await asyncio.sleep(0)  # as above
-        asking = line.send(Reply, ("GET", b"five"))
+        asking = line.send(("GET", b"five")).reply
         assert len(transport.writes) == 4
         await asking
 
@@ -535,7 +535,7 @@ async def test_tasks_go_on_in_the_turn_that_brings_their_replies_and_what_they_s
 
         async def ask_twice(number: int) -> None:
             for _ in range(2):
-                assert await line.send(Reply, ("GET", b"k")) is None
+                assert await line.send(("GET", b"k")).reply is None
                 told.append(number)
 
         asking = asyncio.gather(*(ask_twice(number) for number in range(10)))
@@ -559,7 +559,7 @@ async def test_an_interrupt_of_one_that_goes_on_keeps_no_other_from_it(server: V
         told: list[Any] = []
         await asyncio.sleep(0)
         line._is_alone = False
-        replies = [line.send(Reply, ("GET", name)) for name in (b"one", b"two")]
+        replies = [line.send(("GET", name)).reply for name in (b"one", b"two")]
         for reply, callback in zip(replies, (interrupt, told.append), strict=True):
             reply.add_done_callback(callback, context=contextvars.copy_context())
         line._flush()
@@ -576,7 +576,7 @@ async def test_of_two_commands_the_one_that_left_at_once_is_told_as_sent(server:
         await store.load("k")
         await asyncio.sleep(0)  # what is sent where a reply was waited for leaves with what others send there
         line = await line_of(store)
-        replies = [line.send(Reply, ("GET", b"one")), line.send(Reply, ("GET", b"two"))]
+        replies = [line.send(("GET", b"one")).reply, line.send(("GET", b"two")).reply]
         line.lose(ConnectionResetError())
         lost = await asyncio.gather(*replies, return_exceptions=True)
         assert [isinstance(each, LostError) and each.sent for each in lost] == [True, False]

@@ -15,7 +15,11 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
-__all__ = ["FirmReply", "FirstTry", "Line", "LostError", "Note", "Reply"]
+from msgspec import Struct
+
+from ..aio import unbroken
+
+__all__ = ["Asked", "Line", "LostError", "Note"]
 
 _GRACE: Final = 0.05
 """Seconds for which a reply that is overdue may still be read: the event loop itself may have been blocked."""
@@ -34,68 +38,61 @@ class LostError(Exception):
         self.sent = sent
 
 
-class Reply(asyncio.Future[Any]):
-    """A reply that is waited for, and what is to be known of it meanwhile.
+class Asked(Struct, eq=False):
+    """What waits for its reply."""
 
-    It can wake the task that awaits it at once: in its next turn the event loop would first look for I/O, by a system call. By asyncio's own
-    methods it wakes the task in the next turn, as ever: of an error, and of a cancellation.
-    """
-
-    __slots__ = ("asked_at", "due", "note", "waiter", "what")
-
-    is_first_try = False
-    """It may be sent again on another connection."""
-    waiter: tuple[Callable[[Any], object], contextvars.Context] | None
-    """The task that waits: how it is woken, and the context in which it goes on."""
+    reply: asyncio.Future[Any]
     what: Any
     due: float
     """When, by the event loop's clock."""
     asked_at: float
-    """When it was sent, and whom to tell of it first, where that is of interest."""
-    note: Note | None
+    is_first_try: bool = False
+    """It may be sent again on another connection."""
+    is_firm: bool = False
+    """Whoever waits for it waits on, `to_the_end`, though the wait be cancelled."""
+    note: Note | None = None
 
-    def add_done_callback(
-        self, callback: Callable[[Any], object], *, context: contextvars.Context | None = None
-    ) -> None:
-        if context is None or self.waiter is not None or self.done():  # a task says in which context it goes on
-            super().add_done_callback(callback, context=context)
-        else:
-            self.waiter = callback, context
+    def to_the_end(self) -> unbroken[Any]:
+        """The rest of a wait that was cancelled."""
+        if self.reply.cancelled():
+            self.reply = self.reply.get_loop().create_future()
+        return unbroken(self.reply)
 
-    def set_result(self, result: Any) -> None:
-        super().set_result(result)
-        self._wake_soon()
+    def fail(self, error: Exception) -> None:
+        """Tell whoever waits that there will be no reply."""
+        if self._is_waited_for():
+            self.reply.set_exception(error)
+            if self.is_firm:
+                self.reply.exception()  # or asyncio would complain, should nobody wait on
 
-    def set_exception(self, error: type | BaseException) -> None:
-        super().set_exception(error)
-        self._wake_soon()
+    def answer(self, reply: Any) -> None:
+        """Give the reply to whoever waits, who goes on soon."""
+        if self._is_waited_for():
+            self.reply.set_result(reply)
 
-    def cancel(self, msg: Any = None) -> bool:
-        is_cancelled = super().cancel(msg)
-        self._wake_soon()
-        return is_cancelled
+    def answer_now(self, reply: Any) -> None:
+        """Likewise, and let the one task that waits go on now: in its next turn the event loop would first look for I/O, by a system call.
 
-    def _wake_soon(self) -> None:
-        waiter, self.waiter = self.waiter, None
-        if waiter is not None:
-            super().add_done_callback(waiter[0], context=waiter[1])
+        The event loop itself has to call this, and no task.
+        """
+        future = self.reply
+        callbacks = future._callbacks  # noqa: SLF001 - there is no other way to know who waits
+        if future.done() or not callbacks or len(callbacks) > 1:
+            self.answer(reply)
+            return
+        ((callback, context),) = callbacks
+        future.remove_done_callback(callback)
+        future.set_result(reply)
+        context.run(callback, future)
 
-
-class FirstTry(Reply):
-    """The reply to a read that may be sent again on another connection."""
-
-    __slots__ = ()
-
-    is_first_try = True
-
-
-class FirmReply(Reply):
-    """A reply whose wait is not to be cut short, as that to a write: see `unbroken`, which is the rest of it."""
-
-    __slots__ = ()
-
-    def cancel(self, msg: Any = None) -> bool:
-        return False
+    def _is_waited_for(self) -> bool:
+        if self.reply.done():
+            if not self.is_firm:
+                return False
+            self.reply = (
+                self.reply.get_loop().create_future()
+            )  # whose wait was cancelled a moment ago, and who will come for it
+        return True
 
 
 class Line(ABC):
@@ -104,11 +101,11 @@ class Line(ABC):
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
         self._loop = loop
         self._timeout = timeout
-        self._waiting: list[Reply] = []
+        self._waiting: list[Asked] = []
         self._timer: asyncio.TimerHandle | None = None
         self._looks_at = math.inf
         """When the timer ends."""
-        self._overdue: asyncio.Future[Any] | None = None
+        self._overdue: Asked | None = None
         self.used_at = loop.time()
         self.is_open = False
 
@@ -129,9 +126,10 @@ class Line(ABC):
             self._timer, self._looks_at = None, math.inf
         waiting, self._waiting = self._waiting, []
         sent = len(waiting) - self._forget_unsent()
-        for place, reply in enumerate(waiting):
-            if not reply.done():
-                reply.set_exception(LostError(error, sent=place < sent))
+        for place, asked in enumerate(waiting):
+            if asked.note is not None:
+                asked.note(None)
+            asked.fail(LostError(error, sent=place < sent))
         self._abort()
 
     @abstractmethod
@@ -142,21 +140,19 @@ class Line(ABC):
     def _abort(self) -> None:
         """Close the connection at once; harmless when it is."""
 
-    def _wait(self, kind: type[Reply], what: Any, share: float) -> Reply:
-        """The reply to what is being sent, within a share of the time that is set.
+    def _wait(self, what: Any, share: float) -> Asked:
+        """Have what is being sent wait for its reply, within a share of the time that is set.
 
         Raises:
             LostError: from the reply: there will be none.
         """
-        reply = kind(loop=self._loop)
-        reply.waiter = None
-        reply.what = what
         self.used_at = now = self._loop.time()
-        reply.due = due = now + self._timeout * share
+        due = now + self._timeout * share
         if due < self._looks_at:
             self._look_at(due)
-        self._waiting.append(reply)
-        return reply
+        asked = Asked(asyncio.Future(loop=self._loop), what, due, now)
+        self._waiting.append(asked)
+        return asked
 
     def _look_at(self, due: float) -> None:
         """See then at the latest whether a reply is overdue."""
@@ -183,11 +179,11 @@ class Line(ABC):
     def _give_up(self, now: float) -> None:
         """Let the reads that are overdue try elsewhere, and the next commands too; but a write that is overdue ends it for all."""
         self.is_open = False
-        left = [reply for reply in self._waiting if not reply.done()]
-        overdue = [reply for reply in left if reply.due <= now]
-        for reply in overdue if all(reply.is_first_try for reply in overdue) else ():
-            reply.set_exception(LostError(_overdue(self._timeout / 2), sent=True))
-        waiting = [reply.due for reply in left if not reply.done()]
+        left = [asked for asked in self._waiting if not asked.reply.done()]
+        overdue = [asked for asked in left if asked.due <= now]
+        for asked in overdue if all(asked.is_first_try for asked in overdue) else ():
+            asked.fail(LostError(_overdue(self._timeout / 2), sent=True))
+        waiting = [asked.due for asked in left if not asked.reply.done()]
         if not waiting or min(waiting) <= now:
             self.lose(_overdue(self._timeout))
         else:

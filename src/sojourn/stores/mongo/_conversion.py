@@ -154,7 +154,7 @@ def _overrides(tree: dict[str, Any]) -> frozenset[str]:
     """The cookie attributes that a record of ours says are set on purpose, perhaps to null."""
     own = tree.get("__sojourn__")
     names = own.get("overrides") if isinstance(own, dict) else None
-    return frozenset(filter(_UNDEFINED.__contains__, names)) if isinstance(names, list) else frozenset()
+    return frozenset(name for name in _UNDEFINED if name in names) if isinstance(names, list) else frozenset()
 
 
 def _object_to_bson(tree: dict[str, Any], path: _Path) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from ...aio import put_off, unbroken
 from ...errors import StoreUnavailable
 from .._raising import raise_alone
-from .._waiting import FirmReply, FirstTry, Line, LostError, Reply
+from .._waiting import Asked, Line, LostError
 from ._wire import Row, Statement, failure, foreign_reply, is_alive, is_foreign, no_connection, overdue, rows_of
 
 __all__ = ["LEAST_CONNECTIONS", "NOTHING_DONE", "Shared"]
@@ -93,14 +93,7 @@ class _Pipeline(Line):
             self.lose(ConnectionAbortedError("idle for too long"))
         return self.is_open
 
-    def send(
-        self,
-        statement: Statement,
-        parameters: Sequence[bytes | None],
-        *,
-        share: float = 1.0,
-        kind: type[Reply] = Reply,
-    ) -> Reply:
+    def send(self, statement: Statement, parameters: Sequence[bytes | None], share: float = 1.0) -> Asked:
         """Send a statement; the reply is its rows.
 
         Raises:
@@ -109,7 +102,7 @@ class _Pipeline(Line):
         """
         name = statement.name
         is_new = name not in self._prepared
-        reply = self._wait(kind, _Sent(statement, 1 + is_new), share)
+        asked = self._wait(_Sent(statement, 1 + is_new), share)
         try:
             if is_new:
                 self._pgconn.send_prepare(name, statement.text)
@@ -122,7 +115,7 @@ class _Pipeline(Line):
                 self._loop.call_soon(self._sync)
         except psycopg.Error as error:
             self.lose(error)
-        return reply
+        return asked
 
     def _sync(self) -> None:
         """End the transaction, and send all that has not left."""
@@ -187,11 +180,9 @@ class _Pipeline(Line):
                 is_unprepared = sent.results > 1 and own[0].status != pq.ExecStatus.COMMAND_OK
                 if is_unprepared or isinstance(error, errors.InvalidSqlStatementName):
                     self._prepared.discard(sent.statement.name)
-                if not asked.done():
-                    asked.set_exception(error)
+                asked.fail(error)
             else:
-                if not asked.done():
-                    asked.set_result(rows)
+                asked.answer(rows)
 
     def _last_words(self) -> psycopg.Error | None:
         """Why the server ended the connection, if it said so."""
@@ -265,21 +256,24 @@ class Shared:
         rows: list[Row]
         try:
             if writes:
-                asked = line.send(statement, parameters, kind=FirmReply)
+                asked = line.send(statement, parameters)
+                asked.is_firm = True
                 try:
-                    rows = await asked
+                    rows = await asked.reply
                 except asyncio.CancelledError as cancelled:
                     put_off(cancelled)
-                    rows = await unbroken(asked)
+                    rows = await asked.to_the_end()
             elif is_fresh:
-                rows = await line.send(statement, parameters)
+                rows = await line.send(statement, parameters).reply
             else:
+                asked = line.send(statement, parameters, 0.5)
+                asked.is_first_try = True
                 try:
-                    rows = await line.send(statement, parameters, share=0.5, kind=FirstTry)
+                    rows = await asked.reply
                 except LostError:
                     # What is between may have forgotten the connection without a word, or a failover taken place.
                     line = self._line(writes=writes) or await self._connected(writes=writes)
-                    rows = await line.send(statement, parameters, share=0.5)
+                    rows = await line.send(statement, parameters, 0.5).reply
         except LostError as lost:
             cause = lost.cause
             if isinstance(cause, TimeoutError):

@@ -29,7 +29,7 @@ import hiredis
 from ...aio import put_off, unbroken
 from ...errors import StoreUnavailable
 from .._raising import raise_alone
-from .._waiting import FirmReply, FirstTry, Line, LostError, Reply
+from .._waiting import Asked, Line, LostError
 from ._async.clients import AsyncOwned
 from ._async.driver import AsyncDriver
 from ._errors import ErrorReply, OutOfStepError, code_of, unknown, unreachable
@@ -46,7 +46,6 @@ Hear: TypeAlias = Callable[[Iterable[bytes] | None], object]
 
 _MORE: Final = object()
 """What the parser returns while a reply is not complete."""
-_set_result: Final = asyncio.Future.set_result
 _TURNS: Final = 2
 """Waits for the event loop, each of two of its turns: it reads in the first, and tells of the end in the one after."""
 _TRACK: Final = (("HELLO", "3"), ("CLIENT", "TRACKING", "ON", "OPTIN"))
@@ -86,7 +85,7 @@ class _Line(Line, asyncio.Protocol):
             self._loop.call_soon(turn.set_result, None)
             await unbroken(turn)
 
-    def send(self, kind: type[Reply], command: tuple[Any, ...], share: float = 1.0) -> Reply:
+    def send(self, command: tuple[Any, ...], share: float = 1.0) -> Asked:
         """Send a command soon. The reply may be an error as a value, and may take a share of the time that is set.
 
         Raises:
@@ -101,9 +100,9 @@ class _Line(Line, asyncio.Protocol):
             if not self._unsent:
                 self._loop.call_soon(self._flush)
             self._unsent.append(packed)
-        return self._wait(kind, KINDS[command[0]], share)
+        return self._wait(KINDS[command[0]], share)
 
-    ask = send
+    read = write = send
     """Send a command of the store's, of which a near cache is to learn."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -148,21 +147,14 @@ class _Line(Line, asyncio.Protocol):
         left = zip(answered, replies, strict=True)
         try:
             for asked, reply in left:
-                waiter = asked.waiter
-                if waiter is not None:  # who waits goes on now; see `Reply`
-                    asked.waiter = None
-                    _set_result(asked, reply)
-                    waiter[1].run(waiter[0], asked)
-                elif not asked.done():
-                    asked.set_result(reply)
+                asked.answer_now(reply)
         finally:
             self._is_waking = False
             for asked, reply in left:  # of an interrupt of the process, in the midst of it
-                if not asked.done():
-                    asked.set_result(reply)
+                asked.answer(reply)
             self._flush()
 
-    def _answered(self, replies: list[Any]) -> list[Reply] | None:
+    def _answered(self, replies: list[Any]) -> list[Asked] | None:
         """Those whose replies these are, which wait no more; None where one is no reply to what was asked, or one too many."""
         waiting, count = self._waiting, len(replies)
         if count > len(waiting) - len(self._unsent):
@@ -212,31 +204,22 @@ class _NearLine(_Line):
         super().__init__(loop, timeout)
         self.near = self._cache = near
 
-    def ask(self, kind: type[Reply], command: tuple[Any, ...], share: float = 1.0) -> Reply:
-        near, now = self._cache, self._loop.time()
+    def read(self, command: tuple[Any, ...], share: float = 1.0) -> Asked:
+        if command[0] != "GET":
+            return self.send(command, share)
+        near, now, name = self._cache, self._loop.time(), command[1]
         mark = near.mark
-        reply = self.send(kind, command, share)
-        if kind is FirmReply:  # a script, whose keys are all that it may change
-            names = command[3 : 3 + command[2]]
-            reply.note = lambda _: near.written(names)
-        elif command[0] == "GET":
-            name = command[1]
-            reply.note = lambda data: near.begin(name, data, mark)
-            left = self.send(Reply, ("PTTL", name), share)
-            left.note = lambda left: near.complete(name, left, now, mark)
-            left.cancel()  # nobody waits for it
-        return reply
+        asked, left = self.send(command, share), self.send(("PTTL", name), share)
+        asked.note = lambda data: near.begin(name, data, mark)
+        left.note = lambda left: near.complete(name, left, now, mark)
+        left.reply.cancel()  # nobody waits for it
+        return asked
 
-    def send(self, kind: type[Reply], command: tuple[Any, ...], share: float = 1.0) -> Reply:
-        reply = super().send(kind, command, share)
-        reply.asked_at, reply.note = self.used_at, None
-        return reply
-
-    def lose(self, error: Exception) -> None:
-        for reply in self._waiting:
-            if reply.note is not None:
-                reply.note(None)
-        super().lose(error)
+    def write(self, command: tuple[Any, ...], share: float = 1.0) -> Asked:
+        near, names = self._cache, command[3 : 3 + command[2]]  # of a script, whose keys are all that it may change
+        asked = self.send(command, share)
+        asked.note = lambda _: near.written(names)
+        return asked
 
     def _abort(self) -> None:
         self._cache.close()
@@ -282,8 +265,8 @@ class Wire:
             reply = None
             for verb, text in (("EVALSHA", script.sha), ("EVAL", script.text)):
                 if line.near is None:
-                    line.send(Reply, _REMEMBER).cancel()  # nobody waits for it
-                reply = await line.send(Reply, (verb, text, len(names), *names))
+                    line.send(_REMEMBER).reply.cancel()  # nobody waits for it
+                reply = await line.send((verb, text, len(names), *names)).reply
                 if type(reply) is not hiredis.ReplyError or code_of(str(reply)) != "NOSCRIPT":
                     break
         except LostError as lost:  # pragma: no cover - between a look's sending and its reply
@@ -294,7 +277,7 @@ class Wire:
     async def _track(line: _Line) -> bool:
         """Have the server tell of what is written. False: it does not."""
         for command in _TRACK:
-            if type(await line.send(Reply, command)) is hiredis.ReplyError:
+            if type(await line.send(command).reply) is hiredis.ReplyError:
                 line.is_untrackable = True
                 return False
         return True
@@ -341,7 +324,7 @@ class Wire:
                     ((host, port),) = server.hosts
                     await loop.create_connection(lambda: line, host, port, ssl=self._context)
                 for command in server.greeting():
-                    accepted(await line.send(Reply, command))
+                    accepted(await line.send(command).reply)
         except BaseException:
             line.lose(ConnectionAbortedError("not connected"))
             raise
@@ -431,24 +414,27 @@ class Multiplexed(AsyncDriver):
             line, is_fresh = await wire.renewed(unbroken if writes else asyncio.shield)
         try:
             if writes:
-                asked = line.ask(FirmReply, command, 1.0)
+                asked = line.write(command)
+                asked.is_firm = True
                 try:
-                    reply = await asked
+                    reply = await asked.reply
                 except asyncio.CancelledError as cancelled:
                     put_off(cancelled)
-                    reply = await unbroken(asked)
+                    reply = await asked.to_the_end()
             elif is_fresh:
-                reply = await line.ask(Reply, command, 1.0)
+                reply = await line.read(command).reply
             else:
+                asked = line.read(command, 0.5)
+                asked.is_first_try = True
                 try:
-                    reply = await line.ask(FirstTry, command, 0.5)
+                    reply = await asked.reply
                 except LostError as lost:
                     if not isinstance(lost.cause, OSError):  # nor out of time: the server said something else
                         raise
                     line = wire.line
                     if line is None or not line.is_open:
                         line = await wire.connected(asyncio.shield)
-                    reply = await line.ask(Reply, command, 0.5)
+                    reply = await line.read(command, 0.5).reply
         except LostError as lost:
             raise_alone((unknown if lost.sent and writes else unreachable)(lost.cause))
         if type(reply) is not hiredis.ReplyError:
