@@ -14,7 +14,7 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import redis.asyncio
@@ -115,6 +115,90 @@ async def test_a_reply_that_is_not_waited_for_is_read_and_dropped(server: Valkey
         first.cancel()
         assert await second == b"b"
         assert not (await line_of(store))._waiting
+
+
+class Cancelled(NamedTuple):
+    """A write whose caller is cancelled while it waits for the reply, which the test gives."""
+
+    task: asyncio.Task[None]
+    line: Any
+    told: list[object]
+    """What the store has returned."""
+
+
+@asynccontextmanager
+async def cancelled_write(server: ValkeyServer, *, by: str) -> AsyncIterator[Cancelled]:
+    """By the store itself, or as whoever has to hear of each write uses it."""
+    async with opened("async", server.url) as store:
+        await store.load("k")
+        line = await line_of(store)
+        line._transport, transport = Unsent(line._transport), line._transport
+        used: Any = store
+        if by == "unbroken":
+            used = used.unbroken
+        told: list[object] = []
+
+        async def write() -> None:
+            told.append(await used.replace("k", b"1", 60_000, version=b"0"))
+            await asyncio.sleep(0)
+
+        task = asyncio.ensure_future(write())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(line._waiting) == 1
+        task.cancel("why")
+        yield Cancelled(task, line, told)
+        line._transport = transport
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3], ids=["before it goes on", "as it waits on", "later"])
+async def test_a_write_whose_caller_was_cancelled_hears_of_its_reply_and_is_cancelled_then(
+    turns: int, server: ValkeyServer
+):
+    async with cancelled_write(server, by="itself") as (task, line, told):
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        assert not task.done()
+        asyncio.get_running_loop().call_soon(line.data_received, b":1\r\n")  # not from within a task
+        with pytest.raises(asyncio.CancelledError, match="why"):
+            await task
+        assert line.is_open and not line._waiting and not told
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3], ids=["before it goes on", "as it waits on", "later"])
+async def test_who_has_to_hear_of_each_write_gets_the_result_before_the_cancellation(turns: int, server: ValkeyServer):
+    async with cancelled_write(server, by="unbroken") as (task, line, told):
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asyncio.get_running_loop().call_soon(line.data_received, b":1\r\n")
+        with pytest.raises(asyncio.CancelledError, match="why"):
+            await task
+        assert told == [b"1"]
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3], ids=["before it goes on", "as it waits on", "later"])
+async def test_a_write_whose_caller_was_cancelled_hears_of_its_loss(turns: int, server: ValkeyServer):
+    async with cancelled_write(server, by="unbroken") as (task, line, told):
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        line.lose(ConnectionResetError())
+        with pytest.raises(StoreTimeout, match="may have happened"):
+            await task
+        assert not told
+
+
+async def test_a_write_that_nobody_waits_for_any_more_is_lost_without_a_complaint(server: ValkeyServer):
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    async with opened("async", server.url) as store:
+        await store.load("k")
+        asked = (await line_of(store)).write(("EVALSHA", b"0" * 40, 1, b"k"))
+        asked.is_firm = True
+        asked.reply.cancel()
+        (await line_of(store)).lose(ConnectionResetError())
+        del asked
+        gc.collect()
+    assert not told
 
 
 async def test_an_operation_cancelled_while_the_connection_opens_leaves_it_to_the_others(server: ValkeyServer):
