@@ -144,7 +144,7 @@ def test_in_another_process_the_former_ones_redis_connection_is_left_alone(
         ((home, former),) = made._driver._clients._held.items()
         with monkeypatch.context() as elsewhere:
             elsewhere.setattr(_home, "os", SimpleNamespace(getpid=lambda: home.process + 1))
-            _multiplex._begin_in_child()
+            elsewhere.setattr(_multiplex, "getpid", lambda: home.process + 1)
             assert await store.load("a") is None
             (held,) = made._driver._clients._held.values()
             assert held.client is not former.client

@@ -60,15 +60,17 @@ class Asked(Struct, eq=False):
 
     def fail(self, error: Exception) -> None:
         """Tell whoever waits that there will be no reply."""
-        if self._is_waited_for():
-            self.reply.set_exception(error)
+        future = self._future()
+        if future is not None:
+            future.set_exception(error)
             if self.is_firm:
-                self.reply.exception()  # or asyncio would complain, should nobody wait on
+                future.exception()  # or asyncio would complain, should nobody wait on
 
     def answer(self, reply: Any) -> None:
         """Give the reply to whoever waits, who goes on soon."""
-        if self._is_waited_for():
-            self.reply.set_result(reply)
+        future = self._future()
+        if future is not None:
+            future.set_result(reply)
 
     def answer_now(self, reply: Any) -> None:
         """Likewise, and let the one task that waits go on now: in its next turn the event loop would first look for I/O, by a system call.
@@ -85,14 +87,16 @@ class Asked(Struct, eq=False):
         future.set_result(reply)
         context.run(callback, future)
 
-    def _is_waited_for(self) -> bool:
-        if self.reply.done():
-            if not self.is_firm:
-                return False
-            self.reply = (
-                self.reply.get_loop().create_future()
-            )  # whose wait was cancelled a moment ago, and who will come for it
-        return True
+    def _future(self) -> asyncio.Future[Any] | None:
+        """What whoever waits is to be told by; None where nobody does any more."""
+        if not self.reply.done():
+            return self.reply
+        if not self.is_firm:
+            return None
+        self.reply = (
+            self.reply.get_loop().create_future()
+        )  # for whoever was cancelled a moment ago, and is about to wait on
+        return self.reply
 
 
 class Line(ABC):

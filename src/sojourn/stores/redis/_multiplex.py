@@ -19,8 +19,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
-import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from os import getpid
 from typing import Any, Final, TypeAlias, cast
 from weakref import WeakSet
 
@@ -238,6 +238,7 @@ class Wire:
         """That one, and those before it whose writes still wait for their replies."""
         self._connecting: asyncio.Task[_Line] | None = None
         self.is_closed = False
+        self.process = getpid()
 
     async def renewed(self, wait: Callable[[asyncio.Task[_Line]], Awaitable[_Line]]) -> tuple[_Line, bool]:
         """A connection that is ready, where none was a moment ago, and whether it is a new one."""
@@ -378,11 +379,6 @@ class Multiplexed(AsyncDriver):
         super().__init__(self._owned)
         self.has_near: bool = nears is not None
         self._wires: dict[asyncio.AbstractEventLoop, Wire] = {}
-        _all.add(self)
-
-    def forget(self) -> None:
-        """Use none of the connections that there are any more."""
-        self._wires.clear()
 
     def near(self, name: bytes) -> tuple[bytes, int | None] | None:
         """A record that the near cache has, and the milliseconds that it has left; None: ask the server."""
@@ -403,8 +399,10 @@ class Multiplexed(AsyncDriver):
     async def call(self, name: bytes, *command: Any, writes: bool) -> Any:
         """See `AsyncDriver`. What takes several steps there is written out, as every request pays for it twice."""
         try:
-            wire = self._wires[asyncio.get_running_loop()]
-        except (KeyError, RuntimeError):  # the latter is told there
+            wire = self._wires.get(asyncio.get_running_loop())
+        except RuntimeError:  # which `_first_wire` tells
+            wire = None
+        if wire is None or wire.process != getpid():
             wire = await self._first_wire()
         line = wire.line
         is_fresh = False
@@ -455,16 +453,3 @@ class Multiplexed(AsyncDriver):
                 self._wires.pop(former, None)
         self._wires[loop] = wire
         return wire
-
-
-_all: Final[WeakSet[Multiplexed]] = WeakSet()
-
-
-def _begin_in_child() -> None:
-    """After a fork all connections are the parent's."""
-    for driver in _all:
-        driver.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_in_child)
