@@ -1,4 +1,4 @@
-"""On how many processors client and server run.
+"""On how many processors client and server run, or the threads of a program.
 
 To wake who waits on another processor is charged to whoever wakes it, and in a virtual machine it goes through the hypervisor: the two
 commands of a change, by hand, one request at once, took 62 us of the client's CPU where the server had a processor of its own, and 24 where

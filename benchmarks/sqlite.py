@@ -12,7 +12,8 @@ from typing import Any
 
 from benchmarks import asgi, django, wsgi
 from benchmarks.contestants import Door
-from benchmarks.measure import Work, difference, ratios, shown, side_by_side, table
+from benchmarks.measure import Figure, Work, difference, ratios, shown, side_by_side, table
+from benchmarks.processors import one_processor
 from benchmarks.workload import ACTIONS, CASES, DATA, SECRET, fill
 from sojourn.asgi import SessionMiddleware
 from sojourn.core.store import Stored
@@ -104,39 +105,56 @@ _TARGETS = [(name, case, target) for name in (SQLITE, SQLITE_WSGI) for case, tar
 
 
 async def beside_peers(*, at_once: int = 16) -> str:
-    """CPU that sessions add to a request in process; under ASGI 16 requests at once, each of its own session."""
+    """CPU that sessions add to a request in process; under ASGI 16 requests at once, each of its own session.
+
+    Under WSGI each change wakes the thread that writes, and is woken by it; see `processors`.
+    """
     with tempfile.TemporaryDirectory() as folder, django.database_sessions(Path(folder) / "django.db") as by_django:
-        stores = AsyncMemoryStore(), AsyncSQLiteStore(Path(folder) / "async.db"), SQLiteStore(Path(folder) / "sync.db")
-        contestants: dict[str, tuple[Door, Callable[[Any], Any], int]] = {
-            MEMORY: (asgi, lambda app: SessionMiddleware(app, secret=SECRET, store=stores[0]), at_once),
-            SQLITE: (asgi, lambda app: SessionMiddleware(app, secret=SECRET, store=stores[1]), at_once),
-            SQLITE_WSGI: (wsgi, lambda app: SyncMiddleware(app, secret=SECRET, store=stores[2]), 1),
-            DJANGO: (django, by_django, 1),
-        }
-        runs: dict[tuple[str, str] | Door, list[Work]] = {}
-        for name, (door, wrap, lanes) in contestants.items():
-            cookies = [await door.cookie_of(wrap(door.handler(fill(DATA)))) for _ in range(lanes)]
-            for case in "ab":
-                app = wrap(door.handler(ACTIONS[case]))
-                runs[name, case] = [door.calls_of(app, cookie) for cookie in cookies]
-            runs.setdefault(door, [door.calls_of(door.handler(None), cookies[0])])
-        figures = await side_by_side(runs)
-        await stores[1].close()
-        stores[2].close()
-    added = {
+        with one_processor():
+            together = await _added(Path(folder) / "one", by_django, at_once)
+        apart = await _added(Path(folder) / "several", by_django, at_once)
+    rows = [
+        [name, *(shown(added[name, case], 1) for added in (together, apart) for case in "ab")]
+        for name in (MEMORY, SQLITE, SQLITE_WSGI, DJANGO)
+    ]
+    targets = [
+        [
+            f"({case}) {name}, to Django",
+            f"{target:.2f}",
+            *(shown(ratios(added[name, case], added[DJANGO, case]), 2) for added in (together, apart)),
+        ]
+        for name, case, target in _TARGETS
+    ]
+    columns = [f"({case}) {CASES[case]}{where}" for where in ("", ", on all processors") for case in "ab"]
+    return "\n\n".join(
+        [
+            f"### SQLite: microseconds of CPU added per request, on one processor, under ASGI {at_once} at once",
+            table(["", *columns], rows),
+            table(["what is added", "target, at most", "on one processor", "on all"], targets),
+        ]
+    )
+
+
+async def _added(file: Path, by_django: Callable[[Any], Any], at_once: int) -> dict[tuple[str, str], Figure]:
+    stores = AsyncMemoryStore(), AsyncSQLiteStore(f"{file}-async.db"), SQLiteStore(f"{file}-sync.db")
+    contestants: dict[str, tuple[Door, Callable[[Any], Any], int]] = {
+        MEMORY: (asgi, lambda app: SessionMiddleware(app, secret=SECRET, store=stores[0]), at_once),
+        SQLITE: (asgi, lambda app: SessionMiddleware(app, secret=SECRET, store=stores[1]), at_once),
+        SQLITE_WSGI: (wsgi, lambda app: SyncMiddleware(app, secret=SECRET, store=stores[2]), 1),
+        DJANGO: (django, by_django, 1),
+    }
+    runs: dict[tuple[str, str] | Door, list[Work]] = {}
+    for name, (door, wrap, lanes) in contestants.items():
+        cookies = [await door.cookie_of(wrap(door.handler(fill(DATA)))) for _ in range(lanes)]
+        for case in "ab":
+            app = wrap(door.handler(ACTIONS[case]))
+            runs[name, case] = [door.calls_of(app, cookie) for cookie in cookies]
+        runs.setdefault(door, [door.calls_of(door.handler(None), cookies[0])])
+    figures = await side_by_side(runs)
+    await stores[1].close()
+    stores[2].close()
+    return {
         (name, case): difference(figures[name, case], figures[contestants[name][0]])
         for name in contestants
         for case in "ab"
     }
-    rows = [[name, *(shown(added[name, case], 1) for case in "ab")] for name in contestants]
-    targets = [
-        [f"({case}) {name}, to Django", f"{target:.2f}", shown(ratios(added[name, case], added[DJANGO, case]), 2)]
-        for name, case, target in _TARGETS
-    ]
-    return "\n\n".join(
-        [
-            f"### SQLite: microseconds of CPU added per request, under ASGI {at_once} at once",
-            table(["", *(f"({case}) {CASES[case]}" for case in "ab")], rows),
-            table(["what is added", "target, at most", "figure"], targets),
-        ]
-    )
