@@ -78,7 +78,8 @@ class Asked(Struct, eq=False):
         The event loop itself has to call this, and no task.
         """
         future = self.reply
-        callbacks = future._callbacks  # noqa: SLF001 - there is no other way to know who waits
+        # There is no other way to know who waits. A version of asyncio that kept it elsewhere would tell of the reply a turn later.
+        callbacks = getattr(future, "_callbacks", None)
         if future.done() or not callbacks or len(callbacks) > 1:
             self.answer(reply)
             return
