@@ -28,7 +28,7 @@ from sojourn.ids import mask_id
 from sojourn.stores.redis._async.store import AsyncRedisStore
 from sojourn.stores.redis._errors import ErrorReply
 from sojourn.stores.redis._names import Names
-from sojourn.stores.redis._scripts import OWNED
+from sojourn.stores.redis._scripts import OWNED, digest
 from sojourn.stores.redis._sync.store import RedisStore
 from sojourn.stores.redis._url import parse_url
 from sojourn.testing import FullStore
@@ -105,6 +105,30 @@ async def test_each_operation_is_one_command(store: FullStore, client: Any):
         after = commands(client)
         assert after["evalsha"] - before["evalsha"] == 1
         assert after.get("eval", 0) == before.get("eval", 0)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("size", [0, 1, 39, 40, 41, 1023, 1024, 1025, 5000])
+async def test_a_version_of_any_length_is_compared_whole(store: FullStore, size: int):
+    """It is sent as it is or as its digest, by its length."""
+    data, others = b"x" * size, [b"x" * (size - 1) + b"y", digest(b"x" * size).encode(), b"x" * (size + 1)]
+    assert await store.create("k", data, 60_000) == data
+    for other in others:
+        assert await store.replace("k", b"{}", 60_000, version=other) is CONFLICT
+        assert await store.regenerate("k", "l", b"{}", 60_000, version=other, tombstone=0) is CONFLICT
+        assert await store.set_owner("k", "ann", version=other) is CONFLICT
+    assert await store.replace("k", data, 60_000, version=data) == data
+    assert await store.regenerate("k", "l", data, 60_000, version=data, tombstone=0) == data
+
+
+@pytest.mark.anyio
+async def test_data_that_are_the_digest_of_others_are_not_taken_for_them(store: FullStore):
+    long = b"x" * 5000
+    for stored, version in ((digest(long).encode(), long), (b"short", digest(b"short").encode())):
+        await store.create("k", stored, 60_000)
+        assert await store.replace("k", b"{}", 60_000, version=version) is CONFLICT
+        assert await store.replace("k", b"{}", 60_000, version=stored)
+        await store.delete("k")
 
 
 @pytest.mark.anyio

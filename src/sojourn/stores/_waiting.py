@@ -94,9 +94,8 @@ class Asked(Struct, eq=False):
             return self.reply
         if not self.is_firm:
             return None
-        self.reply = (
-            self.reply.get_loop().create_future()
-        )  # for whoever was cancelled a moment ago, and is about to wait on
+        # Whoever was cancelled a moment ago is about to wait on.
+        self.reply = self.reply.get_loop().create_future()
         return self.reply
 
 

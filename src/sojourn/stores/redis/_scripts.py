@@ -158,6 +158,7 @@ end
 _SHORT: Final = 1024
 """Bytes that are sent sooner than hashed, here and there."""
 _DIGITS: Final = 40
+"""Of a digest. Nothing else of that length is sent."""
 
 
 def digest(version: bytes) -> str:
