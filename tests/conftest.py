@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,8 @@ def stores_of_its_own() -> Iterator[None]:
 _HERE = Path(__file__).parent
 _TOGETHER = _HERE / "interop"
 """Its sites serve all its files."""
+_GIVEN = any(name.startswith("SOJOURN_TEST_") for name in os.environ)
+"""A server that the environment names is one for all workers; some tests count all that it is asked."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -34,7 +37,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     for item in items:
         shared = _TOGETHER if item.path.is_relative_to(_TOGETHER) else item.path
-        item.add_marker(pytest.mark.xdist_group(str(shared.relative_to(_HERE))))
+        given = _GIVEN and item.get_closest_marker("server")
+        item.add_marker(pytest.mark.xdist_group("given" if given else str(shared.relative_to(_HERE))))
 
 
 _COUNTING = ("tests/faults/", "tests/torture/")
