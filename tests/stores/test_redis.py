@@ -800,9 +800,11 @@ def test_a_bad_option_is_refused_by_name(make: Any, client: Any, option: str, va
         (AsyncRedisStore, redis.Redis()),
         (RedisStore, "redis://localhost"),
         (AsyncRedisStore, None),
+        (RedisStore, redis.Redis().pipeline()),
+        (AsyncRedisStore, redis.asyncio.Redis().pipeline()),
     ],
 )
-def test_a_client_of_the_other_colour_is_refused(make: Any, client: Any):
+def test_what_is_no_client_of_its_colour_is_refused(make: Any, client: Any):
     with pytest.raises(ConfigurationError, match=r"give a redis\.") as refused:
         make(client)
     assert refused.value.option == "client"

@@ -287,6 +287,7 @@ _REFUSALS: Final = {
     "3F000": "there is no such schema",
     "42501": "its user lacks a privilege",
     "42703": "a column is missing",
+    "42P05": "another client of a pooler has prepared it; behind a pooler of transactions, give prepare=False",
     "42P01": "there is no such table; give create_table=True to have it created",
     "53300": "it has too many connections",
     "54000": "the key is too long for its index",

@@ -18,7 +18,7 @@ _LIST: Final = (list, hiredis.ReplyError)
 KINDS: Final[dict[str, tuple[type, ...]]] = {
     "AUTH": _TEXT,
     "CLIENT": _TEXT,
-    "CONFIG": (list, dict),
+    "CONFIG": (list, dict, hiredis.ReplyError),
     "EVAL": _VALUE,
     "EVALSHA": _VALUE,
     "EXISTS": _NUMBER,

@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from ...errors import ConfigurationError
-from .._url import Converter, boolean, duration, integer, is_number, parse_query, text
+from .._url import Converter, boolean, duration, integer, is_number, parse_query, positive, text
 from ._idle import KEEPALIVE
 
 __all__ = ["SCHEMES", "Server", "parse_url"]
@@ -33,6 +33,8 @@ _FORMS: Final = {
     "sentinel": "redis+sentinel://host1:26379,host2:26379/service/0",
     "cluster": "redis+cluster://host1:6379,host2:6379",
 }
+
+_NO_LIMIT: Final = 2**31
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,9 @@ class Server:
             "retry": None,
             "socket_keepalive": True,
             "socket_keepalive_options": KEEPALIVE,
+            "max_connections": self.max_connections or _NO_LIMIT,  # redis-py 8 has one of its own
             "protocol": 2,  # nothing is pushed, so that redis-py gives up a connection that has something to say
         }
-        if self.max_connections is not None:
-            options["max_connections"] = self.max_connections
         if self.tls:
             options |= {
                 "ssl": True,
@@ -153,6 +154,8 @@ def parse_url(url: str) -> tuple[Server, dict[str, Any]]:
         raise ConfigurationError(
             "near_cache", f"with {scheme}://", "it is kept true by the one connection to one server: leave it out"
         )
+    if "near_cache_window" in given and "near_cache" not in given:
+        raise ConfigurationError("near_cache_window", "without near_cache", "give near_cache too, or leave it out")
     server = Server(**given)
     try:
         server.ssl_context()
@@ -200,7 +203,7 @@ _SERVER_OPTIONS: Final[dict[str, Converter]] = {
     "db": integer,
     "connect_timeout": duration,
     "timeout": duration,
-    "max_connections": integer,
+    "max_connections": positive,
     "near_cache": integer,
     "near_cache_window": duration,
     "ssl_ca_certs": text,

@@ -543,10 +543,12 @@ class _Watch:  # async only
 def _driver(client: object) -> AsyncDriver:
     if isinstance(client, Server):
         return connect_async(client)
-    if isinstance(client, redis.asyncio.RedisCluster):
-        return AsyncCluster(AsyncGiven(client))
-    if isinstance(client, redis.asyncio.Redis):
-        return AsyncPool(AsyncGiven(client))
+    pipelines = (redis.asyncio.client.Pipeline, redis.asyncio.cluster.ClusterPipeline)
+    if not isinstance(client, pipelines):  # which redis-py has as kinds of clients, and which only gather commands
+        if isinstance(client, redis.asyncio.RedisCluster):
+            return AsyncCluster(AsyncGiven(client))
+        if isinstance(client, redis.asyncio.Redis):
+            return AsyncPool(AsyncGiven(client))
     kind = f"{type(client).__module__}.{type(client).__name__}"
     library = redis.asyncio.__name__
     raise ConfigurationError("client", kind, f"give a {library}.Redis or RedisCluster, or use from_url")

@@ -476,10 +476,12 @@ class RedisStore:
 def _driver(client: object) -> Driver:
     if isinstance(client, Server):
         return connect_sync(client)
-    if isinstance(client, redis.RedisCluster):
-        return Cluster(Given(client))
-    if isinstance(client, redis.Redis):
-        return Pool(Given(client))
+    pipelines = (redis.client.Pipeline, redis.cluster.ClusterPipeline)
+    if not isinstance(client, pipelines):  # which redis-py has as kinds of clients, and which only gather commands
+        if isinstance(client, redis.RedisCluster):
+            return Cluster(Given(client))
+        if isinstance(client, redis.Redis):
+            return Pool(Given(client))
     kind = f"{type(client).__module__}.{type(client).__name__}"
     library = redis.__name__
     raise ConfigurationError("client", kind, f"give a {library}.Redis or RedisCluster, or use from_url")
