@@ -298,7 +298,7 @@ class Wire:
     async def connected(self, wait: Callable[[asyncio.Task[_Line]], Awaitable[_Line]]) -> _Line:
         """A connection, opened once for all callers that ask for it meanwhile; each waits for that in its way."""
         task = self._connecting
-        if task is None:
+        if task is None or task.done():  # an eager one may be done before it is noted here
             task = self._connecting = asyncio.get_running_loop().create_task(
                 self._connect(), context=contextvars.Context()
             )
