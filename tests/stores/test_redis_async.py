@@ -714,6 +714,24 @@ async def test_with_a_near_cache_a_read_and_its_lifetime_leave_together(server: 
         assert [data.count(b"*2\r\n") for data in transport.writes] == [2]
 
 
+async def test_each_of_several_who_watch_is_told_of_changes_and_of_the_loss(server: ValkeyServer):
+    store = AsyncRedisStore.from_url(server.url)
+    told: list[list[object]] = [[], []]
+    watches = [await store.watch(each.append) for each in told]
+    for key, watch in zip("ab", watches, strict=True):
+        assert watch is not None
+        await store.create(key, b"1", 60_000)
+        await watch.look([key])
+        assert watch.is_told
+    await store.touch("a", 60_000)
+    await store.touch("b", 60_000)
+    await store.load("a")
+    assert ["a"] in told[0] and ["b"] in told[1]
+    await store.close()
+    assert [each[-1] for each in told] == [None, None]
+    assert not any(watch.is_told for watch in watches if watch is not None)
+
+
 async def test_with_a_client_of_the_application_nothing_tells_of_changes(server: ValkeyServer):
     async with redis.asyncio.Redis.from_url(server.url) as client:
         assert await AsyncRedisStore(client).watch(lambda _keys: None) is None
