@@ -194,8 +194,9 @@ def put_off(cancelled: BaseException) -> None:
     assert task is not None
     task.uncancel()  # it is the same one
     task.cancel(*cancelled.args)
-    late.add(task)
-    task.add_done_callback(late.discard)
+    if task not in late:  # one that lives long may be cut short any number of times
+        late.add(task)
+        task.add_done_callback(late.discard)
 
 
 async def deliver_cancellation() -> None:
@@ -204,7 +205,9 @@ async def deliver_cancellation() -> None:
 
     task = asyncio.current_task()
     if task in late:
+        assert task is not None
         late.discard(task)
+        task.remove_done_callback(late.discard)
         await asyncio.sleep(0)
 
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.lowlevel
 
-from sojourn.aio import deliver_cancellation, in_trio, late, same_as, shielded, sleep, unbroken
+from sojourn.aio import deliver_cancellation, in_trio, late, put_off, same_as, shielded, sleep, unbroken
 
 
 def test_who_runs_us_is_known():
@@ -238,6 +238,23 @@ def test_a_timeout_around_it_is_told_of_when_it_is_done():
 
     run_with_future(main)
     assert told
+
+
+@pytest.mark.parametrize("is_delivered", [False, True])
+def test_a_task_that_lives_long_is_cut_short_any_number_of_times(is_delivered: bool):
+    async def main(_: asyncio.Future[int]) -> None:
+        task: Any = asyncio.current_task()
+        before = len(task._callbacks)
+        for _time in range(3):
+            try:
+                put_off(asyncio.CancelledError())
+                await (deliver_cancellation() if is_delivered else asyncio.sleep(0))
+            except asyncio.CancelledError:
+                task.uncancel()
+        assert len(task._callbacks) <= before + 1
+
+    run_with_future(main)
+    assert not late
 
 
 def test_a_coroutine_that_is_closed_while_it_waits_is_closed():

@@ -290,3 +290,23 @@ def test_an_error_that_is_no_stores_passes_and_nothing_is_left_behind() -> None:
         assert site.app.turns.lines == {}
 
     on_a_site(main)
+
+
+def test_a_timeout_around_a_save_that_fails_ends_its_own_block_and_nothing_after_it() -> None:
+    async def main(site: Site) -> None:
+        await site.visit(add)
+        site.store.gate = asyncio.Event()
+
+        async def save(session: AsyncSession) -> None:
+            asyncio.get_running_loop().call_later(0.02, site.store.gate.set)
+            site.store.errors.append(StoreUnavailable("away"))
+            await add(session)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0):
+                    await session.save()
+            await asyncio.sleep(0)
+
+        assert await site.visit(save) == 200
+        assert b'"n":2' in site.stored()
+
+    on_a_site(main)

@@ -24,6 +24,7 @@ from sojourn.stores.postgres._async.store import AsyncPostgresStore
 from sojourn.stores.postgres._pipeline import Shared
 from sojourn.stores.postgres._wire import Statement
 from tests.servers import PostgresServer, postgres_server
+from tests.stores.eager import make_tasks_eager
 from tests.stores.postgres_schema import PostgresSchema, postgres_schema
 
 pytestmark = [pytest.mark.server, pytest.mark.anyio]
@@ -310,6 +311,32 @@ async def test_a_killed_server_is_unavailable_and_is_used_again_once_it_is_back(
         own_server.start()
         assert isinstance(await store.load("k"), Stored)
         assert await store.touch("k", LONG) is True
+
+
+async def test_a_server_that_is_back_is_used_by_eager_tasks_too(own_server: PostgresServer):
+    make_tasks_eager()
+    async with store_of(own_server.url) as store:
+        await store.create("k", RECORD, LONG)
+        own_server.kill()
+        for call in (store.load("k"), store.touch("k", LONG), store.touch("k", LONG)):
+            with pytest.raises(StoreError):
+                await call
+        own_server.start()
+        assert isinstance(await store.load("k"), Stored)
+        assert await store.touch("k", LONG) is True
+
+
+async def test_a_timeout_around_a_write_that_fails_ends_its_own_block_and_nothing_after_it(own_server: PostgresServer):
+    async with store_of(own_server.url, timeout=0.3) as store:
+        await store.create("k", RECORD, LONG)
+        own_server.signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await store.touch("k", LONG)
+            await asyncio.sleep(0)
+        finally:
+            own_server.signal(signal.SIGCONT)
 
 
 async def test_a_connection_that_was_idle_for_long_is_left(schema: PostgresSchema, monkeypatch: pytest.MonkeyPatch):

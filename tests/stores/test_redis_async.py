@@ -25,6 +25,7 @@ from sojourn.stores._waiting import LostError
 from sojourn.stores.redis._async.store import AsyncRedisStore
 from sojourn.stores.redis._multiplex import Multiplexed
 from tests.servers import ValkeyServer, valkey
+from tests.stores.eager import make_tasks_eager
 from tests.stores.redis_kinds import opened, proxied
 
 pytestmark = [pytest.mark.server, pytest.mark.anyio]
@@ -187,6 +188,18 @@ async def test_a_write_whose_caller_was_cancelled_hears_of_its_loss(turns: int, 
         assert not told
 
 
+async def test_a_timeout_around_a_write_that_fails_ends_its_own_block_and_nothing_after_it():
+    with valkey() as server:
+        async with opened("async", server.url, timeout=0.3) as store:
+            await store.load("k")
+            server.signal(signal.SIGSTOP)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await store.touch("k", 60_000)
+            await asyncio.sleep(0)
+            server.signal(signal.SIGCONT)
+
+
 async def test_a_write_that_nobody_waits_for_any_more_is_lost_without_a_complaint(server: ValkeyServer):
     told: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
@@ -307,6 +320,20 @@ async def test_a_connection_on_which_only_reads_are_overdue_is_closed(server: Va
             await asyncio.wait_for(asyncio.shield(former.closed), 1)
 
 
+async def test_a_connection_that_was_given_up_is_closed_though_the_last_write_on_it_is_answered():
+    with valkey() as server:
+        async with opened("async", server.url, timeout=1) as store:
+            await store.create("k", b"0", 60_000)
+            former = await line_of(store)
+            server.signal(signal.SIGSTOP)
+            read, write = asyncio.ensure_future(data_of(store, "k")), asyncio.ensure_future(store.touch("k", 60_000))
+            await asyncio.sleep(0.75)  # the read has gone elsewhere, and the write waits on
+            server.signal(signal.SIGCONT)
+            assert (await read, await write) == (b"0", True)
+            assert await line_of(store) is not former
+            await asyncio.wait_for(asyncio.shield(former.closed), 2)
+
+
 async def test_a_dead_connection_is_left_though_every_caller_gives_up_before(server: ValkeyServer):
     with proxied(("127.0.0.1", server.port)) as proxy:
         async with opened("async", f"redis://127.0.0.1:{proxy.port}", timeout=1) as store:
@@ -389,6 +416,18 @@ async def test_a_store_that_is_closed_while_it_connects_leaves_no_connection(ser
     with pytest.raises(StoreUnavailable, match="closed at once"):
         await task
     assert connections_of(server) == []
+
+
+async def test_a_server_that_is_back_is_used_by_eager_tasks_too():
+    with valkey() as server:
+        make_tasks_eager()
+        server.kill()
+        # Of a Unix socket it is told at once that nobody listens.
+        async with opened("async", f"redis+unix://{server.socket}") as store:
+            with pytest.raises(StoreUnavailable):
+                await store.load("k")
+            server.start()
+            assert await store.load("k") is None
 
 
 async def test_a_loop_that_stood_still_is_no_timeout(server: ValkeyServer):
@@ -673,6 +712,24 @@ async def test_with_a_near_cache_a_read_and_its_lifetime_leave_together(server: 
         line._transport = transport = Recorded(line._transport)
         await store.load("k")
         assert [data.count(b"*2\r\n") for data in transport.writes] == [2]
+
+
+async def test_each_of_several_who_watch_is_told_of_changes_and_of_the_loss(server: ValkeyServer):
+    store = AsyncRedisStore.from_url(server.url)
+    told: list[list[object]] = [[], []]
+    watches = [await store.watch(each.append) for each in told]
+    for key, watch in zip("ab", watches, strict=True):
+        assert watch is not None
+        await store.create(key, b"1", 60_000)
+        await watch.look([key])
+        assert watch.is_told
+    await store.touch("a", 60_000)
+    await store.touch("b", 60_000)
+    await store.load("a")
+    assert ["a"] in told[0] and ["b"] in told[1]
+    await store.close()
+    assert [each[-1] for each in told] == [None, None]
+    assert not any(watch.is_told for watch in watches if watch is not None)
 
 
 async def test_with_a_client_of_the_application_nothing_tells_of_changes(server: ValkeyServer):

@@ -85,9 +85,11 @@ class AsyncMiddleware(Middleware):
         """Go on with a task whose first write was not shielded, from what became of that."""
         try:
             op = steps.send(returned) if error is None else steps.throw(error)
-        except StopIteration as stop:
+        except Exception as end:
             await deliver_cancellation()
-            return cast("T", stop.value)
+            if isinstance(end, StopIteration):
+                return cast("T", end.value)
+            raise
         return await shielded(run_async(steps, self.store, self._waits, op))
 
     async def tell(self, noted: list[SessionEvent] | None) -> None:

@@ -170,6 +170,8 @@ class Line(ABC):
         """See whether a reply is overdue, also one that nobody waits for any more: it tells as much of the connection."""
         self._timer, self._looks_at = None, math.inf
         if not self._waiting:
+            if not self.is_open:  # given up, and the last reply has come all the same
+                self._abort()
             return
         first, now = min(self._waiting, key=attrgetter("due")), self._loop.time()
         if first.due > now:

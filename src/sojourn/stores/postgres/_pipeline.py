@@ -330,7 +330,7 @@ class Shared:
 
     def _connect_soon(self, *, writes: bool) -> asyncio.Task[_Pipeline]:
         task = self._connecting.get(writes)
-        if task is None:
+        if task is None or task.done():  # an eager one may be done before it is noted here
             # Not in the context of a request, which would live as long.
             task = self._connecting[writes] = asyncio.get_running_loop().create_task(
                 self._connect(writes=writes), context=contextvars.Context()

@@ -59,7 +59,8 @@ class _Line(Line, asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
         super().__init__(loop, timeout)
         self.near: NearCache | None = None
-        self.hear: Hear | None = None
+        self.tracking: WeakSet[Tracking] = WeakSet()
+        """Who is told what has been written."""
         self.is_untrackable = False
         """The server refuses to track."""
         self._transport: asyncio.WriteTransport | None = None
@@ -123,7 +124,7 @@ class _Line(Line, asyncio.Protocol):
             while (reply := reader.gets()) is not _MORE:
                 if type(reply) is not hiredis.PushNotification:
                     replies.append(reply)
-                elif near is not None or self.hear is not None:
+                elif near is not None or self.tracking:
                     pushes.append((len(replies), reply))
         except hiredis.HiredisError as error:
             self.lose(error)  # not the protocol
@@ -169,8 +170,9 @@ class _Line(Line, asyncio.Protocol):
     def _pushed(self, push: list[Any]) -> None:
         if self.near is not None:
             self.near.invalidate(push)
-        if self.hear is not None and push[0] == b"invalidate":
-            self.hear(push[1])
+        if push[0] == b"invalidate":
+            for tracking in tuple(self.tracking):
+                tracking.hear(push[1])
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = self._unread = None
@@ -190,9 +192,9 @@ class _Line(Line, asyncio.Protocol):
         return len(unsent)
 
     def _abort(self) -> None:
-        if self.hear is not None:
-            hear, self.hear = self.hear, None
-            hear(None)
+        tracking, self.tracking = self.tracking, WeakSet()
+        for each in tuple(tracking):
+            each.hear(None)
         if self._transport is not None:
             self._transport.abort()
 
@@ -250,7 +252,7 @@ class Wire:
                 return line, False
         return await self.connected(wait), True
 
-    async def tracked(self, script: Script, names: Sequence[bytes], hear: Hear) -> Any:
+    async def tracked(self, script: Script, names: Sequence[bytes], tracking: Tracking) -> Any:
         """Run a script that reads, and be told once of each name that is written from now on. None where the server does not tell.
 
         Raises:
@@ -260,9 +262,9 @@ class Wire:
         if line is None or not line.is_open or line.is_idle_for(LONGEST_IDLE):
             line = await self.connected(asyncio.shield)
         try:
-            if line.is_untrackable or not (line.hear or line.near or await self._track(line)):
+            if line.is_untrackable or not (line.tracking or line.near or await self._track(line)):
                 return None
-            line.hear = hear
+            line.tracking.add(tracking)
             reply = None
             for verb, text in (("EVALSHA", script.sha), ("EVAL", script.text)):
                 if line.near is None:
@@ -298,7 +300,7 @@ class Wire:
     async def connected(self, wait: Callable[[asyncio.Task[_Line]], Awaitable[_Line]]) -> _Line:
         """A connection, opened once for all callers that ask for it meanwhile; each waits for that in its way."""
         task = self._connecting
-        if task is None:
+        if task is None or task.done():  # an eager one may be done before it is noted here
             task = self._connecting = asyncio.get_running_loop().create_task(
                 self._connect(), context=contextvars.Context()
             )
@@ -353,7 +355,7 @@ class Tracking:
         """See `Wire.tracked`."""
         self.is_on = False
         wire: Wire = await self._wires.here()
-        reply = await wire.tracked(script, names, self._hear)
+        reply = await wire.tracked(script, names, self)
         self.is_on = reply is not None
         return reply
 
@@ -361,7 +363,8 @@ class Tracking:
         """Hear no more. What the server remembers it tells once, to nobody."""
         self._told = None
 
-    def _hear(self, names: Iterable[bytes] | None) -> None:
+    def hear(self, names: Iterable[bytes] | None) -> None:
+        """Be told of them; with None where it may be any."""
         if names is None:
             self.is_on = False
         if self._told is not None:

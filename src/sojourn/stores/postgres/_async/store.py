@@ -341,10 +341,11 @@ class AsyncPostgresStore:
 
     async def _run(self, statement: Statement, *parameters: bytes | None, keys: Sequence[bytes] = ()) -> list[Row]:
         # sync only: return self._connections.run(statement, *parameters, keys=keys)
-        rows = await self._connections.run(statement, *parameters, keys=keys)  # async only
-        if late and self._delivers:  # async only
-            await deliver_cancellation()  # async only
-        return rows  # async only
+        try:  # async only
+            return await self._connections.run(statement, *parameters, keys=keys)  # async only
+        finally:  # async only
+            if late and self._delivers:  # async only
+                await deliver_cancellation()  # async only
 
     async def _survey(self, connection: psycopg.AsyncConnection[Any]) -> None:
         """Look which of the tables and columns are there, and create the rest if ``create_table`` says so."""

@@ -480,8 +480,9 @@ class AsyncRedisStore:
             if error.code != "NOSCRIPT":
                 raise
             result = await self._call(keys[0], "EVAL", script.text, *rest, writes=writes)
-        if late and self._delivers:  # async only
-            await deliver_cancellation()  # async only
+        finally:  # async only
+            if late and self._delivers:  # async only
+                await deliver_cancellation()  # async only
         return result
 
     async def _enter(self, name: bytes, px: int, owner: str | None) -> bytes:
