@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -161,15 +161,16 @@ class unbroken(Generic[T]):  # noqa: N801 - a verb to whoever awaits it
         import asyncio
 
         future = self._future
-        while not future.done():
-            self._asyncio_future_blocking = True
-            try:
-                yield self
-            except asyncio.CancelledError as cancelled:
-                put_off(cancelled)
-            except Exception:
-                if not future.done():
-                    raise
+        with _left_alone() if late else nullcontext():
+            while not future.done():
+                self._asyncio_future_blocking = True
+                try:
+                    yield self
+                except asyncio.CancelledError as cancelled:
+                    put_off(cancelled)
+                except Exception:
+                    if not future.done():
+                        raise
         return future.result()
 
     def add_done_callback(self, callback: Callable[..., object], *, context: Any = None) -> None:
@@ -184,6 +185,14 @@ class unbroken(Generic[T]):  # noqa: N801 - a verb to whoever awaits it
 
 late: Final[set[Any]] = set()
 """The tasks whose cancellation was put off, and not delivered yet: nearly always none."""
+
+
+def _left_alone() -> AbstractContextManager[object]:
+    """A block in which AnyIO does not cancel a task again whose cancellation is late. It does so in each turn of the event loop, which never rests."""
+    import asyncio
+
+    anyio: Any = sys.modules.get("anyio")
+    return nullcontext() if anyio is None or asyncio.current_task() not in late else anyio.CancelScope(shield=True)
 
 
 def put_off(cancelled: BaseException) -> None:

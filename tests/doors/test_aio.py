@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import anyio
 import pytest
 import trio
 import trio.lowlevel
@@ -255,6 +257,47 @@ def test_a_task_that_lives_long_is_cut_short_any_number_of_times(is_delivered: b
 
     run_with_future(main)
     assert not late
+
+
+def test_where_anyio_has_cancelled_the_event_loop_rests_until_it_is_done():
+    async def main(future: asyncio.Future[int]) -> None:
+        loop: Any = asyncio.get_running_loop()
+        select, rounds = loop._selector.select, []
+
+        def counted(timeout: float | None) -> Any:
+            rounds.append(timeout)
+            return select(timeout)
+
+        loop._selector.select = counted
+        loop.call_later(0.05, future.set_result, 5)
+        with anyio.move_on_after(0) as scope:
+            with pytest.raises(asyncio.CancelledError) as cancelled:
+                await asyncio.sleep(1)
+            put_off(cancelled.value)
+            assert await unbroken(future) == 5
+            await deliver_cancellation()
+        assert scope.cancelled_caught
+        await asyncio.sleep(0)
+        task = asyncio.current_task()
+        assert task is not None
+        assert not task.cancelling()
+        assert len(rounds) < 30, f"the event loop took {len(rounds)} turns"
+
+    run_with_future(main)
+    assert not late
+
+
+def test_without_anyio_it_is_not_asked(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delitem(sys.modules, "anyio")
+
+    async def main(future: asyncio.Future[int]) -> None:
+        put_off(asyncio.CancelledError())
+        asyncio.get_running_loop().call_soon(future.set_result, 5)
+        assert await unbroken(future) == 5
+        with pytest.raises(asyncio.CancelledError):
+            await deliver_cancellation()
+
+    run_with_future(main)
 
 
 def test_a_coroutine_that_is_closed_while_it_waits_is_closed():
