@@ -449,6 +449,35 @@ async def test_a_connection_that_the_server_ends_before_a_reads_sync_is_told_of(
     assert not line.is_open
 
 
+class OneResultLess:
+    """Libpq's connection, where something between has kept one of the results."""
+
+    def __init__(self, pgconn: Any) -> None:
+        self._pgconn = pgconn
+        self._has_kept = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pgconn, name)
+
+    def get_result(self) -> Any:
+        result = self._pgconn.get_result()
+        if result is None or self._has_kept or result.status != psycopg.pq.ExecStatus.TUPLES_OK:
+            return result
+        self._has_kept = True
+        assert self._pgconn.get_result() is None  # the end of that statement's
+        return self._pgconn.get_result()
+
+
+async def test_a_connection_with_a_result_less_than_was_asked_for_is_lost_for_all_that_wait(schema: PostgresSchema):
+    line = await line_of(schema)
+    line._pgconn = OneResultLess(line._pgconn)
+    replies = [line.send(READ, ()).reply for _ in range(3)]
+    with anyio.fail_after(10):
+        found = await asyncio.gather(*replies, return_exceptions=True)
+    assert [type(each) for each in found] == [LostError] * 3
+    assert not line.is_open
+
+
 async def test_in_a_forked_process_the_parents_connection_is_left_alone(schema: PostgresSchema):
     line = await line_of(schema)
     line._process = -1

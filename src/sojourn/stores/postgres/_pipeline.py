@@ -167,9 +167,14 @@ class _Pipeline(Line):
 
     def _deliver(self) -> None:
         """Give what has come to the callers that wait for it."""
+        count = self._batches.popleft()
+        batch = self._waiting[:count]
+        if len(self._results) != sum(asked.what.results for asked in batch):
+            self.lose(ConnectionAbortedError("out of step"))  # a pooler's fault, as a rule
+            return
         results, self._results = iter(self._results), []
-        for _ in range(self._batches.popleft()):
-            asked = self._waiting.pop(0)
+        del self._waiting[:count]
+        for asked in batch:
             sent: _Sent = asked.what
             own = [next(results) for _ in range(sent.results)]
             try:
