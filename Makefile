@@ -15,9 +15,9 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 CODE := $(wildcard src tests examples benchmarks scripts)
 LEFT_OUT := not search and not torture and not webservers
 # The tests that need no server, browser or Node.js and take no minutes run on all cores. The others wait more than they work, and each process
-# of theirs starts its own servers: so two, a file at a time.
+# of theirs starts its own servers: so two, a file at a time; one where the environment names the servers, as some tests count all that these are asked.
 ALL_CORES := -n auto --dist worksteal
-TWO := -n 2 --dist loadgroup
+TWO := -n $(if $(filter SOJOURN_TEST_%,$(.VARIABLES)),1,2) --dist loadfile
 MAYBE_NONE = $(if $(ARGS),|| [ $$? = 5 ]) # what ARGS choose may all be in one half
 QUICK := -q $(ALL_CORES) -m "not (server or browser or express or package) and $(LEFT_OUT)"
 PINS := pyproject.toml constraints.txt
