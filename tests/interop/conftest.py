@@ -31,6 +31,7 @@ def world(request: pytest.FixtureRequest) -> World:
         schema = sql.Identifier(SCHEMA)
         execute(url, sql.SQL("CREATE SCHEMA {}").format(schema))
         made.at_end(execute, url, sql.SQL("DROP SCHEMA {} CASCADE").format(schema))
+        made.at_end(postgres.cache_clear)
         return url
 
     @cache
@@ -86,7 +87,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """End the world after the last test here: the servers, which are fixtures that came later, would end before it."""
+    """End the world after the last test here, until there are others: the servers, which are fixtures that came later, would end before it."""
     if (nextitem is None or not nextitem.path.is_relative_to(_HERE)) and (made := item.config.stash.get(_WORLD, None)):
         made.close()
 
