@@ -301,20 +301,12 @@ async def test_a_server_that_stands_still_is_told_of_in_time(own_server: Postgre
         assert await store.touch("a", LONG) is True
 
 
-async def test_a_killed_server_is_unavailable_and_is_used_again_once_it_is_back(own_server: PostgresServer):
-    async with store_of(own_server.url) as store:
-        await store.create("k", RECORD, LONG)
-        own_server.kill()
-        for call in (store.load("k"), store.touch("k", LONG), store.touch("k", LONG)):
-            with pytest.raises(StoreError):
-                await call
-        own_server.start()
-        assert isinstance(await store.load("k"), Stored)
-        assert await store.touch("k", LONG) is True
-
-
-async def test_a_server_that_is_back_is_used_by_eager_tasks_too(own_server: PostgresServer):
-    make_tasks_eager()
+@pytest.mark.parametrize("are_eager", [False, True], ids=["tasks", "eager tasks"])
+async def test_a_killed_server_is_unavailable_and_is_used_again_once_it_is_back(
+    own_server: PostgresServer, are_eager: bool
+):
+    if are_eager:
+        make_tasks_eager()
     async with store_of(own_server.url) as store:
         await store.create("k", RECORD, LONG)
         own_server.kill()
